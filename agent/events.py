@@ -8,6 +8,16 @@ from conversation.turn import TurnResult
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyBegun:
+    """A model is asked, perhaps once more with less: no text of this reply has come yet."""
+
+    #: The id that the reply's message will have.
+    message_id: str
+    #: The index of its step in the turn's journal.
+    step_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToolStarted:
     """The model asked for a tool, and the call is in the journal."""
 
@@ -36,4 +46,4 @@ class TurnFinished:
     result: TurnResult
 
 
-Event = TextDelta | StreamRestarted | ToolStarted | ToolFinished | MessageAdded | TurnFinished
+Event = ReplyBegun | TextDelta | StreamRestarted | ToolStarted | ToolFinished | MessageAdded | TurnFinished

@@ -143,13 +143,13 @@ class Run:
 
     def _tell_cut_calls(self, reply: Step) -> None:
         """Tell the model that its tool calls were cut at the token limit: none of them is run."""
-        assistant = assistant_message(reply, self._state.source)
+        assistant = assistant_message(self.claimed.id, reply, self._state.source)
         self._transcript.open_block(assistant)
         for message in (assistant, *self._transcript.close_block()):
             self._state.emit(MessageAdded(message))
 
     def _complete(self, reply: Step) -> Completed:
-        answer = assistant_message(reply, self._state.source)
+        answer = assistant_message(self.claimed.id, reply, self._state.source)
         self._transcript.partial_text = ""
         self._state.emit(MessageAdded(answer))
         return Completed(messages=(*self._transcript.messages, answer), steps=(reply,), **self._totals())

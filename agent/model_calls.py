@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from agent.chat_messages import request_digest
+from agent.events import ReplyBegun
 from agent.journal import make_reply_storable, model_step, tool_intent, unanswered_step
 from agent.models.protocol import Meter, ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.models.spending import estimate_usage
 from agent.run_state import RunState
 from conversation.errors import ModelError
 from conversation.step import Step
+from conversation.transcript import reply_id
 
 _log = structlog.get_logger(__name__)
 
@@ -104,6 +106,8 @@ class ModelCalls:
                 pending.spent.add(earlier_step.usage, earlier_step.cost)
         pending.request, pending.digest, pending.is_under_way = request, digest, True
         self._pending = pending
+        self.state.transcript.partial_id = reply_id(self.state.claimed.id, index)
+        self.state.emit(ReplyBegun(self.state.transcript.partial_id, index))
         return pending
 
     async def _call_model(self, pending: _PendingCall) -> ModelReply:

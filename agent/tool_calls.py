@@ -43,11 +43,11 @@ class ToolCalls:
 
     async def run_tools(self, reply: Step) -> Sequence[Message]:
         """Run the tools that one reply asks for, all at once. Returns their messages."""
-        indexed_calls = self._open_block(reply)
+        assistant, indexed_calls = self._open_block(reply)
         try:
             async with asyncio.TaskGroup() as group:
                 for index, call in indexed_calls:
-                    group.create_task(self._run_tool_call(index, call))
+                    group.create_task(self._run_tool_call(assistant, index, call))
         except BaseExceptionGroup as errors:
             # One write that was refused is why the others were stopped: raise that, and only that.
             raise errors.exceptions[0] from None
@@ -56,18 +56,18 @@ class ToolCalls:
     async def refuse_tools(self, reply: Step, refusal: ToolResult) -> Sequence[Message]:
         """Answer each call of a reply with a refusal, and run none of them. Returns their messages."""
         result = JournalledResult(refusal.content, refusal.outcome)
-        indexed_calls = self._open_block(reply)
+        assistant, indexed_calls = self._open_block(reply)
         await self.state.dependencies.journal.record([tool_step(index, call, result) for index, call in indexed_calls])
         for _, call in indexed_calls:
-            self.state.transcript.add_result(tool_message(call.id, call.name, result))
+            self.state.transcript.add_result(tool_message(assistant, call.id, call.name, result))
         return self._close_block()
 
-    def _open_block(self, reply: Step) -> Sequence[tuple[int, ToolCall]]:
-        """Add the reply to the transcript; its calls, with their indexes in the journal."""
-        assistant = assistant_message(reply, self.state.source)
+    def _open_block(self, reply: Step) -> tuple[Message, Sequence[tuple[int, ToolCall]]]:
+        """Add the reply to the transcript; its message, and its calls with their indexes in the journal."""
+        assistant = assistant_message(self.state.claimed.id, reply, self.state.source)
         self.state.transcript.open_block(assistant)
         self.state.emit(MessageAdded(assistant))
-        return [(self.state.take_index(), call) for call in assistant.tool_calls]
+        return assistant, [(self.state.take_index(), call) for call in assistant.tool_calls]
 
     def _close_block(self) -> Sequence[Message]:
         tool_messages = self.state.transcript.close_block()
@@ -75,7 +75,7 @@ class ToolCalls:
             self.state.emit(MessageAdded(message))
         return tool_messages
 
-    async def _run_tool_call(self, index: int, call: ToolCall) -> None:
+    async def _run_tool_call(self, reply: Message, index: int, call: ToolCall) -> None:
         """Run one tool call, or take its result out of the journal; of an interrupted one it is unknown."""
         final_step = self.state.find_final_step(index)
         # A call that was closed by its turn's end has no result: its outcome is unknown.
@@ -90,7 +90,7 @@ class ToolCalls:
             await self.state.dependencies.journal.record([tool_step(index, call, result, seconds)])
             self.state.emit(ToolFinished(call, result.content))
         self.failures.note(call.name, result)
-        self.state.transcript.add_result(tool_message(call.id, call.name, result))
+        self.state.transcript.add_result(tool_message(reply, call.id, call.name, result))
 
     async def _call_tool(self, index: int, call: ToolCall) -> ToolResult:
         toolbox = self.state.tools.toolbox

@@ -41,19 +41,19 @@ def number_of_end(fence: int) -> int:
     return number_of(fence, END_SLOT, MAX_POSITION)
 
 
-def number_after_turn(fence: int, distance: int) -> int:
-    """The number of a message of no turn, so many seqs behind the first message of the newest turn before it."""
-    return fence << _FENCE_BITS | _AFTER_TURN | min(distance, _AFTER_TURN - 1)
+def number_after_turn(fence: int, seq: int) -> int:
+    """The number of a message of no turn, at a seq, after the newest turn before it, or after none: 0."""
+    return fence << _FENCE_BITS | _AFTER_TURN | min(seq, _AFTER_TURN - 1)
+
+
+def seq_after_turn(number: int) -> int | None:
+    """The seq in the number of a message of no turn; None in that of a place within a turn."""
+    return number & (_AFTER_TURN - 1) if number & _AFTER_TURN else None
 
 
 def fence_of(number: int) -> int:
     """The fencing token in a number."""
     return number >> _FENCE_BITS
-
-
-def slot_of(number: int) -> int:
-    """The slot in a number of a place within a turn."""
-    return number >> POSITION_BITS & END_SLOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
-from conversation.transcript import Transcript
+from conversation.transcript import Transcript, reply_id, result_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,10 @@ class JournalledResult:
     files: tuple[Attachment, ...] = ()
 
 
-def replay_transcript(steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
+def replay_transcript(turn_id: str, steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
     """Rebuild the transcript of an interrupted turn from its journal alone: nothing is asked or run."""
     transcript = Transcript()
+    reply: Message | None = None
     for index in sorted(steps):
         step = steps[index]
         if step.kind == "model":
@@ -34,16 +35,18 @@ def replay_transcript(steps: Mapping[int, Step], source: Mapping[str, Any]) -> T
             if step.result is None:
                 continue  # attempts that came to no reply
             transcript.close_block()
-            transcript.open_block(assistant_message(step, source))
-        elif step.result is not None:
-            transcript.add_result(tool_message(step.call_id, step.name, tool_result_of(step)))
+            reply = assistant_message(turn_id, step, source)
+            transcript.open_block(reply)
+        elif step.result is not None and reply is not None:
+            transcript.add_result(tool_message(reply, step.call_id, step.name, tool_result_of(step)))
     return transcript
 
 
-def assistant_message(step: Step, source: Mapping[str, Any]) -> Message:
+def assistant_message(turn_id: str, step: Step, source: Mapping[str, Any]) -> Message:
     """The reply of a model call as a message of the conversation."""
     result = step.result or {}
     return Message(
+        id=reply_id(turn_id, step.index),
         role="assistant",
         content=result.get("content", ""),
         tool_calls=tool_calls_of(step),
@@ -78,6 +81,14 @@ def tool_result_of(step: Step) -> JournalledResult:
     return JournalledResult(str(result.get("content", "")), step.state, files)
 
 
-def tool_message(call_id: str, name: str, result: JournalledResult) -> Message:
-    """A tool's result as a message of the conversation."""
-    return Message(role="tool", tool_call_id=call_id, name=name, content=result.content, attachments=list(result.files))
+def tool_message(reply: Message, call_id: str, name: str, result: JournalledResult) -> Message:
+    """The result of a reply's tool call as a message of the conversation."""
+    position = [call.id for call in reply.tool_calls].index(call_id) + 1
+    return Message(
+        id=result_id(reply.id, position),
+        role="tool",
+        tool_call_id=call_id,
+        name=name,
+        content=result.content,
+        attachments=list(result.files),
+    )

@@ -25,6 +25,25 @@ CUT_CALL = json.dumps(
 )
 
 
+def reply_id(turn_id: str, step_index: int) -> str:
+    """The id of a model's reply: the same, whoever replays the turn's journal after a crash."""
+    return f"{turn_id}-{step_index}"
+
+
+def result_id(reply: str, position: int) -> str:
+    """The id of the result of a reply's tool call, counted from 1, for the id of the reply."""
+    return f"{reply}.{position}"
+
+
+def place_of(turn_id: str, message_id: str) -> tuple[int, int] | None:
+    """The step index and position in the id of a reply (position 0) or of a result; None in one that is neither."""
+    if not message_id.startswith(f"{turn_id}-"):
+        return None
+    index, _, position = message_id[len(turn_id) + 1 :].partition(".")
+    is_number = all(part.isascii() and part.isdigit() and len(part) < 7 for part in (index, position or "0"))
+    return (int(index), int(position or 0)) if is_number else None
+
+
 @dataclass(slots=True)
 class Transcript:
     """The new messages of one run, in order. An open block is an assistant's tools at work."""
@@ -35,8 +54,11 @@ class Transcript:
     cost: float | None = 0.0
     #: Those of earlier attempts included, and those that came to no reply.
     model_calls: int = 0
-    #: Text of the answer that is just being written.
+    #: Text of the answer that is just being written, and the id that it will have.
     partial_text: str = ""
+    partial_id: str = ""
+    #: The id of the open block's assistant message.
+    _open_id: str = ""
     _open_calls: tuple[ToolCall, ...] = ()
     #: What the model reads of an open call that gets no result.
     _no_result: str = INTERRUPTED_CALL
@@ -52,6 +74,7 @@ class Transcript:
         """Open a block with an assistant message that asks for tools."""
         self.partial_text = ""
         self.messages.append(assistant)
+        self._open_id = assistant.id
         self._open_calls = assistant.tool_calls
         self._no_result = CUT_CALL if assistant.state == "truncated" else INTERRUPTED_CALL
         self._results = {}
@@ -65,8 +88,14 @@ class Transcript:
         """End the open block, in the order of its calls; one without a result was interrupted, or cut and never run."""
         tool_messages = [
             self._results.get(call.id)
-            or Message(role="tool", tool_call_id=call.id, name=call.name, content=self._no_result)
-            for call in self._open_calls
+            or Message(
+                id=result_id(self._open_id, position),
+                role="tool",
+                tool_call_id=call.id,
+                name=call.name,
+                content=self._no_result,
+            )
+            for position, call in enumerate(self._open_calls, start=1)
         ]
         self.messages.extend(tool_messages)
         self._open_calls = ()
@@ -76,6 +105,8 @@ class Transcript:
         """Close the transcript: all messages, well-formed; unfinished text stands last and is marked so."""
         self.close_block()
         if self.partial_text:
-            self.messages.append(Message(role="assistant", content=self.partial_text, state="partial", source=source))
+            self.messages.append(
+                Message(id=self.partial_id, role="assistant", content=self.partial_text, state="partial", source=source)
+            )
             self.partial_text = ""
         return tuple(self.messages)

@@ -83,17 +83,18 @@ async def send_message_async(
     return await default_producer().send_async(thread_id, content, connection=connection, **options)
 
 
-def find_turn(turn_id: str) -> Turn:
+def find_turn(turn_id: str, *, tenant: str | None = None) -> Turn:
     """The handle of a turn that was sent before, perhaps by another process. Raises `TurnNotFound`.
 
-    Turns of all tenants are found: compare `turn.tenant` before you show it to a user.
+    With `tenant`, of this tenant only. Without it, turns of all tenants are found: compare `turn.tenant` before you
+    show it to a user. A process under the gateway's role of PostgreSQL has to name the tenant, or finds none.
     """
-    return default_producer().find_turn(turn_id)
+    return default_producer().find_turn(turn_id, tenant=tenant)
 
 
-async def find_turn_async(turn_id: str) -> AsyncTurn:
+async def find_turn_async(turn_id: str, *, tenant: str | None = None) -> AsyncTurn:
     """As `find_turn`, on the event loop."""
-    return await default_producer().find_turn_async(turn_id)
+    return await default_producer().find_turn_async(turn_id, tenant=tenant)
 
 
 def list_turns(thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None) -> "TurnPage":
@@ -124,35 +125,36 @@ async def read_thread_async(thread_id: str, *, tenant: str = "default", last: in
     return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
 
 
-def cancel_turn(turn_id: str, *, by: str | None = None) -> TurnState:
+def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = None) -> TurnState:
     """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`.
 
-    `by` is who asks, for `threadmill turns show`.
+    `by` is who asks, for `threadmill turns show`. With `tenant`, a turn of this tenant only; see `find_turn`.
     """
-    return find_turn(turn_id).cancel(by=by)
+    return find_turn(turn_id, tenant=tenant).cancel(by=by)
 
 
-async def cancel_turn_async(turn_id: str, *, by: str | None = None) -> TurnState:
+async def cancel_turn_async(turn_id: str, *, by: str | None = None, tenant: str | None = None) -> TurnState:
     """As `cancel_turn`, on the event loop."""
-    return await (await find_turn_async(turn_id)).cancel(by=by)
+    return await (await find_turn_async(turn_id, tenant=tenant)).cancel(by=by)
 
 
-def requeue_turn(turn_id: str, *, agent: str | None = None) -> Turn:
+def requeue_turn(turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> Turn:
     """Queue a turn again that failed or was cancelled, and notify a worker.
 
     With `agent`, that one answers; a turn that still waits, for an agent that nobody serves, is given to it.
 
     Where nothing was said since its question, the turn itself goes on from its journal: what
     finished is not run again. Else its question is asked anew, as a new turn at the thread's end.
+    With `tenant`, a turn of this tenant only; see `find_turn`.
 
     Raises `TurnNotFound`, `TurnNotRequeueable`, `UnknownAgent` and `DatabaseUnavailable`.
     """
-    return default_producer().requeue(turn_id, agent=agent)
+    return default_producer().requeue(turn_id, agent=agent, tenant=tenant)
 
 
-async def requeue_turn_async(turn_id: str, *, agent: str | None = None) -> AsyncTurn:
+async def requeue_turn_async(turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> AsyncTurn:
     """As `requeue_turn`, on the event loop."""
-    return await default_producer().requeue_async(turn_id, agent=agent)
+    return await default_producer().requeue_async(turn_id, agent=agent, tenant=tenant)
 
 
 def requeue_turns(

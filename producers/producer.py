@@ -129,48 +129,53 @@ class Producer:
             await turn.notify()
         return turn
 
-    def find_turn(self, turn_id: str) -> Turn:
-        """The handle of a turn that was sent before. Raises `TurnNotFound`."""
-        return self._handle_of_stored(Turn, self.database.run(records.read, turn_id=turn_id))
+    def find_turn(self, turn_id: str, *, tenant: str | None = None) -> Turn:
+        """The handle of a turn that was sent before; see `producers.find_turn`."""
+        record = self.database.acting_for(tenant).run(records.read, turn_id=turn_id, tenant=tenant)
+        return self._handle_of_stored(Turn, record)
 
-    async def find_turn_async(self, turn_id: str) -> AsyncTurn:
+    async def find_turn_async(self, turn_id: str, *, tenant: str | None = None) -> AsyncTurn:
         """As `find_turn`, on the event loop."""
-        return self._handle_of_stored(AsyncTurn, await self.database.run_async(records.read, turn_id=turn_id))
+        runner = self.database.acting_for(tenant)
+        return self._handle_of_stored(AsyncTurn, await runner.run_async(records.read, turn_id=turn_id, tenant=tenant))
 
     def list_turns(
         self, thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None
     ) -> TurnPage:
         """The turns of a thread, the newest first; see `producers.list_turns`."""
-        return self.database.run(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
+        return self.database.acting_for(tenant).run(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
 
     async def list_turns_async(
         self, thread_id: str, *, tenant: str = "default", limit: int = 50, cursor: str | None = None
     ) -> TurnPage:
         """As `list_turns`, on the event loop."""
-        return await self.database.run_async(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
+        runner = self.database.acting_for(tenant)
+        return await runner.run_async(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
 
     def read_thread(self, thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
         """A thread as it is shown to its users; see `producers.read_thread`."""
-        return self.database.run(repository.load, check_tenant(tenant), check_id("thread_id", thread_id), last=last)
+        of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
+        return self.database.acting_for(tenant).run(repository.load, *of_thread, last=last)
 
     async def read_thread_async(self, thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
         """As `read_thread`, on the event loop."""
         of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
-        return await self.database.run_async(repository.load, *of_thread, last=last)
+        return await self.database.acting_for(tenant).run_async(repository.load, *of_thread, last=last)
 
-    def requeue(self, turn_id: str, *, agent: str | None = None) -> Turn:
+    def requeue(self, turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""
         # The ids are made before the transaction, so that it may run again without asking twice.
-        outcome = self.database.run(requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id(), agent=agent)
+        ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
+        outcome = self.database.acting_for(tenant).run(requeue, turn_id, **ids, agent=agent, tenant=tenant)
         turn = self._handle_of_requeued(Turn, outcome)
         turn.notify()
         return turn
 
-    async def requeue_async(self, turn_id: str, *, agent: str | None = None) -> AsyncTurn:
+    async def requeue_async(self, turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> AsyncTurn:
         """As `requeue`, on the event loop."""
-        outcome = await self.database.run_async(
-            requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id(), agent=agent
-        )
+        ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
+        runner = self.database.acting_for(tenant)
+        outcome = await runner.run_async(requeue, turn_id, **ids, agent=agent, tenant=tenant)
         turn = self._handle_of_requeued(AsyncTurn, outcome)
         await turn.notify()
         return turn
@@ -179,7 +184,7 @@ class Producer:
         self, filters: RequeueFilter, *, by: str | None = None, limit: int | None = None, dry_run: bool = False
     ) -> Iterator[BulkRequeuedTurn]:
         """Queue many turns again, each when it is asked for; see `producers.requeue_turns`."""
-        return requeue_all(self.database, filters, agent=by, limit=limit, is_dry_run=dry_run)
+        return requeue_all(self.database.acting_for(filters.tenant), filters, agent=by, limit=limit, is_dry_run=dry_run)
 
     def close(self) -> None:
         """Let wake-ups on their way end, and close the connections of sync callers."""

@@ -7,12 +7,14 @@ without it the row is polled, less and less often.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from conversation.arguments import check_seconds
 from conversation.backoff import pauses
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from producers.connections import Connections
+from store.database.engine import PatientRunner
 from store.turns import cancel, records
 
 #: Seconds between the first two polls of a turn's row, doubled up to the maximum.
@@ -35,6 +37,11 @@ class TurnHandle:
     #: A worker should be notified now: the turn is new, not for a later time, and no wake-up is on its thread's way.
     needs_notify: bool = False
 
+    @property
+    def _database(self) -> PatientRunner:
+        """The database, for the turn's tenant."""
+        return self.connections.database.acting_for(self.tenant)
+
     def _wake_up(self) -> WakeUp:
         return WakeUp(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
 
@@ -51,12 +58,12 @@ class Turn(TurnHandle):
     @property
     def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return self.connections.database.run(records.read, turn_id=self.id)
+        return self._database.run(records.read, turn_id=self.id, tenant=self.tenant)
 
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = self.connections.database.run(records.read_result, turn_id=self.id)
+        turn_result = self._database.run(records.read_result, turn_id=self.id, tenant=self.tenant)
         return turn_result if turn_result.state.is_final else None
 
     def wait(self, timeout: float | None = None) -> TurnResult:
@@ -85,7 +92,7 @@ class Turn(TurnHandle):
 
         `by` is who asks, for `threadmill turns show`: a name in one line of at most 200 characters.
         """
-        state = self.connections.database.run(cancel.request_cancel, turn_id=self.id, by=by)
+        state = self._database.run(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
         self.connections.signals.publish(CANCEL_CHANNEL, self.id)
         return state
 
@@ -100,11 +107,11 @@ class AsyncTurn(TurnHandle):
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
-        return await self.connections.database.run_async(records.read, turn_id=self.id)
+        return await self._database.run_async(records.read, turn_id=self.id, tenant=self.tenant)
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = await self.connections.database.run_async(records.read_result, turn_id=self.id)
+        turn_result = await self._database.run_async(records.read_result, turn_id=self.id, tenant=self.tenant)
         return turn_result if turn_result.state.is_final else None
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
@@ -136,7 +143,8 @@ class AsyncTurn(TurnHandle):
 
     async def cancel(self, *, by: str | None = None) -> TurnState:
         """As `Turn.cancel`, on the event loop."""
-        state = await self.connections.database.run_async(cancel.request_cancel, turn_id=self.id, by=by)
+        request = partial(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
+        state = await self._database.run_async(request)
         await self.connections.signals.publish_async(CANCEL_CHANNEL, self.id)
         return state
 

@@ -52,8 +52,17 @@ class Uploads:
         self._settings = settings
         self._scans = bool(settings.scanner_url)
 
-    def create(self, filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> Upload:
-        """See `producers.create_upload`."""
+    def create(
+        self,
+        filename: str,
+        media_type: str,
+        size: int,
+        sha256: str,
+        *,
+        tenant: str = "default",
+        user: str | None = None,
+    ) -> Upload:
+        """See `producers.create_upload`; with `user`, nobody else completes or attaches it over HTTP."""
         file = self._check_declaration(filename, media_type, size, sha256)
         upload_id, seconds = new_id(), self._settings.upload_max_age_seconds
         address = self._blobs.upload_url(
@@ -64,43 +73,47 @@ class Uploads:
             media_type=media_type,
             expires=timedelta(seconds=seconds),
         )
-        upload = self._database.run(
+        upload = self._database.acting_for(tenant).run(
             uploads.create,
             upload_id=upload_id,
             tenant=tenant,
             file=file,
             expires_seconds=seconds,
             max_bytes=self._settings.tenant_max_bytes,
+            owner=user,
         )
         return Upload(
             id=upload_id, method=address.method, url=address.url, headers=address.headers, expires_at=upload.expires_at
         )
 
-    def complete(self, upload_id: str, *, tenant: str = "default") -> Attachment:
+    def complete(self, upload_id: str, *, tenant: str = "default", user: str | None = None) -> Attachment:
         """See `producers.complete_upload`."""
-        upload = self._database.run(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id)
+        database = self._database.acting_for(tenant)
+        upload = database.run(uploads.read, tenant=check_tenant(tenant), upload_id=upload_id, owner=user)
         if not upload.is_complete:
             try:
                 self._complete(upload)
             except (UploadIncomplete, FileNotStored):
                 # Another call may have completed it meanwhile, and removed what was put.
                 read = partial(uploads.read, tenant=tenant, upload_id=upload_id)
-                if not self._database.run(read).is_complete:
+                if not database.run(read).is_complete:
                     raise
-        return self._database.run(access.load_stored_file, tenant=tenant, file=upload.file)
+        return database.run(access.load_stored_file, tenant=tenant, file=upload.file)
 
     def _complete(self, upload: uploads.Upload) -> None:
         tenant, file = upload.tenant, self._verify_upload(upload)
-        reservations = self._database.run(reserve, tenant=tenant, files=[file], scans=self._scans)
+        database = self._database.acting_for(tenant)
+        reservations = database.run(reserve, tenant=tenant, files=[file], scans=self._scans)
         # Copied before the row says so, and removed only after: a death in between costs a second copy.
         self._blobs.adopt_upload(tenant, upload.id, str(file.sha256), file.media_type or "")
-        self._database.run(_confirm_completion, upload=upload, reservations=reservations)
+        database.run(_confirm_completion, upload=upload, reservations=reservations)
         self._blobs.discard_upload(tenant, upload.id)
 
     def find(self, thread_id: str, sha256: str, *, tenant: str = "default") -> Attachment:
         """See `producers.find_file`."""
         of_thread = {"tenant": check_tenant(tenant), "thread_id": check_id("thread_id", thread_id)}
-        return self._database.run(find_thread_file, **of_thread, sha256=check_sha256("sha256", sha256))
+        database = self._database.acting_for(tenant)
+        return database.run(find_thread_file, **of_thread, sha256=check_sha256("sha256", sha256))
 
     def read(self, file: Attachment, *, tenant: str = "default") -> bytes:
         """See `producers.read_file`."""
@@ -114,12 +127,13 @@ class Uploads:
     def thumbnail_url(self, file: Attachment, *, tenant: str = "default", expires: timedelta) -> str | None:
         """See `producers.thumbnail_url`."""
         check_instance("file", file, Attachment).check()
-        thumbnail = self._database.run(access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
+        database = self._database.acting_for(tenant)
+        thumbnail = database.run(access.load_thumbnail, tenant=check_tenant(tenant), file=file, scans=self._scans)
         return None if thumbnail is None else self._url(thumbnail, tenant, expires, inline=True)
 
     def _load_downloadable(self, file: Attachment, tenant: str) -> Attachment:
         check_instance("file", file, Attachment).check()
-        return self._database.run(
+        return self._database.acting_for(tenant).run(
             access.load_downloadable_file, tenant=check_tenant(tenant), file=file, scans=self._scans
         )
 

@@ -27,8 +27,8 @@ class OpenStore:
 
     def __init__(self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None) -> None:
         self.settings = settings
-        self.database = Database(settings)
         self.tenant = check_tenant_of_user(tenant)
+        self.database = Database(settings, tenant=self.tenant)
         #: Where attachments of saved messages go; an agent that has one brings its own.
         self.file_store = file_store
         #: Names the database, for a thread to know where it is stored.

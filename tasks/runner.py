@@ -25,6 +25,7 @@ from conversation.logs import bind_turn
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn
 from conversation.water_marks import WaterMarks
+from store.live.event_publisher import EventPublisher
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest, NothingDue, Quarantined
@@ -32,6 +33,7 @@ from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns
 from tasks.agent_trace import trace_agent_error
+from tasks.live_turn import LiveJournal, LiveTurn
 from tasks.publish import publish_wake_up, request_summaries
 from tasks.turn_events import TurnEvents, TurnOutcome
 from tasks.turn_executor import ExecutedTurn, TurnExecutor
@@ -68,6 +70,8 @@ class Runner:
     breakers: ModelPermits | None = None
     #: Where Flower hears of turns.
     turn_events: TurnEvents = field(default_factory=TurnEvents)
+    #: Where those hear of turns who follow their threads.
+    event_publisher: EventPublisher = field(default_factory=EventPublisher.to_nobody)
     #: Bounds the claims at work at once.
     _claim_slots: asyncio.Semaphore = field(init=False)
     #: The water marks of agents that have run: the same for each of their turns.
@@ -152,12 +156,18 @@ class Runner:
         with bind_turn(turn):
             _log.info("turn_started", attempt=turn.attempt, fencing_token=turn.lease.fencing_token)
             self.turn_events.start(turn)
+            live_turn = LiveTurn(self.event_publisher, turn)
             try:
-                executed = await self._execute(turn, entry, releases=lambda: is_last or self.active_runs.is_stopping)
+                executed = await self._execute(
+                    turn, entry, live_turn, releases=lambda: is_last or self.active_runs.is_stopping
+                )
+                live_turn.end(executed.ending)
             except LeaseLost:
                 # Whoever has it now tells how it goes on.
                 _log.warning("turn_lost", attempt=turn.attempt, fencing_token=turn.lease.fencing_token)
                 return None
+            finally:
+                live_turn.close()
             turn_outcome = _outcome_of(executed, time.monotonic() - started)
             log_turn_end(turn, turn_outcome)
         self.turn_events.end(turn, turn_outcome)
@@ -168,7 +178,7 @@ class Runner:
         return executed.settle_outcome
 
     async def _execute(
-        self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, *, releases: Callable[[], bool]
+        self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, live_turn: LiveTurn, *, releases: Callable[[], bool]
     ) -> ExecutedTurn:
         executor = TurnExecutor(turn_store=self.turn_store, active_runs=self.active_runs, is_resumable=True)
         match turn:
@@ -176,7 +186,7 @@ class Runner:
                 # Perhaps a turn of an agent that is not served here: its process is dead.
                 return await executor.end_refused(turn, release=releases())
             case ClaimedTurn():
-                return await executor.execute(turn, lambda: self._create_run(turn), entry, releases=releases)
+                return await executor.execute(turn, lambda: self._create_run(turn, live_turn), entry, releases=releases)
             case _:
                 assert_never(turn)
 
@@ -189,16 +199,16 @@ class Runner:
         marks = marks.within(settle_outcome.window_tokens)
         return marks.are_passed(messages=settle_outcome.uncovered_messages, tokens=settle_outcome.uncovered_tokens)
 
-    def _create_run(self, turn: ClaimedTurn) -> Run:
+    def _create_run(self, turn: ClaimedTurn, live_turn: LiveTurn) -> Run:
         agent = self.agents[turn.agent]
-        return Run(agent, turn, self._build_dependencies(agent, turn))
+        return Run(agent, turn, self._build_dependencies(agent, turn, live_turn))
 
-    def _build_dependencies(self, agent: Agent, turn: ClaimedTurn) -> RunDependencies:
+    def _build_dependencies(self, agent: Agent, turn: ClaimedTurn, live_turn: LiveTurn) -> RunDependencies:
         name = agent.model_name or self.settings.model
         return RunDependencies(
             model=agent.model or model_for(name),
             model_name=name,
-            journal=self.turn_store.journal_of(turn),
+            journal=LiveJournal(self.turn_store.journal_of(turn), live_turn),
             attachments=self.attachments,
             tool_threads=self.tool_threads,
             tool_loops=self.tool_loops,
@@ -206,6 +216,8 @@ class Runner:
             max_retry_seconds=self.settings.turn_retry_max_seconds,
             breakers=self.breakers,
             mcp_allow_networks=self.settings.mcp_allow_networks,
+            # A reply that is taken whole has no pieces to show.
+            emit=live_turn.observe if agent.streams else None,
         )
 
 

@@ -132,7 +132,7 @@ async def _contain(run: Run) -> Ending | BaseException:
 
 def _end_unrun(turn: ClaimedTurn, error: BaseException) -> Failed:
     """The end of a turn whose run could not even be made: what earlier attempts said is kept."""
-    transcript = replay_transcript(turn.steps, {"agent": turn.agent})
+    transcript = replay_transcript(turn.id, turn.steps, {"agent": turn.agent})
     messages = transcript.close()
     turn_error = _log_agent_error(turn, error)
     return Failed(error=turn_error, messages=messages, usage=transcript.usage, cost=transcript.cost)

@@ -29,7 +29,9 @@ from store.blobs import open_file_store
 from store.blobs.factory import MEMORY
 from store.database.engine import Database
 from store.files.reader import FileReader
+from store.installation import read_signing_key
 from store.live.breaker_board import ValkeyBreakerBoard
+from store.live.event_publisher import EventPublisher
 from store.live.signals import WorkerSignals
 from store.settings import Settings
 from store.summaries.summarize import defaults_of
@@ -68,7 +70,10 @@ class Worker:
         self.tool_loops = ToolLoops(self.tool_threads)
         self.loop = asyncio.new_event_loop()
         self.breaker_board = ValkeyBreakerBoard(settings)
-        self.signals = WorkerSignals(settings, cancel=self.active_runs.cancel)
+        self.event_publisher = EventPublisher(self._publish)
+        self.signals = WorkerSignals(
+            settings, cancel=self.active_runs.cancel, hear_watch=self.event_publisher.hear_watch
+        )
         self.heartbeat = Heartbeat(
             self.id,
             settings,
@@ -79,26 +84,30 @@ class Worker:
             queues=queues,
             on_drain=self.drain,
         )
-        self.runner = Runner(
-            settings=settings,
-            agents=agents,
-            claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
-            turn_store=TurnStore(self.database),
-            active_runs=self.active_runs,
-            attachments=AttachmentParts(
-                FileReader(open_file_store(settings), self.database, FileRequester().request),
-                FileLimits(settings.attachments_max_count, settings.message_max_bytes),
-            ),
-            tool_threads=self.tool_threads,
-            publish_turn_ended=self.signals.publish_turn_ended,
-            tool_loops=self.tool_loops,
-            breakers=self._create_breakers(),
-        )
+        self.runner = self._create_runner(queues)
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
         self._letting_go: set[asyncio.Task[None]] = set()
         self._is_stopped = False
         #: The next request to stop lets its turns end, however long they take.
         self._is_draining = False
+
+    def _create_runner(self, queues: Collection[str]) -> Runner:
+        return Runner(
+            settings=self.settings,
+            agents=self.agents,
+            claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
+            turn_store=TurnStore(self.database),
+            active_runs=self.active_runs,
+            attachments=AttachmentParts(
+                FileReader(open_file_store(self.settings), self.database, FileRequester().request),
+                FileLimits(self.settings.attachments_max_count, self.settings.message_max_bytes),
+            ),
+            tool_threads=self.tool_threads,
+            publish_turn_ended=self.signals.publish_turn_ended,
+            event_publisher=self.event_publisher,
+            tool_loops=self.tool_loops,
+            breakers=self._create_breakers(),
+        )
 
     def _create_claim_request(self, *, runs_quarantine: bool) -> ClaimRequest:
         return ClaimRequest(
@@ -108,6 +117,9 @@ class Worker:
             max_messages={name: agent.max_messages for name, agent in self.agents.items()},
             tenant_max_running=self.settings.tenant_max_running_turns,
         )
+
+    def _publish(self, channel: str, text: str) -> None:
+        self.signals.publish(channel, text)
 
     def start(self) -> None:
         """Load what is slow, then the loop, then the lease: after this, turns may be claimed."""
@@ -121,6 +133,7 @@ class Worker:
                     parameters=agent.request_parameters(),
                     has_tools=bool(agent.tools),
                 )
+        self.event_publisher.signing_key = self.database.run(read_signing_key)
         self._loop_thread.start()
         self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()

@@ -87,6 +87,11 @@ _MODULES = {
     "complete_upload": "producers",
     "complete_upload_async": "producers",
     "Upload": "producers.uploads",
+    # The gateway, in an app of your own
+    "create_gateway": "producers.http.app",
+    "run_gateway": "producers.http.app",
+    "Authenticator": "producers.http.principal",
+    "Principal": "producers.http.principal",
     # Watching a run
     "Event": "agent.events",
     "TextDelta": "agent.models.protocol",

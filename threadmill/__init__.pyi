@@ -93,6 +93,10 @@ from producers import thumbnail_url_async as thumbnail_url_async
 from producers import warm_up as warm_up
 from producers import warm_up_async as warm_up_async
 from producers.django import send_message_in_atomic as send_message_in_atomic
+from producers.http.app import create_gateway as create_gateway
+from producers.http.app import run_gateway as run_gateway
+from producers.http.principal import Authenticator as Authenticator
+from producers.http.principal import Principal as Principal
 from producers.send_options import SendOptions as SendOptions
 from producers.sqlalchemy_orm import send_message_in as send_message_in
 from producers.sqlalchemy_orm import send_message_in_async as send_message_in_async

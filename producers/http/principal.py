@@ -1,11 +1,12 @@
-"""Who asks: what a credential says of its bearer, and what turns credentials into that."""
+"""Principals: the bearers of credentials, and the protocol of whatever tells who that is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-Scope = Literal["read", "write", "operate"]
-SCOPES: tuple[Scope, ...] = ("read", "write", "operate")
+from conversation.scopes import SCOPES, Scope
+
+__all__ = ["SCOPES", "Authenticator", "Principal", "Scope"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Principal:
 
 
 class Authenticator(Protocol):
-    """What turns the credentials of a request into a principal."""
+    """A judge of credentials: it turns those of a request into a principal."""
 
     async def authenticate(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Principal | None:
         """The bearer; None where there are no credentials, or none that hold. Raises `DatabaseUnavailable`."""

@@ -25,6 +25,7 @@ from store.database import sqlite
 from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
 from store.database.limits import begin_sql, limit_statements, postgres_arguments
 from store.database.retry_policy import READ_ONLY, UNSENDABLE, Attempts, refusal_of
+from store.database.tenant import act_for, tenant_statements
 from store.database.url import driver_url, is_in_memory
 from store.settings import Settings
 
@@ -48,9 +49,13 @@ class TransactionRunner(Protocol):
 class Database:
     """The database of one process. Engines are opened on first use, one for sync and one a loop."""
 
-    def __init__(self, settings: Settings, *, use_functions: bool = True) -> None:
-        """`use_functions=False` has the store work in plain statements on PostgreSQL, too, as it does on SQLite."""
+    def __init__(self, settings: Settings, *, use_functions: bool = True, tenant: str | None = None) -> None:
+        """`use_functions=False` has the store work in plain statements on PostgreSQL, too, as it does on SQLite.
+
+        Its transactions act for `tenant`, unless `acting_for` names another one.
+        """
         self.settings = settings
+        self._tenant = tenant
         self._use_functions = use_functions
         self.url = driver_url(settings.database_url.get_secret_value())
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
@@ -73,6 +78,11 @@ class Database:
     def call_limits_sql(self) -> str:
         """The SQL before each call of a function: the limits of its transaction."""
         return "".join(f"{statement}; " for statement in limit_statements(self.url, self.settings))
+
+    @property
+    def call_sql(self) -> str:
+        """The SQL before a call that is made now: the limits of its transaction, and the tenant that it acts for."""
+        return self.call_limits_sql + "".join(f"{statement}; " for statement in tenant_statements())
 
     @cached_property
     def engine(self) -> Engine:
@@ -144,7 +154,14 @@ class Database:
 
     def patient(self, seconds: float) -> "PatientRunner":
         """The database for callers that wait so many seconds for a server that is away."""
-        return PatientRunner(self, seconds)
+        return PatientRunner(self, seconds, self._tenant)
+
+    def acting_for(self, tenant: str | None) -> "PatientRunner":
+        """The database for one tenant: a role that row-level security binds sees its rows, and no others.
+
+        None leaves it to whoever was named before. Its methods raise `InvalidInput` for what is no tenant's name.
+        """
+        return PatientRunner(self, 0, self._tenant if tenant is None else tenant)
 
     def close(self) -> None:
         """Close the sync engine's connections."""
@@ -168,13 +185,15 @@ class PatientRunner:
 
     database: Database
     patience_seconds: float
+    #: The tenant that they act for; None for whoever was named before.
+    tenant: str | None = None
 
     def run(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Database.run`. Raises `DatabaseUnavailable` once the patience is over."""
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
-                with self.database.engine_for(operation).begin() as connection:
+                with act_for(self.tenant), self.database.engine_for(operation).begin() as connection:
                     return operation(connection, *args, **kwargs)
             except (DBAPIError, PoolTimeout) as error:
                 time.sleep(attempts.pause_after(error))
@@ -188,8 +207,9 @@ class PatientRunner:
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
-                async with self.database.async_engine.begin() as connection:
-                    return await connection.run_sync(operation, *args, **kwargs)
+                with act_for(self.tenant):
+                    async with self.database.async_engine.begin() as connection:
+                        return await connection.run_sync(operation, *args, **kwargs)
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
             except UNSENDABLE as error:
@@ -200,7 +220,8 @@ class PatientRunner:
         attempts = Attempts(self.patience_seconds)
         while True:
             try:
-                return call_alone(self.database.engine, self.database.call_limits_sql, call)
+                with act_for(self.tenant):
+                    return call_alone(self.database.engine, self.database.call_sql, call)
             except (DBAPIError, PoolTimeout) as error:
                 time.sleep(attempts.pause_after(error))
             except UNSENDABLE as error:
@@ -212,7 +233,8 @@ class PatientRunner:
         while True:
             engine = self.database.async_engine.sync_engine
             try:
-                return await greenlet_spawn(call_alone_on_loop, engine, self.database.call_limits_sql, call)
+                with act_for(self.tenant):
+                    return await greenlet_spawn(call_alone_on_loop, engine, self.database.call_sql, call)
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
             except UNSENDABLE as error:
@@ -245,7 +267,8 @@ def _add_listeners(engine: Engine, settings: Settings) -> None:
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         # Several statements at once go without parameters only.
-        connection.exec_driver_sql(begin, execution_options={"no_parameters": True})
+        statements = "; ".join([begin, *tenant_statements()])
+        connection.exec_driver_sql(statements, execution_options={"no_parameters": True})
 
 
 def _strip_row_from_error(failure: ExceptionContext) -> None:

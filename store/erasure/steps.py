@@ -6,7 +6,7 @@ nothing to do changes nothing.
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, select, tuple_, union, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, false, select, tuple_, union, update
 
 from conversation.errors import ThreadUnderLegalHold
 from conversation.ids import new_id
@@ -18,9 +18,10 @@ from store.erasure.items import record_items
 from store.erasure.sent_turns import select_shared_keys
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
+from store.keys import key_rows
 from store.retention import deletion, legal_holds
 from store.retention.deletion import add_erased_counts
-from store.tables import blobs, renditions, threads, turns, uploads
+from store.tables import api_keys, blobs, renditions, threads, turns, uploads
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -189,6 +190,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
     has_dropped_files = exists().where(dropped_files.c.tenant == subject.tenant, names_subject(subject, dropped_files))
     has_rows = (
         select_thread_keys(subject).exists()
+        | _has_keys(subject)
         | _select_unfinished_id(subject).exists()
         | has_archives
         | has_dropped_files
@@ -269,6 +271,18 @@ def record_dropped_files(connection: Connection, erasure_id: str, subject: Subje
     # With their renditions: after a garbage collection nothing would lead to these any more.
     record_items(connection, erasure_id, "blob", sorted(hashes.union(rendition_hashes)))
     return bool(page)
+
+
+def delete_keys(connection: Connection, erasure_id: str, subject: Subject) -> None:
+    """Delete the API keys of a user, or of a whole tenant."""
+    count = key_rows.delete_keys(connection, subject.tenant, subject.user)
+    if count:
+        add_erased_counts(connection, erasure_id, {"api_keys": count})
+
+
+def _has_keys(subject: Subject) -> ColumnElement[bool]:
+    is_users = api_keys.c.owner == subject.user if subject.user is not None else false()
+    return exists().where(api_keys.c.tenant == subject.tenant, is_users)
 
 
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:

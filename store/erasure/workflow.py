@@ -87,6 +87,9 @@ def resume_erasure(
 def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subject: Subject) -> None:
     """Run all steps of an erasure. Raises `ThreadUnderLegalHold`, and `FileStoreUnavailable`."""
     database.run(steps.check_not_held, subject=subject)
+    if subject.thread_id is None:
+        # First: whoever has one of these sends nothing more meanwhile.
+        database.run(steps.delete_keys, erasure_id=erasure_id, subject=subject)
     for key in iterate_thread_keys(database, subject):
         # Before anything is deleted, so that no thread of the subject is at work meanwhile.
         database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key)

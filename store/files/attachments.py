@@ -85,14 +85,18 @@ def load_thread_files(connection: Connection, tenant: str, thread_id: str) -> li
     return [_file(row) for row in connection.execute(statement)]
 
 
-def find_thread_file(connection: Connection, tenant: str, thread_id: str, sha256: str) -> Attachment:
-    """Find a file of a thread, of whichever of its messages. Raises `FileNotStored`."""
+def find_thread_file(
+    connection: Connection, tenant: str, thread_id: str, sha256: str, *, user: str | None = None
+) -> Attachment:
+    """Find a file of a thread, of whichever of its messages; with `user`, of this user's. Raises `FileNotStored`."""
     statement = (
         select(*_file_columns)
         .select_from(threads.join(attachments, attachments.c.thread_key == threads.c.key).join(blobs))
         .where(threads.c.tenant == tenant, threads.c.id == thread_id, blobs.c.sha256 == sha256)
         .limit(1)
     )
+    if user is not None:
+        statement = statement.where(threads.c.owner == user)
     row = connection.execute(statement).first()
     if row is None:
         raise FileNotStored(f"no file {sha256!r} is stored of thread {thread_id!r} of tenant {tenant!r}")

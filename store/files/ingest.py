@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from conversation.attachment import Attachment
 from store.blobs import BlobStore
+from store.blobs.hashing import Content
 from store.database.engine import Database
 from store.files.blob_rows import Reservation, confirm, reserve
 
@@ -32,27 +33,32 @@ class FileIngest:
         Raises `FileStoreUnavailable`, `LimitReached` and `DatabaseUnavailable`.
         """
         if files := [file for file in files if file.content is not None]:
-            reservations = self._database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
-            self._put(tenant, files)
+            database = self._database.acting_for(tenant)
+            reservations = database.run(reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes)
+            self._put(tenant, [(file, file.content) for file in files if file.content is not None])
             if _has_pending(reservations):
-                self._database.run(confirm, tenant, reservations)
+                database.run(confirm, tenant, reservations)
 
     async def store_async(self, tenant: str, files: Sequence[Attachment]) -> None:
         """As `store`, on the event loop."""
-        if files := [file for file in files if file.content is not None]:
-            reservations = await self._database.run_async(
-                reserve, tenant, files, scans=self._scans, max_bytes=self._max_bytes
-            )
-            await asyncio.to_thread(self._put, tenant, files)
-            if _has_pending(reservations):
-                await self._database.run_async(confirm, tenant, reservations)
+        await self.store_opened([(file, file.content) for file in files if file.content is not None], tenant=tenant)
 
-    def _put(self, tenant: str, files: Sequence[Attachment]) -> None:
-        for file in files:
-            assert file.sha256 is not None
-            assert file.content is not None
+    async def store_opened(self, files: Sequence[tuple[Attachment, Content]], *, tenant: str) -> None:
+        """As `store_async`, of examined files whose bytes may be on a disk: they are not read into memory."""
+        if not files:
+            return
+        database = self._database.acting_for(tenant)
+        reservations = await database.run_async(
+            reserve, tenant, [file for file, _ in files], scans=self._scans, max_bytes=self._max_bytes
+        )
+        await asyncio.to_thread(self._put, tenant, files)
+        if _has_pending(reservations):
+            await database.run_async(confirm, tenant, reservations)
+
+    def _put(self, tenant: str, files: Sequence[tuple[Attachment, Content]]) -> None:
+        for file, content in files:
             # Also where it is stored: bytes that were lost behind our back are healed.
-            self._blobs.put(tenant, file.sha256, file.content, file.media_type or "")
+            self._blobs.put(tenant, str(file.sha256), content, file.media_type or "")
 
 
 def _has_pending(reservations: Mapping[str, Reservation]) -> bool:

@@ -36,10 +36,19 @@ class Upload:
     file: Attachment
     expires_at: datetime
     is_complete: bool = False
+    #: The user who puts it; None where the tenant does.
+    owner: str | None = None
 
 
 def create(
-    connection: Connection, upload_id: str, tenant: str, file: Attachment, *, expires_seconds: float, max_bytes: int = 0
+    connection: Connection,
+    upload_id: str,
+    tenant: str,
+    file: Attachment,
+    *,
+    expires_seconds: float,
+    max_bytes: int = 0,
+    owner: str | None = None,
 ) -> Upload:
     """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
     check_quota(connection, tenant, file.size or 0, max_bytes=max_bytes, with_uploads=True)
@@ -48,6 +57,7 @@ def create(
         .values(
             id=upload_id,
             tenant=tenant,
+            owner=owner,
             filename=file.filename,
             media_type=file.media_type,
             size=file.size,
@@ -57,14 +67,24 @@ def create(
         )
         .returning(uploads.c.expires_at)
     ).scalar_one()
-    return Upload(id=upload_id, tenant=tenant, file=file, expires_at=expires_at)
+    return Upload(id=upload_id, tenant=tenant, file=file, expires_at=expires_at, owner=owner)
+
+
+def enter_complete(
+    connection: Connection, upload_id: str, tenant: str, file: Attachment, *, expires_seconds: float, owner: str | None
+) -> None:
+    """Enter a file that is stored already as an upload that is complete: its owner may attach it for that long."""
+    create(connection, upload_id, tenant, file, expires_seconds=expires_seconds, owner=owner)
+    complete(connection, upload_id)
 
 
 @read_only
-def read(connection: Connection, tenant: str, upload_id: str) -> Upload:
-    """Load an upload that can still be completed, or is. Raises `UploadNotFound`."""
+def read(connection: Connection, tenant: str, upload_id: str, *, owner: str | None = None) -> Upload:
+    """Load an upload that can still be completed, or is; with `owner`, of this user. Raises `UploadNotFound`."""
     is_open = uploads.c.completed_at.is_not(None) | (uploads.c.expires_at > clock(plus_seconds=-LATE_SECONDS))
     statement = select(uploads).where(uploads.c.id == upload_id, uploads.c.tenant == tenant, is_open)
+    if owner is not None:
+        statement = statement.where(uploads.c.owner == owner)
     row = connection.execute(statement).one_or_none() if is_our_id(upload_id) else None
     if row is None:
         raise UploadNotFound(

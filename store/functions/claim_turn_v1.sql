@@ -116,7 +116,9 @@ BEGIN
         ),
         -- A first claim without a summary has frozen its absence, too.
         window_summary_id = CASE WHEN attempt = 0 THEN thread.summary_id ELSE window_summary_id END,
-        window_context_version = coalesce(window_context_version, thread.context_version)
+        window_context_version = coalesce(window_context_version, thread.context_version),
+        first_fencing_token = coalesce(first_fencing_token, thread.fencing_token + 1),
+        fencing_token = thread.fencing_token + 1
     WHERE id = head.id
     RETURNING * INTO turn;
 

@@ -16,8 +16,9 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
 from conversation.logs import use_standard_logging
-from conversation.task_contract import CANCEL_CHANNEL
-from store.live.turn_ends import TurnEnds
+from conversation.task_contract import CANCEL_CHANNEL, turn_channel
+from store.live.event_channel import WATCH_CHANNEL, WATCHERS_CHANNEL
+from store.live.publications import Publications
 from store.settings import Settings
 
 #: Seconds before a worker listens again after the server went away.
@@ -123,30 +124,40 @@ class Signals:
 class WorkerSignals:
     """The signals of a process that publishes and listens all the time: one client on its event loop."""
 
-    def __init__(self, settings: Settings, cancel: Callable[[str], None]) -> None:
-        """`cancel` is called with the id of each turn whose cancel is requested, on the event loop."""
+    def __init__(
+        self, settings: Settings, cancel: Callable[[str], None], hear_watch: Callable[[bytes], None] = lambda _: None
+    ) -> None:
+        """`cancel` is called with the id of each turn whose cancel is requested, on the event loop.
+
+        So is `hear_watch`, with each announcement of those who follow threads.
+        """
         self._url = settings.broker_url.get_secret_value()
         self._timeout = settings.notify_timeout_seconds
         self._cancel = cancel
-        self._turn_ends = TurnEnds(self._url, timeout_seconds=self._timeout)
+        self._hear_watch = hear_watch
+        self._publications = Publications(self._url, timeout_seconds=self._timeout)
         self._client: AsyncRedis | None = None
         self._listener: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start listening for cancel requests. Only on the event loop, as all of this class."""
+        """Start listening for cancel requests and followers. Only on the event loop, as all of this class."""
         # No timeout of the socket: it would end the wait for the next signal.
         self._client = AsyncRedis.from_url(self._url, socket_connect_timeout=self._timeout)
         self._listener = asyncio.create_task(self._listen(self._client))
 
     def publish_turn_ended(self, turn_id: str) -> None:
         """Publish that a turn has ended, which wakes its waiters. Returns at once."""
-        self._turn_ends.announce(turn_id)
+        self.publish(turn_channel(turn_id), "ended")
+
+    def publish(self, channel: str, text: str) -> None:
+        """Publish a text. Returns at once."""
+        self._publications.publish(channel, text)
 
     async def stop(self) -> None:
         """Let signals that are on their way go out, then close."""
         if self._listener is not None:
             self._listener.cancel()
-        await self._turn_ends.stop()
+        await self._publications.stop()
         if self._client is not None:
             await self._client.aclose()
 
@@ -154,12 +165,21 @@ class WorkerSignals:
         while True:
             try:
                 async with client.pubsub(ignore_subscribe_messages=True) as listener:
-                    await listener.subscribe(CANCEL_CHANNEL)
+                    await listener.subscribe(CANCEL_CHANNEL, WATCH_CHANNEL)
+                    # Who follows what was said while nobody listened here.
+                    self.publish(WATCHERS_CHANNEL, "")
                     async for signal in listener.listen():
-                        self._cancel(signal["data"].decode())
+                        self._hear(signal["channel"], signal["data"])
             except _SERVER_FAILURES as error:
                 _log.debug("signals_not_received", reason=type(error).__name__)
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+
+    def _hear(self, channel: bytes, data: bytes) -> None:
+        if channel == WATCH_CHANNEL.encode():
+            self._hear_watch(data)
+        else:
+            # What is no turn's id names no run here, whatever its bytes.
+            self._cancel(data.decode(errors="replace"))
 
 
 def _log_unpublished(error: Exception) -> None:

@@ -18,7 +18,9 @@ from sqlalchemy.pool import NullPool
 from conversation.errors import DatabaseUnavailable, OperatorError
 from store.database.retry_policy import reason_of
 from store.database.url import driver_url
+from store.installation import create_installation
 from store.tables import metadata
+from store.walls.raise_walls import WallsOutcome, raise_walls
 
 #: A number of ours for `pg_advisory_xact_lock`: the migrating process holds it.
 MIGRATION_LOCK = 0x7EAD_0111
@@ -41,8 +43,8 @@ def upgrade(url: str, revision: str = "head") -> None:
         engine.dispose()
 
 
-def upgrade_connection(connection: Connection, revision: str = "head") -> None:
-    """As `upgrade`, in the transaction of the caller. Raises `OperatorError`."""
+def upgrade_connection(connection: Connection, revision: str = "head") -> WallsOutcome:
+    """As `upgrade`, in the transaction of the caller; returns which roles are there. Raises `OperatorError`."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
@@ -55,6 +57,8 @@ def upgrade_connection(connection: Connection, revision: str = "head") -> None:
             f"the database is at revision {current_revision(connection)}, which this release does not know: "
             "run the release that made it, or a newer one"
         ) from error
+    # An older schema has not the tables that the walls stand around.
+    return raise_walls(connection) if revision == "head" else WallsOutcome(())
 
 
 def create_newest(connection: Connection) -> None:
@@ -64,6 +68,7 @@ def create_newest(connection: Connection) -> None:
     included.
     """
     metadata.create_all(connection, checkfirst=False)
+    create_installation(connection)
     MigrationContext.configure(connection).stamp(_scripts(), "head")
 
 

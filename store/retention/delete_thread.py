@@ -11,6 +11,13 @@ from store.files.garbage_collection import note_dropped
 from store.retention import dropped_files
 from store.retention.thread_user import enter_user
 from store.tables import attachments, threads
+from store.threads.visible_threads import Viewer, lock_visible_thread
+
+
+def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str) -> None:
+    """As `delete_thread`, of a thread that the viewer may see. Raises `ThreadNotFound`."""
+    lock_visible_thread(connection, viewer, thread_id, to_delete=True)
+    delete_thread(connection, viewer.tenant, thread_id)
 
 
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:

@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from conversation.errors import InvalidSettings
 from store.settings.connections import BrokerSettings, DatabaseSettings
 from store.settings.files import AttachmentSettings, FileStoreSettings, PreparationSettings
+from store.settings.gateway import GatewaySettings
+from store.settings.gateway_access import GatewayKeySettings, GatewayTokenSettings
 from store.settings.logs import LogSettings
 from store.settings.retention import RetentionSettings
 from store.settings.secret_files import read_settings_files
@@ -28,7 +30,10 @@ from store.settings.variables import PREFIX, list_misspelled, name_in_use, varia
 
 class Settings(
     # The last one's fields come first: so pydantic collects those of several bases.
+    GatewayTokenSettings,
+    GatewayKeySettings,
     LogSettings,
+    GatewaySettings,
     RetentionSettings,
     SummarySettings,
     WorkerSettings,

@@ -74,6 +74,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     row: AnyRow | None = connection.execute(
         select(
             threads.c.key,
+            threads.c.owner,
             threads.c.last_seq,
             threads.c.history_starts_after,
             threads.c.summary_id,
@@ -131,12 +132,14 @@ def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
 
 
 @read_only
-def list_summaries(connection: Connection, tenant: str, thread_id: str) -> list[Summary]:
-    """List all summaries of a thread, withdrawn ones among them, the newest first.
+def list_summaries(connection: Connection, tenant: str, thread_id: str, *, user: str | None = None) -> list[Summary]:
+    """List all summaries of a thread, withdrawn ones among them, the newest first; with `user`, of this user's.
 
     Raises `ThreadNotFound`.
     """
     thread = _load_thread(connection, tenant, thread_id)
+    if user not in (None, thread.owner):
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
     rows = connection.execute(
         select(summaries)
         .where(summaries.c.thread_key == thread.key)

@@ -6,9 +6,10 @@ messages without a seq in the history yet, `messages` holds the history in the o
 """
 
 import store.tables.search  # noqa: F401 - listens to the creation of messages
+from store.tables.access import api_keys, installation
 from store.tables.files import attachments, blobs, renditions, uploads
 from store.tables.metadata import metadata
-from store.tables.operations import audit, schedule_runs
+from store.tables.operations import audit, idempotent_answers, schedule_runs
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -44,6 +45,8 @@ __all__ = [  # noqa: RUF022 - grouped by file
     # Retention and erasure
     "archives", "dropped_files", "erasure_items", "erasures",
     "pending_deletions", "retention_rescans", "retention_policies",
+    # Access
+    "api_keys", "installation",
     # Operations
-    "audit", "schedule_runs",
+    "audit", "idempotent_answers", "schedule_runs",
 ]  # fmt: skip

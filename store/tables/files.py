@@ -71,6 +71,8 @@ uploads = Table(
     metadata,
     Column("id", OurId, primary_key=True),
     Column("tenant", Text, nullable=False),
+    #: The user who puts it, and alone may attach it; null where the tenant does.
+    Column("owner", Text),
     Column("filename", Text, nullable=False),
     #: As the client declared it: the store's server checks it, and completion again.
     Column("media_type", Text, nullable=False),

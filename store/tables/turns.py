@@ -72,6 +72,9 @@ turns = Table(
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
+    #: The fencing tokens of its first and of its newest claim: its place among the events of its thread.
+    Column("first_fencing_token", BigInteger),
+    Column("fencing_token", BigInteger),
     Column("started_at", Time),
     #: Its newest claim.
     Column("attempt_started_at", Time),

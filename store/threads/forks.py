@@ -22,7 +22,9 @@ from store.history.counters import recount
 from store.history.message_rows import SHARED_COLUMNS
 from store.history.visibility import cutoff_of, is_hidden_summary
 from store.tables import attachments, messages, summaries, thread_context, threads
-from store.threads.repository import load, lock_thread
+from store.threads.repository import load
+from store.threads.thread_views import ThreadView, read_view
+from store.threads.visible_threads import Viewer, lock_visible_thread
 
 #: Columns of a summary that its copy takes over.
 _SUMMARY_COLUMNS = ("from_seq", "to_seq", "content", "model", "usage", "cost", "prompt_version", "sections", "report")
@@ -35,13 +37,22 @@ def fork(connection: Connection, tenant: str, thread_id: str, new_id: str, *, at
     call from its result.
     """
     check_id("new_thread_id", new_id)
-    source = lock_thread(connection, tenant, thread_id)
+    if copy_thread(connection, Viewer(tenant), thread_id, new_id, at=at) is None:
+        raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
+    return load(connection, tenant, new_id)
+
+
+def copy_thread(
+    connection: Connection, viewer: Viewer, thread_id: str, new_id: str, *, at: int | None = None
+) -> ThreadView | None:
+    """As `fork`, without loading the copy; None if the new id is a thread's already."""
+    source = lock_visible_thread(connection, viewer, thread_id)
     at = source.last_seq if at is None else at
     check_whole_number("at", at, maximum=source.last_seq, fix=f"pass a seq from 0 to {source.last_seq}")
     _check_parts_no_call(connection, source.key, at)
     key = _insert(connection, source, new_id, at)
     if key is None:
-        raise InvalidInput("new_thread_id", f"{new_id!r} is the id of a thread already", "pass another one")
+        return None
     _copy_messages(connection, source.key, key, at)
     of_source = thread_context.c.thread_key == source.key
     _copy_rows(connection, thread_context, ["key", "content", "updated_at"], key, of_source)
@@ -49,7 +60,7 @@ def fork(connection: Connection, tenant: str, thread_id: str, new_id: str, *, at
     # To retention, the copy is as old as its messages.
     copy = update(threads).where(threads.c.key == key)
     connection.execute(copy.values(**summary_values, retained_from=message_rows.oldest_created_at(key)))
-    return load(connection, tenant, new_id)
+    return read_view(connection, viewer, new_id)
 
 
 def _insert(connection: Connection, source: AnyRow, new_id: str, at: int) -> int | None:

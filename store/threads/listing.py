@@ -4,7 +4,7 @@ What stays true: a listing never loads messages; a page costs the same wherever 
 sees its own threads only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -20,6 +20,7 @@ from conversation.thread import TITLE_MAX_CHARS, Thread
 from conversation.validation import check_id, check_metadata, check_moment, check_tenant, check_text
 from store.database.json_equality import metadata_has
 from store.database.sqlite import read_only
+from store.database.statements import AnyRow
 from store.tables import threads
 from store.threads.repository import thread_from_row
 
@@ -71,12 +72,28 @@ def list_threads(
     once, whoever writes meanwhile. In the order in which they were `updated`, one that is written
     to while you page goes to the front: it can be missed.
     """
+    rows, next_cursor = list_rows(connection, select(threads), filters, limit=limit, cursor=cursor, order=order)
+    page = ThreadPage(thread_from_row(row) for row in rows)
+    page.next_cursor = next_cursor
+    return page
+
+
+def list_rows(
+    connection: Connection,
+    selected: Select[Any],
+    filters: ThreadFilter,
+    *,
+    limit: int | None,
+    cursor: str | None,
+    order: Order,
+) -> tuple[Sequence[AnyRow], str | None]:
+    """The rows of a page of a listing, with all columns of threads among those selected, and its next cursor."""
     check_one_of("order", order, ORDERS)
     by_update = order == "updated"
     sort_columns = [threads.c.updated_at, threads.c.key] if by_update else [threads.c.key]
     # The index has the periods: the threads of one are sorted each time, and no more than these.
     indexed_columns = [threads.c.updated_period] if by_update else []
-    statement = _apply_filters(connection, select(threads), filters)
+    statement = apply_filters(connection, selected, filters)
     statement = statement.order_by(*(column.desc() for column in (*indexed_columns, *sort_columns)))
     if cursor is not None:
         kinds = [datetime, int] if by_update else [int]
@@ -91,21 +108,21 @@ def list_threads(
         # One more, to know whether another page follows.
         statement = statement.limit(limit + 1)
     rows = connection.execute(statement).all()
-    page = ThreadPage(thread_from_row(row) for row in rows[:limit])
-    if limit is not None and len(rows) > limit:
-        last = rows[limit - 1]
-        page.next_cursor = write_cursor(last.updated_at, last.key) if by_update else write_cursor(last.key)
-    return page
+    if limit is None or len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], write_cursor(last.updated_at, last.key) if by_update else write_cursor(last.key)
 
 
 @read_only
 def count(connection: Connection, filters: ThreadFilter) -> int:
     """Count the threads that a listing would show."""
-    statement = _apply_filters(connection, select(func.count()).select_from(threads), filters)
+    statement = apply_filters(connection, select(func.count()).select_from(threads), filters)
     return int(connection.execute(statement).scalar_one())
 
 
-def _apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
+def apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
+    """Add the conditions of a filter to a statement over threads."""
     conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant)]
     if filters.user is not None:
         conditions.append(threads.c.owner == check_id("user", filters.user))

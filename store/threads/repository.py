@@ -6,13 +6,13 @@ and all stand in one order.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, literal, select, update
+from sqlalchemy import Connection, exists, func, literal, select, update
 
 from conversation.arguments import INTEGER_MAX, check_whole_number
 from conversation.errors import ThreadNotFound, ThreadUnderLegalHold, TitleConflict
@@ -28,6 +28,7 @@ from store.history import message_rows
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
 from store.tables import messages, thread_context, threads
+from store.threads.context_rows import drop_context, write_context
 from store.threads.ownership import choose_owner
 from store.threads.pending_messages import load_pending
 
@@ -169,9 +170,12 @@ def thread_from_row(row: AnyRow) -> Thread:
 
 
 def _insert_statement(connection: Connection, tenant: str, thread_id: str, agent: str | None, owner: str | None) -> Any:
+    return insert_if_absent(connection, {"tenant": tenant, "id": thread_id, "owner": owner, "metadata": {}, "agent": agent})
+
+
+def insert_if_absent(connection: Connection, values: Mapping[str, Any]) -> Any:
     """Insert an empty thread, after a check that none is there: on a conflict, PostgreSQL waits for its lock."""
-    is_absent = ~exists().where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    values: dict[str, Any] = {"tenant": tenant, "id": thread_id, "owner": owner, "metadata": {}, "agent": agent}
+    is_absent = ~exists().where(threads.c.tenant == values["tenant"], threads.c.id == values["id"])
     row = [literal(value, threads.c[name].type) for name, value in values.items()]
     source = select(*row, clock(), clock()).where(is_absent)
     statement = insert_for(connection, threads).from_select([*values, "created_at", "updated_at"], source)
@@ -220,37 +224,12 @@ def _save_context(connection: Connection, row: AnyRow, thread: Thread) -> bool:
     changed_texts = {
         key: text for key, text in (thread.context | leading_texts).items() if stored_texts.get(key) != text
     }
-    has_changed = _write_context(connection, row.key, changed_texts)
-    if not _drop_context(connection, row.key, thread.dropped_context):
+    has_changed = write_context(connection, row.key, changed_texts)
+    if not drop_context(connection, row.key, thread.dropped_context):
         return has_changed
     if row.legal_hold:
         raise ThreadUnderLegalHold([thread.id])
     return True
-
-
-def _write_context(connection: Connection, key: int, texts: Mapping[str, str]) -> bool:
-    """Write the context whose text changed; True if any did."""
-    if not texts:
-        return False
-    rows = [
-        {"thread_key": key, "key": name, "content": text, "updated_at": clock()} for name, text in sorted(texts.items())
-    ]
-    statement = insert_for(connection, thread_context).values(rows)
-    excluded = statement.excluded
-    upsert = statement.on_conflict_do_update(
-        index_elements=["thread_key", "key"],
-        set_={"content": excluded.content, "updated_at": excluded.updated_at},
-        where=thread_context.c.content != excluded.content,
-    )
-    return bool(connection.execute(upsert.returning(thread_context.c.key)).all())
-
-
-def _drop_context(connection: Connection, key: int, names: Collection[str]) -> bool:
-    """Remove context; True if any was there."""
-    if not names:
-        return False
-    deletion = delete(thread_context).where(thread_context.c.thread_key == key, thread_context.c.key.in_(sorted(names)))
-    return connection.execute(deletion).rowcount > 0
 
 
 def _merge_metadata(

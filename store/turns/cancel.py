@@ -28,13 +28,17 @@ def check_requester(by: str | None) -> str | None:
     return name
 
 
-def request_cancel(connection: Connection, turn_id: str, *, by: str | None = None) -> TurnState:
-    """Ask a turn to stop. A turn that has not begun is cancelled at once; returns the state now.
+def request_cancel(
+    connection: Connection, turn_id: str, *, by: str | None = None, tenant: str | None = None
+) -> TurnState:
+    """Ask a turn to stop, of this tenant where one is named; returns its state now.
+
+    A turn that has not begun is cancelled at once.
 
     Raises `TurnNotFound`.
     """
     requester = check_requester(by)
-    key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id))).scalar_one_or_none()
+    key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id, tenant))).scalar_one_or_none()
     if key is None:
         raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))

@@ -103,7 +103,7 @@ class PartialClaim:
                 agent=turn.agent,
                 attempt=turn.attempt,
                 window_to_seq=turn.window_to_seq,
-                ending=ending_of(turn.agent, steps, self.error),
+                ending=ending_of(turn.id, turn.agent, steps, self.error),
             )
         return ClaimedTurn(
             lease=lease,

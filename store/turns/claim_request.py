@@ -88,9 +88,9 @@ def refusal_of(turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: 
     return None
 
 
-def ending_of(agent: str, steps: Mapping[int, Step], error: TurnError | None) -> Cancelled | Failed:
+def ending_of(turn_id: str, agent: str, steps: Mapping[int, Step], error: TurnError | None) -> Cancelled | Failed:
     """The ending of a turn that is refused: a failure with the error, without one a cancellation."""
-    transcript = replay_transcript(steps, {"agent": agent})
+    transcript = replay_transcript(turn_id, steps, {"agent": agent})
     messages, usage, cost = transcript.close(), transcript.usage, transcript.cost
     if error is not None:
         return Failed(error=error, messages=messages, usage=usage, cost=cost)

@@ -166,6 +166,8 @@ def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimReque
             else_=turns.c.window_summary_id,
         ),
         "window_context_version": func.coalesce(turns.c.window_context_version, thread.context_version),
+        "first_fencing_token": func.coalesce(turns.c.first_fencing_token, thread.fencing_token + 1),
+        "fencing_token": thread.fencing_token + 1,
     }
 
 
@@ -200,7 +202,7 @@ def _load_refused(
 ) -> RefusedTurn:
     """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
     rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
-    ending = ending_of(turn.agent, journal.steps_by_index(rows), error)
+    ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
 
 

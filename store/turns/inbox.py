@@ -42,17 +42,19 @@ def accept(
 
 def accept_alone(database: Database, request: SendRequest, limits: SendLimits = UNLIMITED) -> AcceptedTurn:
     """As `accept`, in a transaction of its own: in one round trip, where it has functions and no attachments."""
+    runner = database.acting_for(request.tenant)
     if database.has_functions and not request.attachments:
-        return read_outcome(database.call(call_of(request, limits, mark_notified=True)), request, limits)
-    return database.run(accept, request, limits)
+        return read_outcome(runner.call(call_of(request, limits, mark_notified=True)), request, limits)
+    return runner.run(accept, request, limits)
 
 
 async def accept_alone_async(database: Database, request: SendRequest, limits: SendLimits = UNLIMITED) -> AcceptedTurn:
     """As `accept_alone`, on the event loop."""
+    runner = database.acting_for(request.tenant)
     if database.has_functions and not request.attachments:
-        outcome = await database.call_async(call_of(request, limits, mark_notified=True))
+        outcome = await runner.call_async(call_of(request, limits, mark_notified=True))
         return read_outcome(outcome, request, limits)
-    return await database.run_async(accept, request, limits)
+    return await runner.run_async(accept, request, limits)
 
 
 def has_message(connection: Connection, thread_key: int, message_id: str, *, except_turn_id: str) -> bool:

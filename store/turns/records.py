@@ -17,9 +17,9 @@ from store.turns.turn_user import turn_user
 
 
 @read_only
-def read(connection: Connection, turn_id: str) -> TurnRecord:
-    """Read a turn's record. Raises `TurnNotFound`."""
-    row = connection.execute(select_records().where(is_turn(turn_id))).one_or_none()
+def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnRecord:
+    """Read a turn's record, of this tenant where one is named. Raises `TurnNotFound`."""
+    row = connection.execute(select_records().where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
         raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     return build_record(row)
@@ -49,9 +49,9 @@ def build_record(row: AnyRow) -> TurnRecord:
 
 
 @read_only
-def read_result(connection: Connection, turn_id: str) -> TurnResult:
-    """A turn's state and the messages that answer it. Raises `TurnNotFound`."""
-    record = read(connection, turn_id)
+def read_result(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnResult:
+    """A turn's state and the messages that answer it, as `read`. Raises `TurnNotFound`."""
+    record = read(connection, turn_id, tenant=tenant)
     return TurnResult(
         state=record.state,
         messages=read_replies(connection, turn_id),
@@ -79,9 +79,10 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
 
 
-def is_turn(turn_id: str) -> Any:
-    """The condition that a row is this turn's: never true for a text that is no id of ours."""
-    return turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
+def is_turn(turn_id: str, tenant: str | None = None) -> Any:
+    """The condition that a row is this turn's, and this tenant's: never true for a text that is no id of ours."""
+    is_id = turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
+    return is_id if tenant is None else is_id & (turns.c.tenant == tenant)
 
 
 def _stored_error(row: AnyRow) -> TurnError | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, insert, literal, select, update
 
 from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
-from conversation.ids import is_our_id
 from conversation.quotation import quote
 from conversation.turn import TurnState
 from conversation.validation import check_id
@@ -23,6 +22,7 @@ from store.tables import agents, attachments, inbox_messages, messages, threads,
 from store.turns import attempts
 from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import is_alive
+from store.turns.records import is_turn
 
 #: The final states after which a turn may be requeued.
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
@@ -46,14 +46,22 @@ class RequeueOutcome:
 
 
 def requeue(
-    connection: Connection, turn_id: str, *, new_turn_id: str, new_message_id: str, agent: str | None = None
+    connection: Connection,
+    turn_id: str,
+    *,
+    new_turn_id: str,
+    new_message_id: str,
+    agent: str | None = None,
+    tenant: str | None = None,
 ) -> RequeueOutcome:
-    """Queue a turn again that failed or was cancelled. The ids are used where a new turn is needed.
+    """Queue a turn again that failed or was cancelled, of this tenant where one is named.
+
+    The ids are used where a new turn is needed.
 
     With an agent, that one answers; a turn that waits in the queue is given to it as well. Running it
     twice changes nothing. Raises `TurnNotFound`, `TurnNotRequeueable` and `UnknownAgent`.
     """
-    turn, thread = lock_turn(connection, turn_id)
+    turn, thread = lock_turn(connection, turn_id, tenant)
     if agent is not None:
         check_agent(connection, agent)
     new_turn = connection.execute(select(turns.c.id).where(turns.c.id == new_turn_id)).first()
@@ -75,11 +83,10 @@ def requeue(
     return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
 
 
-def lock_turn(connection: Connection, turn_id: str) -> tuple[AnyRow, AnyRow]:
+def lock_turn(connection: Connection, turn_id: str, tenant: str | None = None) -> tuple[AnyRow, AnyRow]:
     """Lock a turn's thread and read both: no claim and no commit can change them meanwhile."""
-    of_turn = turns.c.id == turn_id
-    key_result = connection.execute(select(turns.c.thread_key).where(of_turn)) if is_our_id(turn_id) else None
-    thread_key = key_result.scalar_one_or_none() if key_result is not None else None
+    of_turn = is_turn(turn_id, tenant)
+    thread_key = connection.execute(select(turns.c.thread_key).where(of_turn)).scalar_one_or_none()
     if thread_key is None:
         raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
     thread = connection.execute(

@@ -4,14 +4,13 @@ What stays true: a page costs the same wherever it begins, and however many turn
 of its own threads only.
 """
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from conversation.arguments import check_whole_number
 from conversation.cursor import read_cursor, write_cursor
-from conversation.errors import ThreadNotFound
 from conversation.turn import TurnRecord
-from conversation.validation import check_id, check_tenant
-from store.tables import threads, turns
+from store.tables import turns
+from store.threads.visible_threads import Viewer, find_thread
 from store.turns.records import build_record, select_records
 
 #: Turns of one page, at most.
@@ -25,11 +24,17 @@ class TurnPage(list[TurnRecord]):
 
 
 def list_of_thread(
-    connection: Connection, tenant: str, thread_id: str, *, limit: int, cursor: str | None = None
+    connection: Connection,
+    tenant: str,
+    thread_id: str,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    user: str | None = None,
 ) -> TurnPage:
-    """List a thread's turns. Raises `ThreadNotFound`, and `InvalidInput` for what cannot be listed by."""
+    """List a thread's turns; with `user`, of a thread of this user's. Raises `ThreadNotFound`, and `InvalidInput` for what cannot be listed by."""
     limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
-    thread_key = _find_thread(connection, tenant, thread_id)
+    thread_key = find_thread(connection, Viewer(tenant, user), thread_id).key
     statement = select_records().where(turns.c.thread_key == thread_key)
     if cursor is not None:
         (arrival_seq,) = read_cursor(cursor, [int], fix="pass next_cursor of the page before")
@@ -40,11 +45,3 @@ def list_of_thread(
     if len(rows) > limit:
         page.next_cursor = write_cursor(rows[limit - 1].arrival_seq)
     return page
-
-
-def _find_thread(connection: Connection, tenant: str, thread_id: str) -> int:
-    of_thread = (threads.c.tenant == check_tenant(tenant), threads.c.id == check_id("thread_id", thread_id))
-    key = connection.execute(select(threads.c.key).where(*of_thread)).scalar_one_or_none()
-    if key is None:
-        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
-    return int(key)

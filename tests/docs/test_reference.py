@@ -114,7 +114,8 @@ def test_the_tree_of_errors_is_that_of_the_code() -> None:
 
 def test_what_to_do_over_http_with_each_error_is_told() -> None:
     import threadmill
-    from examples.web.problems import STATUSES, status_of
+    from examples.web import problems as example
+    from producers.http.statuses import STATUSES, status_of
 
     rows = re.findall(r"^\| `([A-Z]\w+)` \| .+ \| (yes|no|by kind) \| (\d+) \|$", page("errors.md"), re.MULTILINE)
     expected = []
@@ -127,6 +128,7 @@ def test_what_to_do_over_http_with_each_error_is_told() -> None:
     assert {name for name, *_ in rows} == errors() - {"ThreadmillError"}
     assert errors() <= set(threadmill.__all__)
     assert STATUSES.keys() <= {getattr(threadmill, name) for name in errors()}
+    assert example.STATUSES == STATUSES
 
 
 def test_the_kinds_of_a_models_errors_are_those_of_the_adapter() -> None:

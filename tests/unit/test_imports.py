@@ -11,7 +11,10 @@ import pytest
 import producers
 
 #: Slow, large, or another floor's.
-UNWELCOME = {"agent", "boto3", "botocore", "celery", "django", "flower", "kombu", "litellm", "openai", "redis", "tasks"}
+UNWELCOME = {
+    *("agent", "boto3", "botocore", "celery", "django", "flower", "kombu", "litellm", "openai", "redis", "tasks"),
+    *("fastapi", "jwt", "limits", "starlette", "uvicorn"),
+}
 
 
 def imported_by(statement: str) -> set[str]:

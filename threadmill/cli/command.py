@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from threadmill.cli import failures, files, healthcheck, retention, running_stack, summaries, threads, turns, workers
+from threadmill.cli import (
+    failures,
+    files,
+    healthcheck,
+    keys,
+    retention,
+    running_stack,
+    summaries,
+    threads,
+    turns,
+    workers,
+)
 from threadmill.cli.chat import chat
 from threadmill.cli.demo import demo
 from threadmill.cli.dev import dev
@@ -18,6 +29,7 @@ from threadmill.cli.docker import docker_setup, docker_start, docker_stop
 from threadmill.cli.doctor import doctor
 from threadmill.cli.env import env
 from threadmill.cli.erasure import erase, export_user
+from threadmill.cli.gateway import gateway
 from threadmill.cli.logs import logs
 from threadmill.cli.migrate import migrate
 from threadmill.cli.new import new
@@ -54,6 +66,7 @@ app.command()(up)
 app.command()(env)
 app.command()(logs)
 app.command()(demo)
+app.command()(gateway)
 app.command()(migrate)
 # The name of other tools for the same: no page shows it.
 app.command("init", hidden=True)(migrate)
@@ -71,6 +84,7 @@ app.command()(top)
 app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
+app.add_typer(keys.group, name="keys")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)

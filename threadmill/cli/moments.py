@@ -10,6 +10,7 @@ import typer
 
 #: The names of options that take a moment, in their help.
 MOMENT_HELP = "2h, 30m, 7d, today, yesterday, or 2026-01-31T12:00, in UTC"
+END_HELP = "90d, 12h, 2027-01-31, or 2027-01-31T12:00, in UTC"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhdw])")
 #: No database has moments before this.
@@ -46,6 +47,20 @@ def read_length(option: str, text: str | None) -> timedelta | None:
     if length is None:
         raise typer.BadParameter(f"is {text!r}; write 90s, 10m, 2h or 1d", param_hint=option)
     return length
+
+
+def read_end(option: str, text: str | None) -> datetime | timedelta | None:
+    """The end that an option names, as a moment or as the time until then; None where it is not given."""
+    if text is None:
+        return None
+    length = _length_of(text.strip().lower())
+    if length is not None:
+        return length
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(f"is {text!r}; write {END_HELP}", param_hint=option) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def show_seconds(seconds: float | None) -> str:

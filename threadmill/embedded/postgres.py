@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from threadmill.embedded import wheel
 from threadmill.embedded.errors import ServerFailed
@@ -50,6 +52,19 @@ class EmbeddedPostgres(Server):
     def url_of(self, database: str) -> str:
         """Where another database of this server is, password included."""
         return f"postgresql://{USER}:{self._home.load_secret()}@127.0.0.1:{self._port}/{database}"
+
+    def url_as(self, role: str, database: str = DATABASE) -> str:
+        """As `url_of`, for the login that `create_logins` made of a role."""
+        return f"postgresql://{_login(role)}:{self._home.load_secret(_login(role))}@127.0.0.1:{self._port}/{database}"
+
+    def create_logins(self, roles: Sequence[str]) -> None:
+        """Have a role that logs in for each of these, with a password of its own, in whatever database."""
+        with self._connect() as connection:
+            for role in roles:
+                login, password = _login(role), self._home.load_secret(_login(role))
+                if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [login]).fetchone() is None:
+                    connection.execute(SQL("CREATE ROLE {} IN ROLE {}").format(Identifier(login), Identifier(role)))
+                connection.execute(SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(Identifier(login), password))
 
     def _prepare(self) -> None:
         self._home.load_secret()
@@ -122,6 +137,10 @@ class EmbeddedPostgres(Server):
     def _finish(self) -> None:
         with self._connect() as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
             connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _login(role: str) -> str:
+    return f"{role}_login"
 
 
 def _binary(name: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import load
+from store.walls.roles import GATEWAY, MAINTENANCE, WORKER
 from threadmill.embedded.home import Home
 from threadmill.embedded.process import Process
 
@@ -46,6 +47,8 @@ class Program:
     is_ready: Callable[[Process], bool]
     #: Variables that this program has besides those of all programs. Secrets go here, never into `argv`.
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The role under which it connects to the stack's own database: without another one, it sees no row by itself.
+    role: str = GATEWAY
     stop_signal: signal.Signals = signal.SIGTERM
     #: Seconds between the signal and the kill.
     stop_seconds: float = 10.0
@@ -80,6 +83,7 @@ def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequenc
             *options,
         ),
         environment={"CELERY_CUSTOM_WORKER_POOL": LOOP_POOL},
+        role=MAINTENANCE if MAINTENANCE_QUEUE in queues else WORKER,
         is_ready=ready_when_logged(" ready."),
         stop_seconds=load().shutdown_grace_seconds + HAND_OVER_SECONDS,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from conversation.errors import InvalidInput
+from store.walls.roles import ROLES
 from threadmill.embedded import programs
 from threadmill.embedded.home import ENVIRONMENT_FILE, Home
 from threadmill.embedded.postgres import EmbeddedPostgres
@@ -181,7 +182,7 @@ class Stack:
             program.name,
             program.argv,
             log=self._home.directory / "logs" / f"{program.name}.log",
-            environment={**self.environment, **program.environment},
+            environment={**self.environment, **self._database_of(program), **program.environment},
         )
 
     def _find_part(self, name: str) -> Server | Process:
@@ -198,6 +199,11 @@ class Stack:
             or self._user_environment.get(f"NARRATOR_{setting}")
             or ""
         )
+
+    def _database_of(self, program: Program) -> dict[str, str]:
+        """The database of a program, where it is the stack's own: it connects under its role, none as the owner."""
+        server = self._servers.get("postgres")
+        return {"THREADMILL_DATABASE_URL": server.url_as(program.role)} if isinstance(server, EmbeddedPostgres) else {}
 
     def _url(self, server: str, setting: str) -> str:
         return self._user_setting(setting) or self._servers[server].url
@@ -217,6 +223,9 @@ class Stack:
 
         progress("bringing the database to the newest schema")
         upgrade(self.variables["THREADMILL_DATABASE_URL"])
+        server = self._servers.get("postgres")
+        if isinstance(server, EmbeddedPostgres):
+            server.create_logins(ROLES)
 
     def _start_programs(self, progress: Progress) -> None:
         """Start the programs together, because most of a start is importing; wait for each afterwards."""

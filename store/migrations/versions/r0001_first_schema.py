@@ -3,7 +3,9 @@
 Keys and checks are named by the convention of `store.tables.metadata`, which stays as it is.
 """
 
+import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -100,6 +102,7 @@ def upgrade() -> None:
         "uploads",
         sa.Column("id", sa.Uuid(), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -110,6 +113,41 @@ def upgrade() -> None:
     )
     op.create_index("ix_uploads_expires_at", "uploads", ["expires_at"])
     op.create_index("ix_uploads_tenant", "uploads", ["tenant"])
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_sha256", sa.Text(), nullable=False),
+        sa.Column("scopes", JSON, nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=True),
+        sa.Column("revoked_at", TIME, nullable=True),
+        sa.Column("rotated_at", TIME, nullable=True),
+        sa.Column("previous_sha256", sa.Text(), nullable=True),
+        sa.Column("previous_expires_at", TIME, nullable=True),
+        sa.Column("last_used_at", TIME, nullable=True),
+        sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
+    )
+    op.create_index("ix_api_keys_tenant", "api_keys", ["tenant", "id"])
+    _create_index_where("ix_api_keys_owner", "api_keys", ["tenant", "owner"], "owner is not null")
+    _create_installation()
+    op.create_table(
+        "idempotent_answers",
+        sa.Column("tenant", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("request_digest", sa.Text(), nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=False),
+        sa.Column("claimed_until", TIME, nullable=False),
+        sa.Column("made_id", sa.Uuid(), nullable=False),
+        sa.Column("is_repeat", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=True),
+        sa.Column("headers", JSON, nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("expires_at", TIME, nullable=False),
+    )
+    op.create_index("ix_idempotent_answers_expires_at", "idempotent_answers", ["expires_at"])
     op.create_table(
         "schedule_runs",
         sa.Column("schedule", sa.Text(), primary_key=True),
@@ -246,6 +284,8 @@ def upgrade() -> None:
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
+        sa.Column("first_fencing_token", sa.BigInteger(), nullable=True),
+        sa.Column("fencing_token", sa.BigInteger(), nullable=True),
         sa.Column("started_at", TIME, nullable=True),
         sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("agent_version", sa.Text(), nullable=True),
@@ -531,6 +571,19 @@ def _create_retention_tables() -> None:
         sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("kind in ('thread', 'shared', 'blob')", name="kind"),
     )
+
+
+def _create_installation() -> None:
+    """Create the table of the installation, and its row with a signing key that no other installation has."""
+    installation = op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("signing_key", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.CheckConstraint("id = 1", name="single"),
+    )
+    row = {"id": 1, "signing_key": secrets.token_bytes(32), "created_at": datetime.now(UTC)}
+    op.bulk_insert(installation, [row])
 
 
 def _create_sqlite_search() -> None:

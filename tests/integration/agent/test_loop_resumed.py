@@ -237,7 +237,7 @@ async def test_text_that_was_not_finished_is_kept_and_marked() -> None:
 
     def watch(event: Event) -> None:
         seen.append(event)
-        if len(seen) == 3:
+        if len(seen) == 4:  # the reply has begun, and three words came
             enough.set()
 
     run = run_of(Agent(name="a"), Scripted(says("one two three four five six")), emit=watch)
@@ -285,7 +285,7 @@ async def test_a_turn_that_must_not_run_on_keeps_what_its_journal_shows_was_said
     task.cancel()
     await asyncio.wait([task])
 
-    transcript = replay_transcript(journal.steps, {"agent": "a"})
+    transcript = replay_transcript("turn", journal.steps, {"agent": "a"})
 
     messages = transcript.close()
     assert_well_formed(messages)

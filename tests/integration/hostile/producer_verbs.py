@@ -57,11 +57,13 @@ PRODUCERS: dict[str, Verb] = {
     "producers.send_message_in": Verb(
         _send_in_session, {"session": just(None)} | {k: v for k, v in _SENT.items() if k != "connection"}
     ),
-    **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id),
+    **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id, tenant=just("default")),
     **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
     **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
-    **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me")),
-    **_of_producers("requeue_turn", turn_id=lambda stage: stage.failed_turn.id, agent=just(None)),
+    **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me"), tenant=just("default")),
+    **_of_producers(
+        "requeue_turn", turn_id=lambda stage: stage.failed_turn.id, agent=just(None), tenant=just("default")
+    ),
     **_of_producers(
         "requeue_turns",
         state=just("failed"),

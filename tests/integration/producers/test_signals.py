@@ -103,6 +103,9 @@ async def test_turns_that_end_in_the_same_moment_are_published_in_one_round_trip
         await listener.psubscribe(turn_channel("*"))
         worker_signals = WorkerSignals(relayed_settings, cancel=lambda _: None)
         worker_signals.start()
+        # It asks who follows threads.
+        await eventually(lambda: sum(publishes) == 1)
+        publishes.clear()
 
         for turn_id in turn_ids:
             worker_signals.publish_turn_ended(turn_id)
@@ -124,13 +127,13 @@ async def test_turns_that_end_in_the_same_moment_are_published_in_one_round_trip
 async def test_ends_that_wait_for_a_slow_server_are_bounded(
     deaf_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.live.turn_ends.WAITING_ENDS_MAX", 5)
+    monkeypatch.setattr("store.live.publications.WAITING_MAX", 5)
     worker_signals = WorkerSignals(deaf_settings, cancel=lambda _: None)
     worker_signals.start()
 
     for number in range(50):
         worker_signals.publish_turn_ended(f"turn-{number}")
-    waiting = len(worker_signals._turn_ends._turn_ids)
+    waiting = len(worker_signals._publications._waiting)
     await worker_signals.stop()
 
     assert waiting == 5

@@ -110,6 +110,9 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "window_to_seq": (LEAVES, COPIES, COPIES, RESETS),
     "window_summary_id": (LEAVES, RESETS, COPIES, RESETS),
     "window_context_version": (LEAVES, RESETS, COPIES, RESETS),
+    # Tokens are the thread's own.
+    "first_fencing_token": (LEAVES, RESETS, COPIES, RESETS),
+    "fencing_token": (LEAVES, RESETS, COPIES, RESETS),
     "started_at": (LEAVES, COPIES, COPIES, RESETS),
     "attempt_started_at": (LEAVES, COPIES, COPIES, RESETS),
     # That of the newest claim: there was none of a new turn.
@@ -187,6 +190,8 @@ TURN: Row = {
     "window_to_seq": NEWEST_SEQ,
     "window_summary_id": SUMMARY_ID,
     "window_context_version": 5,
+    "first_fencing_token": 6,
+    "fencing_token": 7,
     "notified_at": moment(2),
     "cancel_requested_at": moment(6),
     "cancel_requested_by": "ops",

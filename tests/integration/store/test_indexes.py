@@ -33,6 +33,9 @@ ID, TENANT, HASH, WORD = 4 * ID_MAX_CHARS, 63, len("sha256:") + 64, 64
 #: Bytes of each text that an index holds, at most. The same checks hold on all databases, since they are Python's.
 BOUNDS = {
     "agents.name": WORD,  # agent.agent.TOOL_NAME
+    "api_keys.id": WORD,  # store.keys.key_text
+    "api_keys.owner": ID,
+    "api_keys.tenant": TENANT,
     "archives.sha256": HASH,
     "archives.tenant": TENANT,
     "archives.thread_sha256": HASH,

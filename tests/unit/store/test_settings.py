@@ -22,6 +22,7 @@ DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds"
 #: Here zero says something: no grace, or never.
 MAY_BE_NONE = {
     *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_idle_days", "retention_max_age_days"),
+    *("gateway_credential_cache_seconds", "gateway_jwt_leeway_seconds"),
     *("blob_grace_days", "turn_retention_days", "turn_retry_max_seconds"),
 }
 
@@ -54,6 +55,9 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
     given = {
         "database_url": "sqlite:///x.db",
         "broker_url": "redis://elsewhere/1",
+        "gateway_jwt_algorithms": "ES384",
+        "gateway_jwt_jwks_url": "https://elsewhere",
+        "gateway_jwt_scopes": "operate",
         "log_format": "json",
         "log_level": "debug",
         "mcp_allow_networks": "10.19.0.0/16",

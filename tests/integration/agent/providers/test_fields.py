@@ -89,7 +89,7 @@ async def test_the_request_after_a_crash_has_the_bytes_of_the_one_before(
     bodies = []
 
     for kept_step in (step, stored(step)):
-        message = assistant_message(kept_step, {})
+        message = assistant_message("turn", kept_step, {})
         calls = tool_calls_of(kept_step)
         results = [Message(role="tool", tool_call_id=call.id, name=call.name, content='"x"') for call in calls]
         messages = build_messages(system_texts=(), window=(), new_messages=(message, *results))
@@ -107,7 +107,7 @@ async def test_a_loop_that_a_fallback_went_on_with_is_taken(stubs: StubProviders
     stubs.script(Said("", [LOOK]))
     second = await model.complete(question(stubs, "openai"))
     steps = [model_step(n, make_reply_storable(reply), "") for n, reply in enumerate((first, second))]
-    loop = [assistant_message(step, {}) for step in steps]
+    loop = [assistant_message("turn", step, {}) for step in steps]
 
     built = build_messages(system_texts=(), window=(), new_messages=loop)
     await model.complete(question(stubs, "anthropic", *built))
@@ -182,7 +182,7 @@ async def test_a_fallback_is_fitted_to_its_own_provider(
 ) -> None:
     stubs.script(SAID)
     first = make_reply_storable(await model.complete(question(stubs, "anthropic")))
-    loop = [assistant_message(model_step(0, first, ""), {}), Message(role="system", content="Be kind.")]
+    loop = [assistant_message("turn", model_step(0, first, ""), {}), Message(role="system", content="Be kind.")]
     built = build_messages(system_texts=["Be kind."], window=loop)
     monkeypatch.setenv("OPENAI_BASE_URL", stubs.parameters("compatible")["api_base"])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-stub")

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.soak
 PLACES = {"key", "thread_key", "arrival_seq", "fencing_token", "context_version", "summary_version"}
 #: What is not part of a conversation: it belongs to the installation, or says how a turn was asked for.
 NOT_CARRIED = {"idempotency_key", "request_digest", "notified_at", "window_summary_id", "window_context_version"}
+NOT_CARRIED |= {"first_fencing_token", "fencing_token"}
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Announcements of ended turns, by which their waiters wake up sooner than they would look again.
+"""Publications of a worker, as ends of turns and live events: out at once, and never a reason to fail.
 
-What stays true: an end goes out at once; what ends in the same moment, or while others are on their way, goes
-out together, in one round trip. No failure reaches a caller.
+What stays true: what comes in the same moment, or while other texts are on their way, goes out together, in one round
+trip and in its order. No failure reaches a caller; what waits for a slow server is bounded, and the rest is lost.
 """
 
 import asyncio
@@ -10,49 +10,50 @@ import structlog
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
-from conversation.task_contract import turn_channel
 from store.live.broker_address import read_address
 from store.live.broker_connection import BrokerConnection, BrokerRefusal
 
-#: Ends that wait for a slow server, at most: the waiters of further ones poll.
-WAITING_ENDS_MAX = 10_000
+#: Texts that wait for a slow server, and their characters, at most: whom a further one would reach, polls.
+WAITING_MAX, WAITING_MAX_CHARS = 10_000, 32_000_000
 
 _log = structlog.get_logger(__name__)
 
 
-class TurnEnds:
-    """The announcements of one process. Only on its event loop."""
+class Publications:
+    """The publications of one process. Only on its event loop."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
         """`timeout_seconds` bounds each wait for the server."""
         self._url = url
         self._address = read_address(url)
         self._timeout_seconds = timeout_seconds
-        #: Turns whose end nobody was told yet.
-        self._turn_ids: list[str] = []
-        self._announcing: asyncio.Task[None] | None = None
+        #: Channels and texts that are not on their way yet.
+        self._waiting: list[tuple[str, str]] = []
+        self._waiting_chars = 0
+        self._publishing: asyncio.Task[None] | None = None
         self._connection: BrokerConnection | None = None
 
-    def announce(self, turn_id: str) -> None:
-        """Tell the waiters of a turn that it has ended. Returns at once."""
-        if len(self._turn_ids) >= WAITING_ENDS_MAX:
+    def publish(self, channel: str, text: str) -> None:
+        """Publish a text. Returns at once."""
+        if len(self._waiting) >= WAITING_MAX or self._waiting_chars + len(text) > WAITING_MAX_CHARS:
             return
-        self._turn_ids.append(turn_id)
-        if self._announcing is None or self._announcing.done():
-            self._announcing = asyncio.create_task(self._announce_all())
+        self._waiting.append((channel, text))
+        self._waiting_chars += len(text)
+        if self._publishing is None or self._publishing.done():
+            self._publishing = asyncio.create_task(self._publish_all())
 
     async def stop(self) -> None:
         """Let what is on its way go out, then close."""
-        if self._announcing is not None:
-            await asyncio.wait({self._announcing}, timeout=self._timeout_seconds)
-            self._announcing.cancel()
+        if self._publishing is not None:
+            await asyncio.wait({self._publishing}, timeout=self._timeout_seconds)
+            self._publishing.cancel()
         self._close()
 
-    async def _announce_all(self) -> None:
-        while self._turn_ids:
-            turn_ids, self._turn_ids = self._turn_ids, []
+    async def _publish_all(self) -> None:
+        while self._waiting:
+            waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
             try:
-                await self._publish([("PUBLISH", turn_channel(turn_id), "ended") for turn_id in turn_ids])
+                await self._publish([("PUBLISH", channel, text) for channel, text in waiting])
             except (BrokerRefusal, RedisError, OSError) as error:
                 self._close()
                 _log.debug("signal_not_published", reason=type(error).__name__)

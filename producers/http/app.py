@@ -1,0 +1,132 @@
+"""The gateway as an ASGI app: `create_gateway`, by itself or mounted in an app of FastAPI or Starlette.
+
+What stays true: nothing connects before the first request or the app's start; a mounted gateway, whose lifespan no
+server runs, works all the same, and `run_gateway` in the outer app's lifespan warms it up and closes it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from conversation.logs import use_standard_logging
+from producers.http import health, problems
+from producers.http.dependencies import Gateway
+from producers.http.middleware.access_log import AccessLog
+from producers.http.middleware.body_limit import BodyLimit
+from producers.http.middleware.errors import ErrorBorder
+from producers.http.middleware.idempotency import Idempotency
+from producers.http.middleware.request_ids import RequestIds
+from producers.http.middleware.time_limit import TimeLimit
+from producers.http.openapi import API_DESCRIPTION, describe_api
+from producers.http.principal import Authenticator
+from producers.http.rate_limits import RateLimiter
+from producers.producer import Producer
+from store.settings import Settings, current
+
+#: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
+_RESOURCES = ("threads", "messages", "turns", "streams", "stream_tokens", "files", "context", "summaries", "usage")
+#: Headers that pages of other origins may send, and may read.
+_CORS_REQUEST_HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-Request-Id",
+)
+_CORS_ANSWER_HEADERS = (
+    "Content-Disposition", "ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "WWW-Authenticate", "X-Request-Id",
+)  # fmt: skip
+
+
+def create_gateway(
+    settings: Settings | None = None, *, producer: Producer | None = None, authenticator: Authenticator | None = None
+) -> FastAPI:
+    """Make a gateway; `settings` are the process's, if not given.
+
+    A `producer` that is given is shared, and stays open when the gateway closes.
+    """
+    use_standard_logging()
+    settings = settings or (producer.settings if producer else current())
+    app = FastAPI(
+        title="Threadmill",
+        version="1",
+        description=API_DESCRIPTION,
+        lifespan=run_gateway,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=_list_middleware(settings),
+    )
+    problems.add_handlers(app)
+    app.state.gateway = _open(app, settings, producer, authenticator)
+    app.include_router(health.router)
+    for name in _RESOURCES:
+        if find_spec(f"producers.http.{name}"):
+            app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
+    app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
+    """Warm a gateway up, and close it at the end: its lifespan, or a part of the outer app's where it is mounted."""
+    gateway: Gateway = app.state.gateway
+    await gateway.producer.warm_up_async()
+    try:
+        yield
+    finally:
+        async with AsyncExitStack() as stack:
+            for close in app.state.closers:
+                stack.push_async_callback(close)
+
+
+def _list_middleware(settings: Settings) -> list[Middleware]:
+    """The middleware, from the outermost: what an inner one answers has the headers of the outer ones."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.gateway_cors_origins,
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+        allow_headers=_CORS_REQUEST_HEADERS,
+        expose_headers=_CORS_ANSWER_HEADERS,
+    )
+    return [
+        Middleware(RequestIds),
+        Middleware(AccessLog),
+        *([cors] if settings.gateway_cors_origins else []),
+        Middleware(ErrorBorder),
+        Middleware(TimeLimit, seconds=settings.gateway_request_timeout_seconds),
+        Middleware(
+            BodyLimit, max_bytes=settings.gateway_max_body_bytes, max_form_bytes=settings.gateway_max_form_bytes
+        ),
+        Middleware(Idempotency),
+    ]
+
+
+def _open(app: FastAPI, settings: Settings, producer: Producer | None, authenticator: Authenticator | None) -> Gateway:
+    """Open what a gateway has; what is its own is closed with it, the newest first."""
+    closers: list[Callable[[], Awaitable[None]]] = []
+    app.state.closers = closers
+    if producer is None:
+        producer = Producer(settings)
+        closers.append(producer.close_async)
+    if authenticator is None:
+        authenticator = import_module("producers.http.authenticator").create_authenticator(producer)
+        closers.append(authenticator.close)
+    has_hub = find_spec("producers.events.hub")
+    hub = import_module("producers.events.hub").EventHub(producer.connections) if has_hub else None
+    rate_limiter = RateLimiter(settings)
+    closers.append(rate_limiter.close)
+    return Gateway(
+        settings=settings,
+        producer=producer,
+        authenticator=authenticator,
+        hub=hub,  # type: ignore[arg-type]
+        rate_limiter=rate_limiter,
+    )

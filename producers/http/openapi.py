@@ -1,0 +1,145 @@
+"""The description of the API, as OpenAPI 3.1: what FastAPI reads off the routes, and what holds for all of them.
+
+What stays true: each status that an operation may answer with is in its description; parameters that are not in it
+are refused, so that a slip of the pen is told and not ignored.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.routing import compile_path
+
+from conversation.errors import InvalidInput
+from producers.http.request_record import route_of
+
+#: Characters of a parameter's name that a problem repeats: one that is longer is none of ours.
+FIELD_MAX_CHARS = 80
+
+API_DESCRIPTION = """\
+Threads, messages and turns of durable conversations, and their events as they come.
+
+Every request carries a key or a token: `Authorization: Bearer …`. Errors are problems of RFC 9457. Lists are pages:
+hand `next_cursor` back as `cursor` until it is null. A `POST` with an `Idempotency-Key` may be sent again safely.
+"""
+
+#: What operations of each kind may answer with beside their own statuses.
+_ALL_STATUSES = {
+    "400": "A field or a parameter cannot be taken: the problem names it, and how to mend it.",
+    "401": "No key or token that holds came with the request.",
+    "403": "The key or token does not allow this.",
+    "429": "Too many requests, or the tenant is at a limit: send it again after `Retry-After`.",
+    "500": "A fault of the server.",
+    "503": "The database or the file store is away: send it again after `Retry-After`.",
+    "504": "The request took too long and was given up.",
+}
+_BODY_STATUSES = {"408": "The body did not come whole in time.", "413": "The body is too large."}
+_POST_STATUSES = {
+    "409": "Another state than this needs, or a request with the same `Idempotency-Key` is being worked on.",
+    "422": "The `Idempotency-Key` was used with another request, or a file breaks a limit.",
+}
+_PATH_STATUSES = {"404": "It does not exist, or not for this key."}
+_PROBLEM_SCHEMA = {
+    "type": "object",
+    "title": "Problem",
+    "description": "What is wrong, by RFC 9457.",
+    "required": ["type", "title", "status", "detail", "retryable", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "The kind of problem."},
+        "title": {"type": "string", "description": "The same for each problem of a kind."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "field": {"type": "string", "description": "Which field or parameter is wrong."},
+        "problem": {"type": "string", "description": "What is wrong with it."},
+        "fix": {"type": "string", "description": "What to do about it."},
+        "retryable": {"type": "boolean", "description": "Whether the very same request may succeed later."},
+        "request_id": {"type": "string"},
+    },
+}
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `threadmill keys create`, or a JWT."}
+}
+_IDEMPOTENCY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A word of the client's own: the same request under the same key is done once.",
+    "example": "order-1138-question-1",
+}
+
+
+def describe_api(app: FastAPI) -> dict[str, Any]:
+    """The description of an app; made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            openapi_version="3.1.0",
+        )
+        for path, method, operation in list_operations(document):
+            _complete(path, method, operation)
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = _SECURITY_SCHEMES
+        schemas = components.setdefault("schemas", {})
+        schemas["Problem"] = _PROBLEM_SCHEMA
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def list_operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The operations of a description: path, method, and what is said of it."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def parameter_names(app: FastAPI, route: str, method: str) -> set[str]:
+    """The query parameters that an operation takes."""
+    operation = describe_api(app)["paths"].get(route, {}).get(method.lower(), {})
+    return {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+
+
+def list_methods(app: FastAPI, path: str) -> list[str]:
+    """The methods that a path has."""
+    routes = describe_api(app)["paths"]
+    return sorted(
+        method.upper() for route in routes if compile_path(route)[0].fullmatch(path) for method in routes[route]
+    )
+
+
+def check_parameters(request: Request) -> None:
+    """Refuse query parameters that the operation of a request does not have. Raises `InvalidInput`."""
+    if not request.query_params:
+        return
+    known = parameter_names(request.app, route_of(request.scope) or "", request.method)
+    for name in request.query_params:
+        if name not in known:
+            parameters = ", ".join(sorted(known)) or "none"
+            raise InvalidInput(name[:FIELD_MAX_CHARS], "is no parameter of this operation", f"it has: {parameters}")
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    """Say of an operation what holds for all of its kind."""
+    responses = operation["responses"]
+    # FastAPI's own, which no handler answers with.
+    if "HTTPValidationError" in str(responses.get("422", "")):
+        del responses["422"]
+    if path.startswith("/health"):
+        statuses = {"503": "The gateway cannot serve now."} if path.endswith("ready") else {}
+    else:
+        operation["security"] = [{"bearer": []}]
+        statuses = _ALL_STATUSES | (_PATH_STATUSES if "{" in path else {})
+        if "requestBody" in operation:
+            statuses |= _BODY_STATUSES
+        if method == "post":
+            statuses |= _POST_STATUSES
+            operation.setdefault("parameters", []).append(_IDEMPOTENCY_PARAMETER)
+    for status, description in statuses.items():
+        response = responses.setdefault(status, {"description": description})
+        response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

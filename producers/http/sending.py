@@ -1,0 +1,149 @@
+"""Sending a message for a principal.
+
+What stays true: everything is checked before anything is stored, and the files are stored before the message is. The
+answer tells of the turn as it was sent: the same for every request with the same key.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import UploadFile
+
+from conversation.attachment import Attachment
+from conversation.errors import IdempotencyConflict, InvalidInput
+from conversation.turn import TurnState
+from producers.http.answer_shapes import write_moment
+from producers.http.dependencies import Gateway
+from producers.http.idempotency_keys import FIELD
+from producers.http.message_bodies import MessageBody
+from producers.http.principal import Principal
+from producers.http.problems import Problem
+from producers.http.request_shapes import NewMessage
+from producers.http.visibility import acting_user, viewer_of
+from producers.received_files import ReceivedFile, examine_received
+from producers.send_options import SendOptions
+from producers.send_request import build_request, limits_of
+from producers.turn import AsyncTurn
+from store.files.attachable import FileChoice
+from store.files.ingest import FileIngest
+from store.settings import Settings
+from store.turns.send_request import SendRequest
+from store.turns.visible_send import SentTurn, accept_of_viewer, check_send
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """The turn of a message that was sent."""
+
+    turn_id: str
+    #: False where the key led to a turn that was there already.
+    is_new: bool
+    #: In the shape of `Turn`.
+    turn_json: dict[str, Any]
+
+
+async def send_message(
+    gateway: Gateway, principal: Principal, thread_id: str, body: MessageBody, *, key: str | None
+) -> SentMessage:
+    """Send a message. Raises as `producers.send_message`, and `ThreadNotFound` for a thread of another user."""
+    producer, message = gateway.producer, body.message
+    user = acting_user(principal, message.user, message.metadata)
+    producer.connections.notifier.warm_up()
+    chosen_files = await _find_chosen(gateway, principal, thread_id, message, len(body.files))
+    received_files = await examine_files(body.files, gateway.settings)
+    attachments = [*chosen_files, *(file.attachment for file in received_files)]
+    request = _build_request(thread_id, message, attachments, user, key, principal, gateway.settings)
+    await store_files(gateway, principal, received_files)
+    try:
+        sent = await producer.database.run_async(
+            accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings)
+        )
+    except IdempotencyConflict:
+        problem, fix = "was used with another message", "send this one under a new key"
+        raise Problem(
+            422, "Idempotency conflict", f"{FIELD}: {problem}; {fix}", field=FIELD, problem=problem, fix=fix
+        ) from None
+    await _notify(gateway, request, sent)
+    return SentMessage(sent.accepted.turn_id, sent.accepted.is_new, _as_sent(request, sent))
+
+
+async def examine_files(files: Sequence[UploadFile], settings: Settings) -> list[ReceivedFile]:
+    """Examine the files of a form. Raises `FileRejected` and `InvalidInput`."""
+    return [
+        await asyncio.to_thread(examine_received, file.file, file.filename or "file", file.content_type, settings)
+        for file in files
+    ]
+
+
+async def store_files(gateway: Gateway, principal: Principal, files: Sequence[ReceivedFile]) -> None:
+    """Store examined files. Raises `FileStoreUnavailable` and `LimitReached`."""
+    if files:
+        # An S3 client takes a while to import.
+        blobs = await asyncio.to_thread(lambda: gateway.producer.blobs)
+        opened_files = [(file.attachment, file.content) for file in files]
+        await FileIngest(gateway.producer.database, blobs).store_opened(opened_files, tenant=principal.tenant)
+
+
+async def _find_chosen(
+    gateway: Gateway, principal: Principal, thread_id: str, message: NewMessage, received: int
+) -> list[Attachment]:
+    count, limit = len(message.attachments) + received, gateway.settings.attachments_max_count
+    if count > limit:
+        raise InvalidInput("attachments", f"are {count}", f"at most {limit} fit in one message")
+    if count == 0:
+        return []
+    choices = [FileChoice(file.sha256, file.filename) for file in message.attachments]
+    return await gateway.producer.database.run_async(check_send, viewer_of(principal), thread_id, choices)
+
+
+def _build_request(
+    thread_id: str,
+    message: NewMessage,
+    attachments: list[Attachment],
+    user: str | None,
+    key: str | None,
+    principal: Principal,
+    settings: Settings,
+) -> SendRequest:
+    content = message.content
+    options = SendOptions(
+        attachments=attachments,
+        agent=message.agent,
+        idempotency_key=key,
+        metadata=message.metadata,
+        user=user,
+        tenant=principal.tenant,
+        priority=message.priority,
+        not_before=message.not_before,
+        deadline=message.deadline,
+    )
+    parts = content if isinstance(content, str) else [part.model_dump() for part in content]
+    return build_request(thread_id, parts, options, settings)
+
+
+async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> None:
+    if sent.accepted.needs_wake_up:
+        turn = AsyncTurn(
+            id=sent.accepted.turn_id,
+            tenant=request.tenant,
+            thread_id=request.thread_id,
+            is_new=sent.accepted.is_new,
+            connections=gateway.producer.connections,
+            priority=request.priority,
+        )
+        await turn.notify()
+
+
+def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
+    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "messages")
+    return {
+        "id": sent.accepted.turn_id,
+        "thread_id": request.thread_id,
+        "state": TurnState.QUEUED.value,
+        "agent": request.agent,
+        "attempt": 0,
+        "created_at": write_moment(sent.created_at),
+        **dict.fromkeys(nothing_yet),
+    }

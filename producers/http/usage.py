@@ -1,0 +1,43 @@
+"""Usage over HTTP: tokens and costs of a tenant, or of a user."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from producers.http.answer_shapes import UsageEntry, UsageList, write_moment
+from producers.http.dependencies import GatewayOf, Reader
+from producers.http.parameters import make_router
+from producers.http.problems import Problem
+from store.turns.usage import UsageFilter, UsageKey, sum_usage
+
+router = make_router("usage")
+
+#: Without `since`.
+DEFAULT_TIME = timedelta(days=30)
+
+
+@router.get("/usage")
+async def read(
+    gateway: GatewayOf,
+    principal: Reader,
+    since: Annotated[AwareDatetime | None, Query(description="30 days ago without it.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Now without it.")] = None,
+    by: Annotated[Literal["day", "agent", "user"], Query(description="What each sum is of.")] = "day",
+) -> UsageList:
+    """Sum tokens and costs of turns that ended in a time, the most expensive first.
+
+    That of the whole tenant needs the scope `operate`; a credential of one user sums theirs.
+    """
+    if principal.user is None and "operate" not in principal.scopes:
+        raise Problem(403, "Forbidden", "the credential lacks the scope 'operate'")
+    since = since or datetime.now(UTC) - DEFAULT_TIME
+    filters = UsageFilter(since=since, until=until, tenant=principal.tenant, user=principal.user)
+    sums = await gateway.producer.database.run_async(sum_usage, filters, [UsageKey(by)])
+    return UsageList(
+        by=by,
+        since=write_moment(since),
+        until=None if until is None else write_moment(until),
+        usage=[UsageEntry.of(each) for each in sums],
+    )

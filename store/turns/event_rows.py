@@ -1,0 +1,335 @@
+"""Reading a thread's events out of its rows, from any number on.
+
+What stays true: pages end at ends of turns, and what a page costs depends on what comes after `after`, never on the
+history before it. A turn's row and its messages are read in one statement, so that nobody sees an
+end without what was said before it.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, false, func, null, or_, select
+
+from conversation.errors import ThreadNotFound, TurnNotFound
+from conversation.events import (
+    MessageDone,
+    ThreadEvent,
+    TurnEnded,
+    TurnQueued,
+    fence_of,
+    number_after_turn,
+    seq_after_turn,
+)
+from conversation.message import Message, Usage
+from conversation.quotation import quote
+from conversation.step import Step
+from store.database.column_types import clock
+from store.database.sqlite import read_only
+from store.database.statements import AnyRow, convert_row
+from store.history import message_rows
+from store.tables import messages, steps, threads, turns
+from store.tables.turns import unfinished
+from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
+from store.turns.records import is_turn
+
+#: Messages of a page, about: whole turns are read.
+PAGE_MESSAGES = 500
+#: Turns that wait, of which followers are told.
+WAITING_TURNS_MAX = 100
+
+_TURN_COLUMNS = [field.name for field in fields(TurnRow)]
+_turn_columns = [turns.c[name].label(f"turns_{name}") for name in _TURN_COLUMNS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Events that come after a number."""
+
+    #: With rising numbers.
+    events: tuple[ThreadEvent, ...] = ()
+    #: Of the last page: the turns that wait, in their order; of a turn's: that it waits, or ended without beginning.
+    notices: tuple[TurnQueued | TurnEnded, ...] = ()
+    #: There is more after the last of them.
+    has_more: bool = False
+    #: The id of the turn that is under way.
+    running: str | None = None
+
+
+@read_only
+def read_thread_events(
+    connection: Connection, tenant: str, thread_id: str, *, after: int = 0, limit: int = PAGE_MESSAGES
+) -> EventPage:
+    """The events of a thread behind a number, a page at a time. Raises `ThreadNotFound`."""
+    thread = connection.execute(
+        select(threads.c.key, threads.c.history_starts_after).where(
+            threads.c.tenant == tenant, threads.c.id == thread_id
+        )
+    ).one_or_none()
+    if thread is None:
+        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+    while True:
+        rows, has_more = _read_messages(connection, thread, after, limit)
+        open_rows = [] if has_more else _read_open_turns(connection, thread.key)
+        logs = _load_logs(connection, thread.key, thread_id, _list_claimed(rows, open_rows), rows)
+        loose = message_rows.load(connection, thread.key, [row for row in rows if row.turns_fencing_token is None])
+        events = list(_arrange(thread_id, after, (*rows, *open_rows), logs, {each.id: each for each in loose}))
+        if events or not has_more:
+            break
+        # All that was read came before: one turn that fills the page.
+        limit *= 4
+    waiting = enumerate(open_rows)
+    return EventPage(
+        events=tuple(events),
+        notices=tuple(_notice(thread_id, row, position) for position, row in waiting if row.turns_state == "queued"),
+        has_more=has_more,
+        running=next((row.turns_id for row in open_rows if row.turns_state == "running"), None),
+    )
+
+
+@read_only
+def read_turn_events(connection: Connection, turn_id: str, *, after: int = 0) -> EventPage:
+    """The events of a turn behind a number, all in one page. Raises `TurnNotFound`."""
+    of_turn = and_(messages.c.turn_id == turns.c.id, messages.c.thread_key == turns.c.thread_key)
+    is_visible = or_(messages.c.seq.is_(None), messages.c.seq > threads.c.history_starts_after)
+    statement = (
+        select(*message_rows.stored_columns(), *_waiting_columns(), threads.c.id.label("thread_id"), turns.c.thread_key)
+        .select_from(turns.join(threads).outerjoin(messages, of_turn))
+        .where(is_turn(turn_id), is_visible)
+        .order_by(messages.c.seq)
+    )
+    rows = connection.execute(statement).all()
+    if not rows:
+        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+    turn, thread_id = _turn_of(rows[0]), rows[0].thread_id
+    notices: list[TurnQueued | TurnEnded] = []
+    if turn.state == "queued":
+        notices.append(_notice(thread_id, rows[0], _count_before(connection, rows[0])))
+    elif turn.fencing_token is None and turn.is_final:
+        notices.append(end_of(thread_id, turn))
+    spoken_rows = [row for row in rows if row.seq is not None]
+    logs = _load_logs(connection, rows[0].thread_key, thread_id, [turn], spoken_rows)
+    events = [event for log in logs for event in log.events()]
+    return EventPage(
+        events=tuple(event for event in events if (event.number or 0) > after),
+        notices=tuple(notices),
+        running=turn.id if turn.state == "running" else None,
+    )
+
+
+@read_only
+def number_messages(connection: Connection, thread_key: int, history: Sequence[Message]) -> dict[str, int]:
+    """The numbers of messages of a history, in their order, by id: a stream goes on behind them."""
+    if not history:
+        return {}
+    turn_ids = sorted({message.turn_id for message in history if message.turn_id})
+    of_page = select(*_turn_columns).where(turns.c.thread_key == thread_key, turns.c.id.in_(turn_ids))
+    page_turns = [_turn_of(row) for row in connection.execute(of_page)] if turn_ids else []
+    claimed = {turn.id: turn for turn in page_turns if turn.fencing_token is not None}
+    journals = _read_journals(connection, claimed.values())
+    numbers: dict[str, int] = {}
+    for turn in claimed.values():
+        own = [message for message in history if message.turn_id == turn.id]
+        log = ClaimedTurnLog("", turn, own, journals.get(turn.id, ()))
+        numbers |= {message.id: number for message, number in log.numbers()}
+    fence: int | None = None
+    for message in history:
+        if message.id in numbers:
+            fence = claimed[message.turn_id or ""].fencing_token
+            continue
+        if fence is None:
+            fence = _find_fence_before(connection, thread_key, message.seq or 0)
+        numbers[message.id] = number_after_turn(fence, message.seq or 0)
+    return numbers
+
+
+def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: int) -> tuple[list[AnyRow], bool]:
+    """The messages that may have events behind a number, each with its turn's row, and whether there are more."""
+    of_turn = and_(turns.c.id == messages.c.turn_id, turns.c.thread_key == messages.c.thread_key)
+    of_thread = messages.c.thread_key == thread.key
+    start_seq: Any = seq_after_turn(after) or 0
+    if not start_seq:
+        earlier = select(messages.c.seq).join(turns, of_turn).where(of_thread)
+        earlier = earlier.where(turns.c.fencing_token < fence_of(after)).order_by(messages.c.seq.desc()).limit(1)
+        start_seq = func.coalesce(earlier.scalar_subquery(), 0)
+    statement = (
+        select(*message_rows.stored_columns(), *_turn_columns)
+        .select_from(messages.outerjoin(turns, of_turn))
+        .where(of_thread, messages.c.seq > start_seq, messages.c.seq > thread.history_starts_after)
+        .order_by(messages.c.seq)
+    )
+    rows = list(connection.execute(statement.limit(limit + 1)))
+    if len(rows) <= limit:
+        return rows, False
+    rows.pop()
+    # The page ends with the end of its last turn.
+    last_turn_id = next((row.turn_id for row in reversed(rows) if row.turn_id), None)
+    rest = statement.where(messages.c.turn_id == last_turn_id, messages.c.seq > rows[-1].seq)
+    return [*rows, *connection.execute(rest)], True
+
+
+def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
+    """The turns in rows that were claimed, each once."""
+    return {row.turns_id: _turn_of(row) for row in chain(*rows) if row.turns_fencing_token is not None}.values()
+
+
+def _arrange(
+    thread_id: str, after: int, rows: Sequence[AnyRow], logs: Sequence[ClaimedTurnLog], loose: Mapping[str, Message]
+) -> Iterator[ThreadEvent]:
+    """The events behind a number: turn by turn, each followed by the messages of no turn after it."""
+    unread_logs = {log.turn.id: log for log in logs}
+    fence = fence_of(after) if seq_after_turn(after) is not None else 0
+    groups: list[tuple[ClaimedTurnLog | None, list[ThreadEvent]]] = [(None, [])]
+    for row in rows:
+        if (log := unread_logs.pop(row.turns_id, None)) is not None:
+            fence = log.turn.fencing_token or 0
+            groups.append((log, []))
+        elif row.id in loose:
+            number = number_after_turn(fence, row.seq)
+            done = MessageDone(thread_id=thread_id, turn_id=None, number=number, message=loose[row.id])
+            groups[-1][1].append(done)
+    for log, loose_events in groups:
+        yield from _behind(after, log.events() if log is not None else [])
+        if log is not None and not log.turn.is_final:
+            # What was added meanwhile comes after its end.
+            return
+        yield from _behind(after, loose_events)
+
+
+def _behind(after: int, events: Iterable[ThreadEvent]) -> Iterator[ThreadEvent]:
+    return (event for event in events if (event.number or 0) > after)
+
+
+def _load_logs(
+    connection: Connection, thread_key: int, thread_id: str, of_turns: Iterable[TurnRow], rows: Sequence[AnyRow]
+) -> list[ClaimedTurnLog]:
+    """The logs of those turns that were claimed."""
+    claimed = [turn for turn in of_turns if turn.fencing_token is not None]
+    if not claimed:
+        return []
+    ids = {turn.id for turn in claimed}
+    own_messages: dict[str, list[Message]] = {}
+    own_rows = [row for row in rows if row.turn_id in ids]
+    for message in message_rows.load(connection, thread_key, own_rows):
+        own_messages.setdefault(message.turn_id or "", []).append(message)
+    journals = _read_journals(connection, claimed)
+    return [
+        ClaimedTurnLog(thread_id, turn, own_messages.get(turn.id, ()), journals.get(turn.id, ())) for turn in claimed
+    ]
+
+
+def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
+    """The journals of turns; results only of those that are not over, whose replies are no messages yet."""
+    if not of_turns:
+        return {}
+    open_ids = [turn.id for turn in of_turns if not turn.is_final]
+    is_open: ColumnElement[bool] = steps.c.turn_id.in_(open_ids) if open_ids else false()
+    columns = [column for column in steps.c if column.name != "result"]
+    statement = (
+        select(*columns, case((is_open, steps.c.result), else_=null()).label("result"))
+        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]))
+        .order_by(steps.c.turn_id, steps.c["index"])
+    )
+    journals: dict[str, list[JournalledStep]] = {}
+    for row in connection.execute(statement):
+        step = convert_row(row, Step, usage=Usage(**row.usage) if row.usage else None)
+        journals.setdefault(row.turn_id, []).append(JournalledStep(step, row.fencing_token))
+    return journals
+
+
+def _waiting_columns() -> list[ColumnElement[Any]]:
+    due_at = func.coalesce(turns.c.retry_at, turns.c.not_before).label("due_at")
+    return [*_turn_columns, due_at, turns.c.arrival_seq]
+
+
+def _read_open_turns(connection: Connection, thread_key: int) -> list[AnyRow]:
+    """The turns of a thread that are not over, the next one first. Their columns of a message are not there."""
+    nothing = [null().label(name) for name in ("id", "seq")]
+    statement = (
+        select(*_waiting_columns(), *nothing)
+        .where(turns.c.thread_key == thread_key, unfinished)
+        .order_by(turns.c.attempt == 0, turns.c.arrival_seq)
+        .limit(WAITING_TURNS_MAX)
+    )
+    return list(connection.execute(statement))
+
+
+def _count_before(connection: Connection, row: AnyRow) -> int:
+    """How many turns of its thread come before a turn that waits."""
+    if row.turns_attempt:
+        return 0
+    is_before = or_(turns.c.attempt > 0, turns.c.arrival_seq < row.arrival_seq)
+    statement = select(func.count()).select_from(turns)
+    return int(
+        connection.execute(statement.where(turns.c.thread_key == row.thread_key, unfinished, is_before)).scalar_one()
+    )
+
+
+def _find_fence_before(connection: Connection, thread_key: int, seq: int) -> int:
+    """The fencing token of the newest turn whose question stands before a seq; 0 where there is none."""
+    statement = (
+        select(turns.c.fencing_token)
+        .where(turns.c.thread_key == thread_key, turns.c.window_to_seq < seq)
+        .order_by(turns.c.arrival_seq.desc())
+        .limit(1)
+    )
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
+def _turn_of(row: AnyRow) -> TurnRow:
+    columns = row._mapping  # noqa: SLF001 - public
+    return TurnRow(**{name: columns[f"turns_{name}"] for name in _TURN_COLUMNS})
+
+
+def _notice(thread_id: str, row: AnyRow, position: int) -> TurnQueued:
+    turn = _turn_of(row)
+    return TurnQueued(thread_id=thread_id, turn_id=turn.id, position=position, due_at=row.due_at, error=turn.error)
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadMark:
+    """A mark in a thread's rows: where it is another, there is more to read."""
+
+    last_seq: int
+    fencing_token: int
+    history_starts_after: int
+    updated_at: datetime
+    #: Turns that wait or run.
+    unfinished: int
+
+
+@read_only
+def peek_threads(connection: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], ThreadMark]:
+    """The marks of threads, by tenant and id; one that is not stored is not among them. One statement."""
+    by_tenant: dict[str, list[str]] = {}
+    for tenant, thread_id in names:
+        by_tenant.setdefault(tenant, []).append(thread_id)
+    if not by_tenant:
+        return {}
+    of_names = or_(*(and_(threads.c.tenant == tenant, threads.c.id.in_(ids)) for tenant, ids in by_tenant.items()))
+    statement = select(threads.c.tenant, threads.c.id, *_mark_columns()).where(of_names)
+    return {(row.tenant, row.id): convert_row(row, ThreadMark) for row in connection.execute(statement)}
+
+
+@read_only
+def list_active_threads(
+    connection: Connection, tenant: str, owner: str, *, since: datetime
+) -> tuple[datetime, dict[str, ThreadMark]]:
+    """The marks of a user's threads in which something happened since then, or goes on; and the database's time."""
+    columns = _mark_columns()
+    happens = or_(threads.c.updated_at >= since, _unfinished_turns() > 0)
+    statement = select(threads.c.id, *columns).where(threads.c.tenant == tenant, threads.c.owner == owner, happens)
+    now: datetime = connection.execute(select(clock())).scalar_one()
+    return now, {row.id: convert_row(row, ThreadMark) for row in connection.execute(statement)}
+
+
+def _mark_columns() -> list[ColumnElement[Any]]:
+    names = ("last_seq", "fencing_token", "history_starts_after", "updated_at")
+    return [*(threads.c[name] for name in names), _unfinished_turns().label("unfinished")]
+
+
+def _unfinished_turns() -> ScalarSelect[int]:
+    of_thread = turns.c.thread_key == threads.c.key
+    return select(func.count()).where(of_thread, unfinished).correlate(threads).scalar_subquery()

@@ -1,0 +1,88 @@
+"""The messages of a thread, page by page, in either direction.
+
+What stays true: a page costs the same number of statements, wherever it begins and however long the history is; a
+message that retention hides is on none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sqlalchemy import Connection, select
+
+from conversation.arguments import check_one_of, check_whole_number
+from conversation.cursor import read_cursor, write_cursor
+from conversation.message import Message
+from conversation.pending_message import PendingMessage
+from store.database.statements import AnyRow
+from store.history import message_rows
+from store.history.visibility import cutoff_of
+from store.tables import messages
+from store.threads.pending_messages import load_pending
+from store.threads.visible_threads import Viewer, find_thread
+from store.turns.event_rows import number_messages
+
+PageOrder = Literal["asc", "desc"]
+PAGE_ORDERS = get_args(PageOrder)
+#: Messages of one page, at most: each may hold a megabyte of text.
+PAGE_MAX = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePage:
+    """Messages of a thread, in the order that was asked for."""
+
+    messages: tuple[Message, ...]
+    #: The number of the event that each was, by its id.
+    numbers: Mapping[str, int]
+    #: Messages that wait for a worker, the oldest first: on the page that has the end of the history alone.
+    pending: tuple[PendingMessage, ...] = ()
+    #: None on the last page.
+    next_cursor: str | None = None
+
+
+def list_messages(
+    connection: Connection,
+    viewer: Viewer,
+    thread_id: str,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    order: PageOrder = "asc",
+) -> MessagePage:
+    """List messages of a thread, the oldest first or the newest first. Raises `ThreadNotFound`."""
+    limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
+    check_one_of("order", order, PAGE_ORDERS)
+    after_seq = None
+    if cursor is not None:
+        (after_seq,) = read_cursor(cursor, [int], fix="pass next_cursor of the page before, and the same order")
+    thread_key = find_thread(connection, viewer, thread_id).key
+    # First of all, so that a message which is claimed meanwhile is seen twice, and not never.
+    may_have_end = order == "asc" or after_seq is None
+    pending = load_pending(connection, viewer.tenant, thread_id, last=limit) if may_have_end else ()
+    rows, has_more = _load_rows(connection, thread_key, after_seq, order, limit)
+    page = message_rows.load(connection, thread_key, rows)
+    if order == "asc" and has_more:
+        pending = ()
+    claimed_ids = {message.id for message in page}
+    return MessagePage(
+        messages=page,
+        numbers=number_messages(connection, thread_key, page),
+        pending=tuple(each for each in pending if each.message.id not in claimed_ids),
+        next_cursor=write_cursor(page[-1].seq) if has_more else None,
+    )
+
+
+def _load_rows(
+    connection: Connection, thread_key: int, after_seq: object, order: PageOrder, limit: int
+) -> tuple[list[AnyRow], bool]:
+    """The rows of a page, and whether there are more behind it."""
+    position = messages.c.seq
+    of_thread = (messages.c.thread_key == thread_key) & (position > cutoff_of(thread_key))
+    statement = select(*message_rows.stored_columns()).where(of_thread)
+    if after_seq is not None:
+        statement = statement.where(position > after_seq if order == "asc" else position < after_seq)
+    statement = statement.order_by(position if order == "asc" else position.desc())
+    # One more, to know whether another page follows.
+    rows = list(connection.execute(statement.limit(limit + 1)))
+    return rows[:limit], len(rows) > limit

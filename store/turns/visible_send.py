@@ -1,0 +1,58 @@
+"""Sending for a viewer: into threads that it may see, with files that are its own.
+
+What stays true: a message of a user's makes a new thread theirs before it is in it, and never enters one that is
+another's, or nobody's: whose it is, is settled in the transaction that stores the message.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from conversation.attachment import Attachment
+from store.database.sqlite import read_only
+from store.files.attachable import FileChoice, resolve_files
+from store.tables import threads, turns
+from store.threads.repository import ensure_thread
+from store.threads.visible_threads import Viewer, is_seen, thread_not_found
+from store.turns import inbox
+from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SentTurn:
+    """The turn that a message of a viewer's led to."""
+
+    accepted: AcceptedTurn
+    #: When it was stored first.
+    created_at: datetime
+
+
+def accept_of_viewer(connection: Connection, viewer: Viewer, request: SendRequest, limits: SendLimits) -> SentTurn:
+    """As `inbox.accept`. Raises `ThreadNotFound` where the thread is none of the viewer's."""
+    if viewer.user is not None:
+        ensure_thread(connection, viewer.tenant, request.thread_id, agent=request.agent, owner=viewer.user)
+        # Only its key: a worker that holds the row holds this up no more than it does the turn's insertion.
+        own_row = select(threads.c.key).where(is_seen(viewer, request.thread_id)).with_for_update(read=True, key_share=True)
+        if connection.execute(own_row).one_or_none() is None:
+            raise thread_not_found(viewer, request.thread_id)
+    accepted = inbox.accept(connection, request, limits)
+    created_at = select(turns.c.created_at).where(turns.c.id == accepted.turn_id)
+    return SentTurn(accepted, connection.execute(created_at).scalar_one())
+
+
+@read_only
+def check_send(
+    connection: Connection, viewer: Viewer, thread_id: str, choices: Sequence[FileChoice]
+) -> list[Attachment]:
+    """Check that a viewer may send to a thread, which need not exist; returns the files that it chose.
+
+    Raises `ThreadNotFound`, and as `resolve_files`.
+    """
+    of_thread = (threads.c.tenant == viewer.tenant) & (threads.c.id == thread_id)
+    row = connection.execute(select(threads.c.key, threads.c.owner).where(of_thread)).one_or_none()
+    if row is not None and viewer.user not in (None, row.owner):
+        raise thread_not_found(viewer, thread_id)
+    thread_key = None if row is None else row.key
+    return resolve_files(connection, viewer.tenant, viewer.user, thread_key, choices)

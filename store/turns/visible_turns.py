@@ -1,0 +1,85 @@
+"""Turns as a viewer is shown them: those of the threads that it may see.
+
+What stays true: a turn follows its thread; one that a viewer may not see is not there. Whoever reads or changes a turn
+for a viewer has checked that in the same transaction.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from conversation.errors import TurnNotFound
+from conversation.message import Message
+from conversation.quotation import quote
+from conversation.turn import TurnRecord, TurnState
+from store.database.sqlite import read_only
+from store.tables import threads, turns
+from store.tables.turns import is_unfinished
+from store.threads.visible_threads import Viewer
+from store.turns.cancel import request_cancel
+from store.turns.records import build_record, is_turn, read_replies, select_records
+from store.turns.requeue import RequeueOutcome, requeue
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """A turn, with what its viewer is told beside its record."""
+
+    record: TurnRecord
+    #: The key of its thread.
+    thread_key: int
+    #: Turns of the thread that come before it; None where it does not wait.
+    position: int | None = None
+    #: What it added after the user's message; None while it is not over, or where that was not asked for.
+    messages: tuple[Message, ...] | None = None
+
+
+@read_only
+def read_turn(connection: Connection, viewer: Viewer, turn_id: str, *, with_messages: bool = False) -> TurnView:
+    """Read a turn; with its messages, once it is over. Raises `TurnNotFound`."""
+    ahead = turns.alias("ahead")
+    is_ahead = (ahead.c.thread_key == turns.c.thread_key) & (ahead.c.arrival_seq < turns.c.arrival_seq)
+    count = select(func.count()).select_from(ahead).where(is_ahead, is_unfinished("ahead"))
+    position = case((turns.c.state == TurnState.QUEUED, count.correlate(turns).scalar_subquery()), else_=None)
+    statement = select_records().add_columns(position.label("position")).where(and_(is_turn(turn_id), viewer.sees))
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise _turn_not_found(turn_id)
+    record = build_record(row)
+    has_messages = with_messages and record.state.is_final
+    messages = read_replies(connection, turn_id) if has_messages else None
+    return TurnView(record, row.thread_key, row.position, messages)
+
+
+def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str) -> TurnView:
+    """Ask a turn to stop, as `request_cancel`; returns it as it is then. Raises `TurnNotFound`."""
+    _check_visible(connection, viewer, turn_id)
+    request_cancel(connection, turn_id, by=by)
+    return read_turn(connection, viewer, turn_id)
+
+
+def requeue_turn(
+    connection: Connection,
+    viewer: Viewer,
+    turn_id: str,
+    *,
+    new_turn_id: str,
+    new_message_id: str,
+    agent: str | None = None,
+) -> tuple[RequeueOutcome, TurnView]:
+    """As `requeue`; returns the turn to wait for as well."""
+    _check_visible(connection, viewer, turn_id)
+    outcome = requeue(connection, turn_id, new_turn_id=new_turn_id, new_message_id=new_message_id, agent=agent)
+    return outcome, read_turn(connection, viewer, outcome.turn_id)
+
+
+def _check_visible(connection: Connection, viewer: Viewer, turn_id: str) -> None:
+    """Check that the viewer may see a turn, and lock its thread, so that it stays so."""
+    statement = select(threads.c.key).join(turns, turns.c.thread_key == threads.c.key)
+    statement = statement.where(and_(is_turn(turn_id), viewer.sees)).with_for_update(of=threads, key_share=True)
+    if connection.execute(statement).one_or_none() is None:
+        raise _turn_not_found(turn_id)
+
+
+def _turn_not_found(turn_id: str) -> TurnNotFound:
+    return TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")

@@ -1,0 +1,69 @@
+"""The roles of a deployment's processes, and what each may do with each table.
+
+What stays true: none of them owns anything or can log in; roles that log in are members of them. A role has what its
+processes need: `tests/integration/store/walls` runs the pipeline under them.
+"""
+
+from collections.abc import Mapping
+
+#: Backends and the gateway: bound to the tenant that a transaction names.
+GATEWAY = "threadmill_gateway"
+#: Workers that run turns and read files.
+WORKER = "threadmill_worker"
+#: Workers of the maintenance queue: summaries, cleanup, the sweep; and the operator's commands.
+MAINTENANCE = "threadmill_maintenance"
+ROLES = (GATEWAY, WORKER, MAINTENANCE)
+
+_LETTERS = {"S": "SELECT", "I": "INSERT", "U": "UPDATE", "D": "DELETE"}
+
+#: For each table, what the gateway, a worker and maintenance may do: Select, Insert, Update, Delete.
+_TABLES: Mapping[str, tuple[str, str, str]] = {
+    "alembic_version": ("S", "S", "S"),
+    # Conversations
+    "threads": ("SIUD", "SIUD", "SIUD"),
+    "messages": ("SI", "SI", "SIUD"),
+    "thread_context": ("SIUD", "SIUD", "SIUD"),
+    "summaries": ("SI", "S", "SIUD"),
+    # Turns
+    "turns": ("SIU", "SIU", "SIUD"),
+    "inbox_messages": ("SID", "SID", "SIUD"),
+    "steps": ("S", "SIU", "SIUD"),
+    "turn_attempts": ("SI", "SIU", "SIUD"),
+    "workers": ("S", "SIUD", "SIUD"),
+    "agents": ("S", "SIU", "SIU"),
+    # Files
+    "attachments": ("SI", "SI", "SID"),
+    "blobs": ("SIU", "SIU", "SIUD"),
+    "renditions": ("S", "SI", "SID"),
+    "uploads": ("SIUD", "SIUD", "SIUD"),
+    # Retention and erasure
+    "archives": ("", "", "SIUD"),
+    "dropped_files": ("I", "", "SIUD"),
+    "erasure_items": ("", "", "SIUD"),
+    "erasures": ("", "", "SIUD"),
+    "pending_deletions": ("S", "S", "SIUD"),
+    "retention_policies": ("", "", "SIUD"),
+    "retention_rescans": ("", "", "SIUD"),
+    # Operations
+    "audit": ("I", "I", "SIU"),
+    "schedule_runs": ("", "", "SIUD"),
+}
+
+
+def privileges_of(role: str) -> dict[str, frozenset[str]]:
+    """The privileges of a role, by table."""
+    place = ROLES.index(role)
+    return {table: frozenset(_LETTERS[letter] for letter in letters[place]) for table, letters in _TABLES.items()}
+
+
+def create_roles_sql() -> str:
+    """The SQL with which an administrator makes the roles, where the migrating user may not; it may run again."""
+    return "\n".join(_create_role_sql(role) for role in ROLES)
+
+
+def _create_role_sql(role: str) -> str:
+    # Databases of one cluster share its roles: another migration may make them at this moment.
+    return (
+        f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;"
+    )

@@ -1,0 +1,78 @@
+"""One row of each tenant in each table, made out of the tables themselves: a new table has its rows at once."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Connection, Table
+
+from conversation.ids import new_id
+from store.database.column_types import Time
+from store.tables import metadata
+from store.walls.policies import rule_of
+
+#: The tenants, of which the first looks and the second is looked for.
+OURS, THEIRS = "ours", "theirs"
+_ALLOWED = re.compile(r"(\w+) in \('(\w+)'")
+
+Row = dict[str, Any]
+#: Rows by the names of their tables.
+Rows = dict[str, Row]
+
+
+def insert_one_of_each(connection: Connection, tenant: str) -> Rows:
+    """Insert a row of a tenant into each table; returns them, with what the database filled in."""
+    rows: Rows = {}
+    for table in metadata.sorted_tables:
+        existing = connection.execute(table.select()).mappings().first() if rule_of(table) is None else None
+        statement = table.insert().values(make_row(table, tenant, rows)).returning(*table.c)
+        rows[table.name] = dict(existing or connection.execute(statement).mappings().one())
+    return rows
+
+
+def make_row(table: Table, tenant: str, rows: Rows) -> Row:
+    """A new row of a tenant, which belongs to the tenant's rows of the other tables."""
+    parents = {
+        name: rows[key.referred_table.name][element.column.name]
+        for key in table.foreign_key_constraints
+        for name, element in zip(key.column_keys, key.elements, strict=True)
+    }
+    allowed = dict(_list_allowed(table))
+    return {
+        column.name: tenant
+        if column.name == "tenant"
+        else parents.get(column.name, allowed.get(column.name, _value_of(column)))
+        for column in table.c
+        if _must_be_given(column) or column.name in parents
+    }
+
+
+def _must_be_given(column: Column[Any]) -> bool:
+    if column.identity is not None or column.computed is not None or column.server_default is not None:
+        return False
+    return not column.nullable or column.primary_key
+
+
+def _list_allowed(table: Table) -> Iterator[tuple[str, str]]:
+    """The first value that a check lets a column have."""
+    for check in table.constraints:
+        if isinstance(check, sa.CheckConstraint) and (match := _ALLOWED.search(str(check.sqltext))):
+            yield match[1], match[2]
+
+
+def _value_of(column: Column[Any]) -> Any:
+    match column.type:
+        case Time():
+            return datetime.now(UTC)
+        case sa.Boolean():
+            return False
+        case sa.Integer() | sa.Numeric():
+            return 1
+        case sa.JSON():
+            return {}
+        case sa.LargeBinary():
+            return b"1"
+        case _:
+            return new_id()
