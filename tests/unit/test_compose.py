@@ -28,6 +28,8 @@ SECRET_SETTINGS = {
     *("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL"),
     *("THREADMILL_S3_ACCESS_KEY_ID", "THREADMILL_S3_SECRET_ACCESS_KEY"),
 }
+#: What gateways alone are told: a page, and a secret where tokens are signed with one.
+OF_GATEWAYS = {"THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"}
 
 
 def texts(node: object) -> Iterator[str]:
@@ -106,8 +108,9 @@ def test_the_example_names_every_variable_that_is_filled_in_and_none_that_is_not
 
 @each(OURS)
 def test_every_setting_reaches_every_process_and_a_secret_those_that_need_it(name: str) -> None:
-    needed = SETTINGS - SECRET_SETTINGS | {
+    needed = SETTINGS - SECRET_SETTINGS - OF_GATEWAYS | {
         "migrate": {"THREADMILL_DATABASE_URL"},
+        "gateway": SECRET_SETTINGS | OF_GATEWAYS,
         "beat": {"THREADMILL_BROKER_URL"},
         "flower": {"THREADMILL_BROKER_URL"},
     }.get(name, SECRET_SETTINGS)
@@ -169,7 +172,7 @@ def test_the_example_filled_in_is_a_configuration_that_loads(name: str, monkeypa
 
 def test_what_the_example_shows_commented_out_is_what_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommenting a line changes nothing yet; only the lines that name another place do."""
-    places = {"THREADMILL_S3_ENDPOINT_URL", "MINIO_IMAGE", "MINIO_CLIENT_IMAGE"}
+    places = {"THREADMILL_S3_ENDPOINT_URL", "THREADMILL_GATEWAY_PAGE", "MINIO_IMAGE", "MINIO_CLIENT_IMAGE"}
     shown = {k: v for k, (v, in_force) in example().items() if v and not in_force and k not in places}
     defaults = {match["name"]: match["rest"] for match in variables(COMPOSE) if match["how"] == ":-"}
     default_settings = settings.load()

@@ -78,7 +78,8 @@ def describe_addresses(stack: "Stack", directory: Path) -> str:
         f"  files     {addresses.file_store}",
         f"  Flower    {addresses.flower_url}  user {addresses.flower_user}",
         f"            password {addresses.flower_password}",
-        f"  chat      {addresses.gateway_url}",
+        f"  chat      {addresses.gateway_url}  in a browser",
+        f"            key {addresses.gateway_key}",
         f"  logs      {directory / 'logs'}",
         *(
             "",

@@ -19,7 +19,7 @@ FLOWER_APP = "threadmill.flower_app"
 LOOP_POOL = "threadmill.app:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
-GATEWAY = "gateway"
+HTTP_GATEWAY = "gateway"
 #: The page that it serves at `/`: of the checkout that this runs from.
 CHAT_PAGE = Path(__file__).resolve().parents[2] / "examples" / "web" / "chat" / "index.html"
 #: Rows that Flower keeps; its own default is 100,000.
@@ -67,7 +67,7 @@ def plan(directory: Path) -> Sequence[Program]:
         worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),
         flower(directory / FLOWER),
-        gateway(directory / GATEWAY),
+        gateway(directory / HTTP_GATEWAY),
     ]
 
 
@@ -127,8 +127,8 @@ def gateway(directory: Path) -> Program:
     """The HTTP gateway on loopback, with the chat page where this is a checkout. Its folder keeps its port."""
     port = Home(directory).choose_port()
     return Program(
-        name=GATEWAY,
-        argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}", "--open"),
+        name=HTTP_GATEWAY,
+        argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}"),
         environment={"THREADMILL_GATEWAY_PAGE": str(CHAT_PAGE)} if CHAT_PAGE.is_file() else {},
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/health/ready"),
         stop_seconds=load().gateway_shutdown_grace_seconds + HAND_OVER_SECONDS,
