@@ -102,7 +102,9 @@ class StubGateway:
         self._socket.close()
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve([self._socket]))
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve([self._socket]))
 
     def find(self, turn_id: str) -> tuple[Thread, dict[str, Any]]:
         return next(
@@ -111,7 +113,7 @@ class StubGateway:
 
     def release(self) -> None:
         """Let turns that hold go on."""
-        self.gate.set()
+        self._loop.call_soon_threadsafe(self.gate.set)
 
     # Turns
 
@@ -221,6 +223,7 @@ class StubGateway:
     async def cancel(self, request: Request) -> Response:
         thread, turn = self.find(request.path_params["id"])
         turn["is_cancelled"] = True
+        self.gate.set()
         if turn["state"] == "queued":
             turn["state"] = "cancelled"
             # It has no place: no worker began it.
@@ -320,8 +323,7 @@ async def hold(gateway: StubGateway, thread: Thread, turn: dict[str, Any]) -> No
     """Say half, and wait for the test."""
     gateway.gate.clear()
     thread.stream(turn, f"{turn['id']}-0", ["half of ", "an answer"])
-    while not gateway.gate.is_set() and not turn["is_cancelled"]:
-        await asyncio.sleep(0.02)
+    await gateway.gate.wait()
     is_whole = not turn["is_cancelled"]
     content = "half of an answer, and the rest" if is_whole else "half of an answer"
     thread.say(turn, f"{turn['id']}-0", "assistant", content, state="complete" if is_whole else "partial")

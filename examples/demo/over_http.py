@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -29,7 +30,7 @@ def check_gateway_streams(stage: Stage) -> None:
         if text := _describe(event):
             stage.say(f"{event['type']:<14} {shorten(text, LINE_CHARS)}")
     stage.check(kinds[-1] == "turn.ended" and state == "completed", "the stream ended with the turn", part="gateway")
-    is_rising = all(before < after for before, after in zip(numbers, numbers[1:], strict=False))
+    is_rising = all(before < after for before, after in pairwise(numbers))
     stage.check(is_rising, f"{len(numbers)} numbered events came once, in order; {deltas} were deltas", part="gateway")
 
 
@@ -37,7 +38,7 @@ def _send(stage: Stage) -> Iterator[dict[str, Any]]:
     ticket = next(ticket for ticket in load_tickets() if ticket.ticket == STREAMED_TICKET)
     content = prompt(ticket) if stage.is_offline else f"{ticket.message}\n\n{ticket.context}"
     thread_id = thread_id_of(stage.run, STREAMED_TICKET)
-    request = Request(  # noqa: S310 - an address of ours
+    request = Request(
         f"{stage.stack.addresses().gateway_url}v1/threads/{thread_id}/messages",
         data=json.dumps({"content": content, "agent": "support"}).encode(),
         headers={

@@ -124,12 +124,12 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
 
 
 def gateway(directory: Path) -> Program:
-    """The HTTP gateway on loopback, with the chat page where this is a checkout. Its folder keeps its port."""
-    port = Home(directory).choose_port()
+    """The HTTP gateway on loopback, with the user's page or the chat page. Its folder keeps its port, and a key."""
+    port, page = Home(directory).choose_port(), load().gateway_page or CHAT_PAGE
     return Program(
         name=HTTP_GATEWAY,
         argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}"),
-        environment={"THREADMILL_GATEWAY_PAGE": str(CHAT_PAGE)} if CHAT_PAGE.is_file() else {},
+        environment={"THREADMILL_GATEWAY_PAGE": str(page)} if page.is_file() else {},
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/health/ready"),
         stop_seconds=load().gateway_shutdown_grace_seconds + HAND_OVER_SECONDS,
     )
