@@ -85,12 +85,10 @@ def create_gateway(
 async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
     """Warm a gateway up, and close it at the end: its lifespan, or a part of the outer app's where it is mounted."""
     gateway: Gateway = app.state.gateway
-    gateway.streams.resume()
     await gateway.producer.warm_up_async()
     try:
         yield
     finally:
-        gateway.drain()
         async with AsyncExitStack() as stack:
             for close in app.state.closers:
                 stack.push_async_callback(close)

@@ -53,6 +53,8 @@ async def authenticate(request: Request) -> Principal:
     """
     record, gateway = record_of(request), gateway_of(request)
     if record.principal is None:
+        # A task may come from one that served another request.
+        name_tenant(None)
         principal = await gateway.authenticator.authenticate(request.headers, request.query_params)
         if principal is None:
             challenge = {"WWW-Authenticate": "Bearer"}

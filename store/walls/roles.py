@@ -54,6 +54,15 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
 }
 
 
+#: What the gateway may change of a table of which it may change no more.
+_COLUMNS: Mapping[str, Mapping[str, str]] = {GATEWAY: {"api_keys": "last_used_at"}}
+
+
+def changeable_columns_of(role: str) -> Mapping[str, str]:
+    """The one column of a table that a role may change, by table, where it may not change the others."""
+    return _COLUMNS.get(role, {})
+
+
 def privileges_of(role: str) -> dict[str, frozenset[str]]:
     """The privileges of a role, by table."""
     place = ROLES.index(role)
