@@ -70,7 +70,7 @@ class JwtAccess:
         try:
             return self._principal_of(await self._read_claims(token))
         except _Refused as refusal:
-            log.info("token refused", reason=str(refusal))
+            log.info("token_refused", reason=str(refusal))
         except IssuerAway:
             detail = "the keys of the tokens' issuer cannot be read now"
             raise Problem(503, "Service Unavailable", detail, headers={"Retry-After": "5"}, retryable=True) from None

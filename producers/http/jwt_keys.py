@@ -154,7 +154,7 @@ class RemoteKeys:
             self._read_at = self._tried_at = time.monotonic()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
             self._tried_at = time.monotonic()
-            log.warning("keys of the JWT issuer not read", url=self._url, error=type(error).__name__)
+            log.warning("issuer_keys_not_read", reason=type(error).__name__)
 
 
 def read_key_set(document: object, algorithms: frozenset[str], *, takes_secrets: bool = False) -> KeySet:

@@ -13,11 +13,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from producers.http.dependencies import GatewayOf, Reader
-from producers.http.parameters import make_router
 from producers.http.principal import Principal
 from producers.http.visibility import visible_thread
 from store.database.engine import Database
@@ -30,7 +29,7 @@ PURPOSE = "threadmill.stream-token.v1"
 #: Characters of a token, at most: an id may have 255 characters of four bytes.
 TOKEN_MAX_CHARS = 8_192
 
-router = make_router("stream_tokens")
+router = APIRouter(tags=["events"])
 
 
 class StreamToken(BaseModel):
