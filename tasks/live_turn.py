@@ -16,6 +16,9 @@ from conversation.storable_text import make_storable
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, LeasedTurn
 from store.live.event_publisher import EventPublisher, TurnFeed
 
+#: The last position that a delta has: the next one is left to those who mend a text that was not all shown.
+LAST_DELTA_POSITION = DONE_POSITION - 2
+
 
 class LiveTurn:
     """One attempt at a turn, while it runs in this process. Only on the event loop."""
@@ -37,7 +40,7 @@ class LiveTurn:
                 self._feed.add_text(make_storable(text))
             case ReplyBegun(message_id=message_id, step_index=index):
                 base = self._number(index, 0)
-                self._feed.begin_piece(message_id, base=base, max_number=self._number(index, DONE_POSITION - 1))
+                self._feed.begin_piece(message_id, base=base, max_number=self._number(index, LAST_DELTA_POSITION))
             case StreamRestarted():
                 self._feed.restart()
             case _:
