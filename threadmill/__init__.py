@@ -96,6 +96,7 @@ _MODULES = {
     "Event": "agent.events",
     "TextDelta": "agent.models.protocol",
     "StreamRestarted": "agent.models.protocol",
+    "ReplyBegun": "agent.events",
     "ToolStarted": "agent.events",
     "ToolFinished": "agent.events",
     "MessageAdded": "agent.events",
