@@ -1,7 +1,7 @@
 from agent.events import Event as Event
 from agent.events import MessageAdded as MessageAdded
-from agent.events import ToolFinished as ToolFinished
 from agent.events import ReplyBegun as ReplyBegun
+from agent.events import ToolFinished as ToolFinished
 from agent.events import ToolStarted as ToolStarted
 from agent.events import TurnFinished as TurnFinished
 from agent.mcp import mcp as mcp
