@@ -14,7 +14,10 @@ from conversation.events import ThreadEvent
 from conversation.validation import check_id, check_tenant
 from producers.events.follow import follow
 from producers.events.loop_feeds import LoopFeeds
+from producers.events.patience import insist
 from producers.events.rows import DatabaseRows, EventRows, Source
+from producers.events.user_cursor import read_user_cursor
+from producers.events.user_stream import follow_user_threads
 
 if TYPE_CHECKING:
     from producers.connections import Connections
@@ -59,6 +62,21 @@ class EventHub:
         with feeds.use(source) as feed:
             async for event in follow(feed, after, patience=patience):
                 yield event
+
+    async def follow_user(
+        self, tenant: str, user: str, *, cursor: str | None = None, patience: float | None = None
+    ) -> AsyncIterator[tuple[str, ThreadEvent]]:
+        """The events of all threads of a user, from a cursor on or from now, each with the cursor behind it.
+
+        Without a cursor, turns that run are shown from their beginning. How exact it is, `user_stream` says. Raises
+        `InvalidInput` for a cursor that is none, and `DatabaseUnavailable` as `follow_thread`.
+        """
+        begin = read_user_cursor(cursor) if cursor is not None else None
+        feeds = self.feeds
+        with feeds.use_user(check_tenant(tenant), check_id("user", user)) as threads:
+            await insist(lambda: feeds.listen_to_user(threads), patience)
+            async for item in follow_user_threads(threads, feeds, begin, patience=patience):
+                yield item
 
     @property
     def feeds(self) -> LoopFeeds:
