@@ -5,7 +5,7 @@ source, however many look; the last viewer of a feed takes it along, and the las
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -36,7 +36,7 @@ class EventHub:
 
     async def follow_thread(
         self, tenant: str, thread_id: str, *, after: int = 0, patience: float | None = None
-    ) -> AsyncIterator[ThreadEvent]:
+    ) -> AsyncGenerator[ThreadEvent, None]:
         """The events of a thread behind a number, and those that come, without end.
 
         The first `after` is 0, a later one the number of the last event that was seen: then nothing is left out and
@@ -51,7 +51,7 @@ class EventHub:
 
     async def follow_turn(
         self, turn_id: str, *, after: int = 0, patience: float | None = None, source: Source | None = None
-    ) -> AsyncIterator[ThreadEvent]:
+    ) -> AsyncGenerator[ThreadEvent, None]:
         """The events of a turn, as `follow_thread`, until it has ended: then at once. Raises `TurnNotFound`.
 
         `source` spares who knows it the search for the turn's thread.
@@ -65,7 +65,7 @@ class EventHub:
 
     async def follow_user(
         self, tenant: str, user: str, *, cursor: str | None = None, patience: float | None = None
-    ) -> AsyncIterator[tuple[str, ThreadEvent]]:
+    ) -> AsyncGenerator[tuple[str, ThreadEvent], None]:
         """The events of all threads of a user, from a cursor on or from now, each with the cursor behind it.
 
         Without a cursor, turns that run are shown from their beginning. How exact it is, `user_stream` says. Raises

@@ -8,7 +8,7 @@ that they are to be listed again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -211,8 +211,9 @@ class _ThreadStream:
     async def next_event(self) -> ThreadEvent | None:
         """The next event that is not older than the stream."""
         while (event := await self.follower.next_event()) is not None:
-            is_loose = isinstance(event, MessageDone) and event.turn_id is None
-            if not is_loose or event.message.created_at >= self._since:
+            if not isinstance(event, MessageDone) or event.turn_id is not None:
+                break
+            if event.message.created_at >= self._since:
                 break
         return event
 
@@ -222,7 +223,7 @@ class _ThreadStream:
 
 async def follow_user_threads(
     threads: UserThreads, feeds: "LoopFeeds", cursor: UserCursor | None, *, patience: float | None
-) -> AsyncIterator[tuple[str, ThreadEvent]]:
+) -> AsyncGenerator[tuple[str, ThreadEvent], None]:
     """Follow all threads of a user. Raises `DatabaseUnavailable` as `follow`."""
     wake = asyncio.Event()
     threads.wakes.add(wake)
