@@ -14,6 +14,7 @@ from producers.http.problems import Problem
 from producers.http.rate_limits import RateLimiter
 from producers.http.request_record import record_of
 from producers.producer import Producer
+from store.database.tenant import name_tenant
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,11 +53,14 @@ async def authenticate(request: Request) -> Principal:
     """
     record, gateway = record_of(request), gateway_of(request)
     if record.principal is None:
+        # A task may come from one that served another request.
+        name_tenant(None)
         principal = await gateway.authenticator.authenticate(request.headers, request.query_params)
         if principal is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(401, "Unauthorized", "no valid key or token came with the request", headers=challenge)
         record.principal = principal
+        name_tenant(principal.tenant)
         record.headers |= await gateway.rate_limiter.check(principal)
     if "route" in request.scope:
         check_parameters(request)
