@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from conversation.errors import InvalidInput
 from producers.http.request_record import route_of
+from producers.http.request_shapes import ID_SCHEMA
 
 #: Characters of a parameter's name that a problem repeats: one that is longer is none of ours.
 FIELD_MAX_CHARS = 80
@@ -42,7 +43,6 @@ _POST_STATUSES = {
     "422": "The `Idempotency-Key` was used with another request, or a file breaks a limit.",
 }
 _ETAG_STATUSES = {"412": "It was changed since: it has another `ETag`."}
-_UPLOAD_STATUSES = {"501": "The file store is one that no client can reach."}
 _PATH_STATUSES = {"404": "It does not exist, or not for this key."}
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -64,13 +64,18 @@ _PROBLEM_SCHEMA = {
 _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `threadmill keys create`, or a JWT."}
 }
+#: What parameters of these names are made of, beside what their routes say.
+_PARAMETER_SCHEMAS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("thread_id", "user", "key"), ID_SCHEMA),
+    "sha256": {"pattern": "^[0-9a-f]{64}$"},
+    "cursor": {"minLength": 1, "maxLength": 200},
+}
 _IDEMPOTENCY_PARAMETER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "A word of the client's own: the same request under the same key is done once.",
-    "example": "order-1138-question-1",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-+\\--:<-~]+$"},
+    "description": "A word of the client's own, best a UUID: the same request under the same key is done once.",
 }
 
 
@@ -135,6 +140,9 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
     statuses = _statuses_of(path, method, operation)
+    for parameter in operation.get("parameters", ()):
+        schemas = parameter["schema"].get("anyOf", [parameter["schema"]])
+        schemas[0].update(_PARAMETER_SCHEMAS.get(parameter["name"], {}))
     if not path.startswith("/health"):
         operation["security"] = [{"bearer": []}]
         if method == "post":
@@ -156,6 +164,5 @@ def _statuses_of(path: str, method: str, operation: dict[str, Any]) -> dict[str,
         (method != "get", _CHANGE_STATUSES),
         (method == "post", _POST_STATUSES),
         (has_etag, _ETAG_STATUSES),
-        ("/uploads" in path, _UPLOAD_STATUSES),
     ]
     return {status: text for holds, group in groups if holds for status, text in group.items()}

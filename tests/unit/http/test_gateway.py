@@ -44,6 +44,7 @@ def raise_(error: BaseException) -> Any:
         (errors.UnknownAgent("no agent"), 400, {"retryable": True, "type": "urn:threadmill:problem:unknown-agent"}),
         (errors.LimitReached("too many turns"), 429, {"retryable": True}),
         (errors.IdempotencyConflict(SECRET), 422, {"field": "Idempotency-Key"}),
+        (errors.UploadsNotSupported(SECRET), 409, {"retryable": False}),
         (errors.FileRejected("too large"), 422, {"retryable": False}),
         (errors.DatabaseUnavailable("host db.internal"), 503, {"retryable": True}),
         (errors.DatabaseRefused("column x"), 500, {"retryable": False}),
