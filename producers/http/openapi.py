@@ -64,6 +64,13 @@ _PROBLEM_SCHEMA = {
 _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `threadmill keys create`, or a JWT."}
 }
+#: Where an answer has what other operations ask for, by operation: its status, the parameter, and the value's place.
+_LINKS = {
+    ("post", "/v1/threads"): ("201", "thread_id", "$response.body#/id"),
+    ("post", "/v1/threads/{thread_id}/fork"): ("201", "thread_id", "$response.body#/id"),
+    ("post", "/v1/threads/{thread_id}/messages"): ("202", "turn_id", "$response.body#/turn/id"),
+    ("post", "/v1/uploads"): ("201", "upload_id", "$response.body#/id"),
+}
 #: What parameters of these names are made of, beside what their routes say.
 _PARAMETER_SCHEMAS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("thread_id", "user", "key"), ID_SCHEMA),
@@ -91,6 +98,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
         )
         for path, method, operation in list_operations(document):
             _complete(path, method, operation)
+        _add_links(document)
         components = document.setdefault("components", {})
         components["securitySchemes"] = _SECURITY_SCHEMES
         schemas = components.setdefault("schemas", {})
@@ -145,11 +153,24 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         schemas[0].update(_PARAMETER_SCHEMAS.get(parameter["name"], {}))
     if not path.startswith("/health"):
         operation["security"] = [{"bearer": []}]
-        if method == "post":
+        if method == "post" and not path.endswith("/stream-tokens"):
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_PARAMETER)
     for status, description in statuses.items():
         response = responses.setdefault(status, {"description": description})
         response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _add_links(document: dict[str, Any]) -> None:
+    """Say which operations go on with what an operation makes."""
+    operations = list(list_operations(document))
+    for (method, path), (status, parameter, value) in _LINKS.items():
+        followers = [
+            other["operationId"]
+            for place, _, other in operations
+            if place.count("{") == 1 and f"{{{parameter}}}" in place
+        ]
+        links = {name: {"operationId": name, "parameters": {parameter: value}} for name in followers}
+        document["paths"][path][method]["responses"][status]["links"] = links
 
 
 def _statuses_of(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]:

@@ -5,9 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,25 +16,9 @@ from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import load
 from tests.command import run_command
+from tests.gateway_process import running_gateway
 
 ROOT = Path(__file__).parents[4]
-
-
-@contextmanager
-def running_gateway(environment: dict[str, str], *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A gateway in a process of its own, and its address."""
-    command = [sys.executable, "-m", "threadmill", "gateway", "--port", "0", *arguments]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("gateway: http://127.0.0.1:"), line + process.communicate(timeout=10)[1]
-        yield process, line.split()[1]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_it_serves_who_has_a_key_and_lets_requests_end_at_sigterm(migrated_file: Path, tmp_path: Path) -> None:
