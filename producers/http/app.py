@@ -108,8 +108,8 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _name_operation(route: APIRoute) -> str:
-    """The operation id of a route that has none of its own: its resource and its function."""
-    return "_".join([*map(str, route.tags[:1]), route.name])
+    """The operation id of a route that says none."""
+    return route.name
 
 
 def _list_middleware(settings: Settings) -> list[Middleware]:

@@ -150,8 +150,11 @@ def _problem_of_ours(error: ThreadmillError) -> Problem:
             # No fault of the operator's: there is another road.
             detail = "this gateway keeps files where clients cannot reach them; send the file to /v1/files"
             return Problem(409, "Uploads not supported", detail)
-    # Unlike in a backend that chose the agent itself, here the request names it.
-    status = 400 if isinstance(error, UnknownAgent) else status_of(error)
+        case UnknownAgent():
+            # Unlike in a backend that chose the agent itself, here the request names it.
+            complaint = str(error).removeprefix("agent: ").partition(";")[0]
+            return invalid_input(InvalidInput("agent", complaint, "name one that a worker serves, or start the worker"))
+    status = status_of(error)
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).capitalize()
     detail = str(error)
     if status >= 500:

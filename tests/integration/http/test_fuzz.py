@@ -7,8 +7,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from producers.http.app import create_gateway
+from store.database.engine import Database
 from store.settings import Settings
 from tests.http_fuzz import Fuzz
+from tests.integration.producers.backend import register_agent
 from tests.unit.http.gateways import NameAuthenticator
 
 
@@ -20,12 +22,13 @@ from tests.unit.http.gateways import NameAuthenticator
         pytest.param(100_000, marks=[pytest.mark.endurance, pytest.mark.timeout(3600)]),
     ],
 )
-async def test_no_request_breaks_it(settings: Settings, count: int) -> None:
+async def test_no_request_breaks_it(settings: Settings, database: Database, count: int) -> None:
+    register_agent(database, "assistant")
     seed = int(os.environ.get("FUZZ_SEED", "16"))
     app = create_gateway(settings, authenticator=NameAuthenticator())
     with capture_logs():
         async with app.router.lifespan_context(app):
-            fuzz = Fuzz(app, app.openapi(), random.Random(seed), b"Bearer acme", {})
+            fuzz = Fuzz(app, app.openapi(), random.Random(seed), b"Bearer acme", {"agent": ["assistant"]})
             await fuzz.run(count)
 
     assert "\n".join(fuzz.complaints[:20]) == ""

@@ -11,12 +11,14 @@ from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings
 from tests.gateway_process import running_gateway
+from tests.integration.producers.backend import register_agent
 
 CONFIG = Path(__file__).parents[2] / "schemathesis.toml"
 
 
 @pytest.mark.soak
 def test_schemathesis_finds_nothing(settings: Settings, database: Database, tmp_path: Path) -> None:
+    register_agent(database, "assistant")
     key = make_key()
     database.run(create_key, KeyRequest(tenant="default", name="", scopes=("read", "write", "operate"), user=None), key)
     environment = {

@@ -41,7 +41,7 @@ def raise_(error: BaseException) -> Any:
             {"field": "title", "problem": "is too long", "fix": "at most 3 fit", "retryable": False},
         ),
         (errors.ThreadNotFound("no thread"), 404, {"title": "Thread not found", "detail": "no thread"}),
-        (errors.UnknownAgent("no agent"), 400, {"retryable": True, "type": "urn:threadmill:problem:unknown-agent"}),
+        (errors.UnknownAgent("agent: none is x; pass y"), 400, {"field": "agent", "problem": "none is x"}),
         (errors.LimitReached("too many turns"), 429, {"retryable": True}),
         (errors.IdempotencyConflict(SECRET), 422, {"field": "Idempotency-Key"}),
         (errors.UploadsNotSupported(SECRET), 409, {"retryable": False}),
