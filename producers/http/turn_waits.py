@@ -13,7 +13,8 @@ MAX_WAIT_SECONDS = 60
 
 
 async def wait_for_end(gateway: Gateway, turn_id: str, seconds: float) -> None:
-    """Wait until a turn is over, or the time is."""
+    """Wait until a turn is over, or the time is, or as long as the gateway lets any request wait."""
+    seconds = min(seconds, gateway.settings.gateway_max_wait_seconds)
     try:
         async with asyncio.timeout(seconds), aclosing(gateway.hub.follow_turn(turn_id, after=0)) as events:
             # They end with the turn.
