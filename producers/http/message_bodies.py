@@ -64,7 +64,7 @@ def _read_field(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise invalid_field(name, "json_invalid", "is no JSON") from None
+        raise invalid_field(name, "no_json", "is no JSON") from None
 
 
 def _request_error(error: ValidationError) -> RequestValidationError:
