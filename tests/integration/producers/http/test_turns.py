@@ -1,16 +1,10 @@
 """Turns over HTTP: waiting, stopping, trying again, and what they cost."""
 
 import asyncio
-import sys
 import time
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-
-import pytest
-from fastapi.responses import StreamingResponse
 
 from conversation.turn import Failed, TurnError
-from producers.http.dependencies import Gateway
 from store.turns import records
 from tests.integration.producers.http.site import Site
 
@@ -71,19 +65,25 @@ def test_who_stops_a_turn_is_written_down_and_it_can_go_on(site: Site) -> None:
     assert site.ask("ada", "POST", f"/turns/{turn}/requeue").status_code == 409
 
 
-def test_a_send_is_answered_with_its_events_where_they_are_asked_for(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def stream_of(_gateway: Gateway, turn_id: str) -> StreamingResponse:
-        return StreamingResponse(iter([f"data: {turn_id}\n\n"]), media_type="text/event-stream")
-
-    monkeypatch.setitem(sys.modules, "producers.http.streams", SimpleNamespace(turn_stream_response=stream_of))
+def test_a_send_is_answered_with_its_events_where_they_are_asked_for(site: Site) -> None:
     thread = site.make_thread("ada")["id"]
-    path, headers = f"/threads/{thread}/messages", {"Accept": "text/event-stream"}
-    answer = site.ask("ada", "POST", path, json={"content": "hello"}, headers=headers)
+    headers = {"Authorization": "Bearer ada", "Accept": "text/event-stream"}
 
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.text == f"data: {site.ask('ada', 'GET', f'/threads/{thread}/turns').json()['turns'][0]['id']}\n\n"
+    async def send() -> tuple[str, str]:
+        path, json_body = f"/v1/threads/{thread}/messages", {"content": "hello"}
+        sending = asyncio.create_task(site.client.post(path, json=json_body, headers=headers))
+        while not site.ask_turns(thread):
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(site.answer, thread)
+        answer = await sending
+        return answer.headers["content-type"], answer.text
+
+    content_type, text = site.runner.run(send())
+
+    assert content_type.startswith("text/event-stream")
+    assert "event: turn.started\n" in text
+    assert f'"an answer to {site.ask_turns(thread)[0]}"' in text
+    assert "event: turn.ended\n" in text
 
 
 def test_usage_is_the_tenants_for_its_operators_and_each_users_for_them(site: Site) -> None:
