@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from producers.http.open_access import OpenAccess
-
 from producers.http.app import create_gateway
+from producers.http.open_access import OpenAccess
 from producers.http.openapi import list_operations
 from store.settings import load
 

@@ -10,14 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BeforeValidator, Field
 
 from conversation.errors import InvalidInput
 from conversation.events import ThreadEvent, TurnEnded, TurnQueued
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
 from producers.http.long_poll import EventList, IdentifiedEvent, Look, poll
-from producers.http.parameters import make_router
 from producers.http.principal import Principal
 from producers.http.problems import Problem
 from producers.http.sse import EventStreamResponse, encode_event
@@ -31,7 +30,7 @@ MAX_WAIT_SECONDS = 60
 #: Characters of a cursor, at most.
 CURSOR_MAX_CHARS = 2000
 
-router = make_router("events")
+router = APIRouter(tags=["events"])
 
 
 def _read_number(value: object) -> object:

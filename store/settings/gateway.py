@@ -30,8 +30,6 @@ class GatewaySettings(BaseModel):
     gateway_cors_origins: CommaSeparated = ()
     #: The path under which a proxy serves `threadmill gateway`, where it takes that path off: `/ai`.
     gateway_root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
-    #: An HTML file that is served at `/`, as `examples/web/chat/index.html`; empty: none.
-    gateway_page: str = ""
     #: Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated.
     gateway_trusted_proxies: Networks = ()
     #: An HTML file that is served at `/`, with its styles and scripts in it, as `examples/web/chat/index.html`; empty

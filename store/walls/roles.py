@@ -46,7 +46,6 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "retention_rescans": ("", "", "SIUD"),
     # Access: keys are found and noted by functions, whoever's they are
     "api_keys": ("", "", "SIUD"),
-    "idempotent_answers": ("SIUD", "", "SD"),
     "installation": ("S", "S", "S"),
     # Operations
     "audit": ("I", "I", "SIU"),

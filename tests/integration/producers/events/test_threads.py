@@ -2,27 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from conversation.errors import DatabaseUnavailable, InvalidInput, ThreadNotFound
-from conversation.events import number_of_end, number_of_start
+from conversation.events import number_of_end
 from producers.events.hub import EventHub
 from store.settings import Settings
 from tests.integration.producers.events.stage import (
     StoredRows,
     Viewer,
     Worker,
-    base_of,
     ended,
     is_rising,
-    message_id,
     open_client,
     open_hub,
     question,
-    queued,
     reply,
     started,
 )
