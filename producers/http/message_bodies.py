@@ -25,7 +25,7 @@ _BRANCHES = frozenset({"text", "parts", "image_url", "file"})
 
 @dataclass(frozen=True, slots=True)
 class MessageBody:
-    """What a request says, and the files that it brings."""
+    """The message of a request, and the files that it brings."""
 
     message: NewMessage
     files: Sequence[UploadFile] = ()

@@ -31,7 +31,7 @@ async def search_threads(database: Database, query: str, filters: ThreadFilter, 
     views = await database.run_async(read_views, filters, {hit.thread_id for hit in hits}) if hits else {}
     found_ids = [thread_id for thread_id in dict.fromkeys(hit.thread_id for hit in hits) if thread_id in views]
     return ThreadList(
-        threads=[_listed(views[thread_id], _hits_in(thread_id, hits)) for thread_id in found_ids[:limit]],
+        threads=[_add_snippets(views[thread_id], _hits_in(thread_id, hits)) for thread_id in found_ids[:limit]],
         next_cursor=None,
     )
 
@@ -40,7 +40,7 @@ def _hits_in(thread_id: str, hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in hits if hit.thread_id == thread_id]
 
 
-def _listed(view: ThreadView, hits: Sequence[Hit]) -> ListedThread:
+def _add_snippets(view: ThreadView, hits: Sequence[Hit]) -> ListedThread:
     snippets = [Snippet.of(hit) for hit in hits]
     return ListedThread(**Thread.of(view).model_dump(), snippets=snippets)
 

@@ -103,6 +103,6 @@ async def requeue(
 
 
 def _name_of(principal: Principal) -> str:
-    """Who asks, in one line that can be printed."""
+    """The name of who asks, in one line that can be printed."""
     name = principal.user or principal.credential or "gateway"
     return "".join(char if char.isprintable() else "?" for char in name)[:REQUESTER_MAX_CHARS]

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,7 @@ PRINCIPALS = {
         f"only-{scope}": Principal(tenant="acme", scopes=frozenset({scope}), credential=f"key-{scope}")
         for scope in SCOPES
     },
+    "cleo": Principal(tenant="acme", user="cleo", scopes=ALL, credential="key-cleo"),
     "ada-reads": Principal(tenant="acme", user="ada", scopes=frozenset({"read"}), credential="key-ada-reads"),
 }
 
@@ -119,6 +121,11 @@ class Site:
         """The ids of a thread's turns, the newest first."""
         page = self.database.run(list_of_thread, "acme", thread_id, limit=10)
         return [record.id for record in page]
+
+    def wait_for_turn(self, thread_id: str) -> None:
+        """Return when something was sent to a thread."""
+        while not self.ask_turns(thread_id):
+            time.sleep(0.02)
 
     def append(self, thread_id: str, messages: Sequence[Message], tenant: str = "acme") -> None:
         """Append messages of no turn."""

@@ -9,6 +9,8 @@ from sqlalchemy import update
 
 from conversation.ids import new_id
 from store import tables
+from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
 from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, BlobsWithUploads, Site
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -92,6 +94,16 @@ def test_an_upload_is_its_users_own(site: Site) -> None:
     thread = site.make_thread("ada")["id"]
     assert site.send("ada", thread, attachments=[{"sha256": SHA256}])["state"] == "queued"
     assert site.ask("ada", "POST", f"/uploads/{new_id()}/complete").status_code == 404
+
+
+def test_a_file_that_a_user_put_and_never_sent_is_erased_with_them(site: Site) -> None:
+    content = f"a file of {new_id()}".encode()
+    sha256 = site.ask("cleo", "POST", "/files", files={"file": ("a.txt", content, "text/plain")}).json()["sha256"]
+
+    certificate = run_erasure(site.database, site.blobs, Subject(tenant="acme", user="cleo"))
+
+    assert {"uploads": 1, "blobs": 1}.items() <= certificate["counts"].items()
+    assert not site.blobs.exists("acme", sha256)
 
 
 def test_a_large_file_takes_little_memory(site: Site, thread: str) -> None:

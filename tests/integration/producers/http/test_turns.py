@@ -72,8 +72,7 @@ def test_a_send_is_answered_with_its_events_where_they_are_asked_for(site: Site)
     async def send() -> tuple[str, str]:
         path, json_body = f"/v1/threads/{thread}/messages", {"content": "hello"}
         sending = asyncio.create_task(site.client.post(path, json=json_body, headers=headers))
-        while not site.ask_turns(thread):
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(site.wait_for_turn, thread)
         await asyncio.to_thread(site.answer, thread)
         answer = await sending
         return answer.headers["content-type"], answer.text
