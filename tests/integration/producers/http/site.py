@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from conversation.errors import FileNotStored
 from conversation.ids import new_id
@@ -21,11 +22,14 @@ from producers.http.principal import SCOPES, Principal
 from producers.producer import Producer
 from store.blobs.local import LocalBlobs
 from store.blobs.presigned import PresignedUpload
+from store.database.engine import Database
 from store.settings import Settings
 from store.threads import repository
 from store.turns import claims, settle, workers
 from store.turns.claims import ClaimRequest
 from store.turns.thread_turns import list_of_thread
+from store.walls.roles import GATEWAY
+from tests.integration.store.walls.one_of_each import as_role
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001a5f64540"
@@ -85,8 +89,11 @@ class Site:
 
     def __init__(self, settings: Settings) -> None:
         self.runner = asyncio.Runner()
+        self.database = Database(settings)
+        # The gateway has its own role, which row-level security binds.
+        url = as_role(settings.database_url.get_secret_value(), GATEWAY)
+        settings = settings.model_copy(update={"database_url": SecretStr(url)})
         self.producer = Producer(settings)
-        self.database = self.producer.database
         self.blobs = BlobsWithUploads(settings.file_store_url)
         self.producer.__dict__["blobs"] = self.blobs
         self.app = create_gateway(settings, producer=self.producer, authenticator=Names())
@@ -102,6 +109,7 @@ class Site:
         self.runner.run(self.app.state.gateway.hub.close_async())
         self.runner.run(self.producer.close_async())
         self.runner.close()
+        self.database.close()
 
     def ask(self, who: str, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {who}"} | options.pop("headers", {})
