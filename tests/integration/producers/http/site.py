@@ -95,7 +95,8 @@ class Site:
         settings = settings.model_copy(update={"database_url": SecretStr(url)})
         self.producer = Producer(settings)
         self.blobs = BlobsWithUploads(settings.file_store_url)
-        self.producer.__dict__["blobs"] = self.blobs
+        if "://" not in settings.file_store_url:
+            self.producer.__dict__["blobs"] = self.blobs
         self.app = create_gateway(settings, producer=self.producer, authenticator=Names())
         transport = httpx.ASGITransport(self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway")

@@ -4,13 +4,17 @@ import hashlib
 import tracemalloc
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import update
 
 from conversation.ids import new_id
 from store import tables
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
+from store.settings import Settings
+from tests.conftest import S3
 from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, BlobsWithUploads, Site
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -104,6 +108,25 @@ def test_a_file_that_a_user_put_and_never_sent_is_erased_with_them(site: Site) -
 
     assert {"uploads": 1, "blobs": 1}.items() <= certificate["counts"].items()
     assert not site.blobs.exists("acme", sha256)
+
+
+@pytest.mark.soak
+def test_a_file_goes_past_the_gateway_both_ways(settings: Settings, s3: S3) -> None:
+    keys = {"s3_endpoint_url": s3.endpoint, "s3_access_key_id": s3.key, "s3_secret_access_key": SecretStr(s3.secret)}
+    site = Site(settings.model_copy(update={"file_store_url": f"s3://{s3.bucket}/files", **keys}))
+    thread = site.make_thread("ada")["id"]
+
+    upload = site.ask("ada", "POST", "/uploads", json=UPLOAD).json()
+    put = httpx.request(upload["method"], upload["url"], headers=upload["headers"], content=PNG)
+    stored = site.ask("ada", "POST", f"/uploads/{upload['id']}/complete")
+    site.send("ada", thread, attachments=[{"sha256": SHA256}])
+    answer = site.ask("ada", "GET", f"/threads/{thread}/files/{SHA256}")
+    fetched = httpx.get(answer.headers["location"])
+    site.close()
+
+    assert (put.is_success, stored.json()["size"], answer.status_code) == (True, len(PNG), 302)
+    assert (fetched.content, fetched.headers["content-type"]) == (PNG, "image/png")
+    assert fetched.headers["content-disposition"].startswith("attachment; ")
 
 
 def test_a_large_file_takes_little_memory(site: Site, thread: str) -> None:
