@@ -168,6 +168,17 @@ def test_messages_are_listed_both_ways_each_with_its_event(site: Site) -> None:
     assert site.ask("ada", "GET", f"/threads/{thread}").json()["messages"] == 2
 
 
+def test_a_page_of_long_messages_ends_sooner(site: Site) -> None:
+    thread = site.make_thread("ada")["id"]
+    said = [Message(role="user", content=f"{n}" + "é" * 999_999) for n in range(5)]
+    site.append(thread, said)
+
+    for order, expected in (("asc", said), ("desc", said[::-1])):
+        pages = list_ids(site, "ada", f"/threads/{thread}/messages", "messages", order=order)
+        assert [len(page) for page in pages] == [3, 2]
+        assert [*chain(*pages)] == [message.id for message in expected]
+
+
 def test_what_waits_is_shown_where_the_history_ends(site: Site) -> None:
     thread = site.make_thread("ada")["id"]
     path = f"/threads/{thread}/messages"
