@@ -8,7 +8,6 @@ same way.
 """
 
 import re
-
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -48,4 +48,5 @@ def _parent_condition(table: Table, key: ForeignKeyConstraint) -> str | None:
         return None
     columns = zip(key.elements, key.column_keys, strict=True)
     is_parent = " AND ".join(f'parent.{one.column.name} = {table.name}."{name}"' for one, name in columns)
-    return f"(SELECT parent.tenant FROM {parent.name} AS parent WHERE {is_parent}) = {NAMED_TENANT}"
+    # Names of our own tables and columns.
+    return f"(SELECT parent.tenant FROM {parent.name} AS parent WHERE {is_parent}) = {NAMED_TENANT}"  # noqa: S608

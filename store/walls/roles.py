@@ -54,6 +54,9 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
 }
 
 
+#: Functions that work with their owner's rights, on the named tenant's rows alone: each role may call them, and
+#: nobody else.
+CALLABLE = ("find_messages_v1",)
 #: What the gateway may change of a table of which it may change no more.
 _COLUMNS: Mapping[str, Mapping[str, str]] = {GATEWAY: {"api_keys": "last_used_at"}}
 
