@@ -38,7 +38,7 @@ new: $(VENV)/.demo
 	@test -n '$(DIR)' || { echo "say where: make new DIR=../my-shop" >&2; exit 1; }
 	@$(BIN)/python -m threadmill new '$(DIR)'
 
-## Run database, broker, workers and Flower here until Ctrl-C; state in .threadmill.
+## Run database, broker, workers, Flower and a chat page here until Ctrl-C; state in .threadmill.
 up: $(VENV)/.demo
 	@$(BIN)/python -m threadmill up
 
@@ -80,6 +80,7 @@ check: $(VENV)/.dev
 	@echo "ruff check" && $(BIN)/ruff check --quiet .
 	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
+	@echo "mypy of the client" && $(BIN)/mypy --no-error-summary --config-file clients/python/pyproject.toml clients/python/threadmill_client
 	@echo "lint-imports" && $(BIN)/lint-imports
 
 ## Measure it against what else one could take: ten minutes. ONLY="send turns", QUICK=1 see that it runs.

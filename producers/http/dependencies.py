@@ -1,12 +1,13 @@
 """Dependencies of the routes: the gateway that it runs in, and a principal with the scope that it needs."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Request
 
+from producers.http.open_streams import OpenStreams
 from producers.http.openapi import check_parameters
 from producers.http.principal import Authenticator, Principal, Scope
 from producers.http.problems import Problem
@@ -30,6 +31,12 @@ class Gateway:
     #: Follows the events of threads.
     hub: "EventHub"
     rate_limiter: RateLimiter
+    #: The streams of events that are open.
+    streams: OpenStreams = field(default_factory=OpenStreams)
+
+    def drain(self) -> None:
+        """End all streams, so that the server can stop; their readers come again. Only on the event loop."""
+        self.streams.drain()
 
 
 def gateway_of(request: Request) -> Gateway:

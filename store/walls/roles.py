@@ -44,12 +44,12 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
-    # Access
-    "api_keys": ("S", "", "SIUD"),
-    "idempotent_answers": ("SIUD", "", "SD"),
+    # Access: keys are found and noted by functions, whoever's they are
+    "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
     # Operations
     "audit": ("I", "I", "SIU"),
+    "idempotent_answers": ("SIUD", "", "SIUD"),
     "schedule_runs": ("", "", "SIUD"),
 }
 

@@ -38,6 +38,8 @@ FUNCTIONS: tuple[str, ...] = (
     "find_messages_v1",
     "send_message_v1",
     "send_message",
+    "find_api_keys_v1",
+    "note_key_uses_v1",
 )
 
 
