@@ -37,8 +37,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "renditions": ("S", "SI", "SID"),
     "uploads": ("SIUD", "SIUD", "SIUD"),
     # Retention and erasure
-    "archives": ("", "", "SIUD"),
-    "dropped_files": ("I", "", "SIUD"),
+    "archives": ("SU", "", "SIUD"),
+    "dropped_files": ("SIU", "", "SIUD"),
     "erasure_items": ("", "", "SIUD"),
     "erasures": ("", "", "SIUD"),
     "pending_deletions": ("S", "S", "SIUD"),
