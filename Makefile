@@ -38,7 +38,7 @@ new: $(VENV)/.demo
 	@test -n '$(DIR)' || { echo "say where: make new DIR=../my-shop" >&2; exit 1; }
 	@$(BIN)/python -m threadmill new '$(DIR)'
 
-## Run database, broker, workers and Flower here until Ctrl-C; state in .threadmill.
+## Run database, broker, workers, Flower and a chat page here until Ctrl-C; state in .threadmill.
 up: $(VENV)/.demo
 	@$(BIN)/python -m threadmill up
 

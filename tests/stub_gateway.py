@@ -79,6 +79,8 @@ class StubGateway:
         self.files: dict[str, tuple[bytes, str, str]] = {}
         self.sent: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []
+        #: Events without a number.
+        self.notices: list[dict[str, Any]] = []
         self.gate = asyncio.Event()
         #: Answer each request with this problem.
         self.problem: tuple[int, dict[str, Any]] | None = None
@@ -100,21 +102,24 @@ class StubGateway:
         self._socket.close()
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve([self._socket]))
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve([self._socket]))
 
     def find(self, turn_id: str) -> tuple[Thread, dict[str, Any]]:
-        return next((thread, turn) for thread in self.threads.values() for turn in thread.turns if turn["id"] == turn_id)
+        return next(
+            (thread, turn) for thread in self.threads.values() for turn in thread.turns if turn["id"] == turn_id
+        )
 
     def release(self) -> None:
         """Let turns that hold go on."""
-        self.gate.set()
+        self._loop.call_soon_threadsafe(self.gate.set)
 
     # Turns
 
     def queue(self, thread: Thread, content: str, **fields: Any) -> dict[str, Any]:
         turn = {"id": f"turn-{thread.id}-{len(thread.turns)}", "thread_id": thread.id, "state": "queued", "attempt": 0}
-        turn |= {"message": {"content": content, "attachments": fields.get("attachments", [])}, "fields": fields}
-        turn |= {"error": None}
+        turn |= {"content": content, "fields": fields, "error": None, "is_cancelled": False}
         thread.turns.append(turn)
         self._start(self._run_turn(thread, turn))
         return turn
@@ -132,13 +137,13 @@ class StubGateway:
                 return
         turn["state"], turn["attempt"] = "running", turn["attempt"] + 1
         thread.tell("turn.started", turn, attempt=turn["attempt"], agent="stub")
-        content = turn["message"]["content"]
+        content = turn["content"]
         if turn["attempt"] == 1:
             thread.say(turn, f"{turn['id']}-q", "user", content, **turn["fields"])
         behaviour = BEHAVIOURS.get(content.partition(" ")[0], echo)
         await behaviour(self, thread, turn)
         if turn["state"] == "running":
-            turn["state"] = "completed"
+            turn["state"] = "cancelled" if turn["is_cancelled"] else "completed"
         thread.tell("turn.ended", turn, state=turn["state"], error=turn["error"])
 
     # Routes
@@ -191,10 +196,17 @@ class StubGateway:
         return JSONResponse(thread.json(), 201)
 
     async def list_messages(self, request: Request) -> Response:
-        messages = self.threads[request.path_params["id"]].messages
+        thread = self.threads[request.path_params["id"]]
+        messages = thread.messages
+        pending = [
+            {"turn_id": turn["id"], "content": turn["content"], **turn["fields"]}
+            for turn in thread.turns
+            if turn["state"] == "queued"
+        ]
         limit, end = int(request.query_params["limit"]), int(request.query_params.get("cursor", len(messages)))
         page = messages[max(0, end - limit) : end][::-1]
-        return JSONResponse({"messages": page, "next_cursor": str(end - limit) if end > limit else None})
+        next_cursor = str(end - limit) if end > limit else None
+        return JSONResponse({"messages": page, "pending": pending, "next_cursor": next_cursor})
 
     async def list_turns(self, request: Request) -> Response:
         turns = self.threads[request.path_params["id"]].turns[::-1]
@@ -210,24 +222,27 @@ class StubGateway:
 
     async def cancel(self, request: Request) -> Response:
         thread, turn = self.find(request.path_params["id"])
-        was_running = turn["state"] == "running"
-        turn["state"] = "cancelled"
-        if not was_running:
-            thread.tell("turn.ended", turn, state="cancelled", error=None)
-        return JSONResponse(turn, 202)
+        turn["is_cancelled"] = True
+        self.gate.set()
+        if turn["state"] == "queued":
+            turn["state"] = "cancelled"
+            # It has no place: no worker began it.
+            notice = {"type": "turn.ended", "id": None, "thread_id": thread.id, "turn_id": turn["id"]}
+            self.notices.append(notice | {"state": "cancelled", "error": None})
+        return JSONResponse({"turn": turn}, 202)
 
     async def requeue(self, request: Request) -> Response:
         thread, turn = self.find(request.path_params["id"])
         turn |= {"state": "queued", "error": None}
         self._start(self._run_turn(thread, turn))
-        return JSONResponse(turn, 202)
+        return JSONResponse({"turn": turn}, 202)
 
     async def store_file(self, request: Request) -> Response:
-        form = await request.form()
-        file: Any = form["file"]
-        content = await file.read()
-        sha256 = hashlib.sha256(content).hexdigest()
-        self.files[sha256] = (content, file.filename, file.content_type)
+        async with request.form() as form:
+            file: Any = form["file"]
+            content = await file.read()
+            sha256 = hashlib.sha256(content).hexdigest()
+            self.files[sha256] = (content, file.filename, file.content_type)
         return JSONResponse(self.describe_file(sha256), 201)
 
     def describe_file(self, sha256: str) -> dict[str, Any]:
@@ -250,7 +265,12 @@ class StubGateway:
         yield ": hello\n\nretry: 200\n\n"
         waiting: dict[str, int] = {}
         idle = 0.0
+        noticed = len(self.notices)
         while not self._server.should_exit:
+            for notice in self.notices[noticed:]:
+                noticed += 1
+                if followed is None or notice["thread_id"] in after:
+                    yield f"event: {notice['type']}\ndata: {json.dumps(notice)}\n\n"
             for thread in followed or list(self.threads.values()):
                 for event in [event for event in thread.events if event["id"] > after.get(thread.id, 0)]:
                     after[thread.id] = event["id"]
@@ -287,7 +307,7 @@ def waiting_before(thread: Thread, turn: dict[str, Any]) -> int:
 
 
 async def echo(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
-    thread.say(turn, f"{turn['id']}-0", "assistant", f"You said: {turn['message']['content']}")
+    thread.say(turn, f"{turn['id']}-0", "assistant", f"You said: {turn['content']}")
 
 
 async def grow(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
@@ -303,10 +323,10 @@ async def hold(gateway: StubGateway, thread: Thread, turn: dict[str, Any]) -> No
     """Say half, and wait for the test."""
     gateway.gate.clear()
     thread.stream(turn, f"{turn['id']}-0", ["half of ", "an answer"])
-    while not gateway.gate.is_set() and turn["state"] == "running":
-        await asyncio.sleep(0.02)
-    if turn["state"] == "running":
-        thread.say(turn, f"{turn['id']}-0", "assistant", "half of an answer, and the rest")
+    await gateway.gate.wait()
+    is_whole = not turn["is_cancelled"]
+    content = "half of an answer, and the rest" if is_whole else "half of an answer"
+    thread.say(turn, f"{turn['id']}-0", "assistant", content, state="complete" if is_whole else "partial")
 
 
 async def call(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:

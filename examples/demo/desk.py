@@ -9,6 +9,8 @@ TICKETS = ("fernhollow-01", "fernhollow-02", "fernhollow-06", "fernhollow-07", "
 #: The customer of this one sends two files: a picture and a document.
 TICKET_WITH_FILES = "fernhollow-07"
 FILES = (FOLDER / "order-label.png", FOLDER / "invoice.pdf")
+#: Sent over HTTP, and watched.
+STREAMED_TICKET = "fernhollow-03"
 #: Two look-ups, a refund, a new address: the worker dies behind the first of them.
 INTERRUPTED_TICKET = "fernhollow-09"
 

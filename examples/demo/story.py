@@ -17,6 +17,7 @@ from rich.console import Console
 from conversation.errors import OperatorError
 from conversation.ids import new_id
 from examples.demo.crash import check_killed_worker_loses_nothing
+from examples.demo.over_http import check_gateway_streams
 from examples.demo.replies import (
     check_files_stored,
     check_flower_shows_tasks,
@@ -32,6 +33,7 @@ SCENES = {
     "What was said is stored": check_thread_stored,
     "What was attached is stored": check_files_stored,
     "What ran can be looked at": check_flower_shows_tasks,
+    "A ticket comes over HTTP, and its answer is watched as it is made": check_gateway_streams,
     "A worker is killed in the middle of a turn": check_killed_worker_loses_nothing,
 }
 #: What the names of our settings begin with. Keys of providers have other names, and stay.
@@ -57,7 +59,7 @@ def _play(folder: Path, model: str) -> None:
     _prepare_environment(folder, model)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     stage = Stage(stack=Stack(folder), model=model, run=f"demo-{new_id()[-6:]}", console=console)
-    stage.print_title(f"Database, broker, workers, clock and Flower start in {folder}")
+    stage.print_title(f"Database, broker, workers, clock, Flower and the gateway start in {folder}")
     if stage.is_offline:
         stage.say(f"replies come from {model}, which is no language model: it makes the calls that it is told")
     else:

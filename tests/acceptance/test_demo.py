@@ -12,7 +12,7 @@ pytestmark = pytest.mark.soak
 GONE = "postgresql://me:s3cret@127.0.0.1:9/gone"
 #: What has to be said, in this order.
 SAID = (
-    "Database, broker, workers, clock and Flower start",
+    "Database, broker, workers, clock, Flower and the gateway start",
     "-> fernhollow-01",
     "ok  5 turns completed",
     "get_product",
@@ -21,6 +21,10 @@ SAID = (
     "ok  invoice.pdf  application/pdf  2408 bytes  sha256 e16fe5282e5e",
     "Flower is at http://127.0.0.1:",
     "ok  its API shows the 5 tasks turns.run as SUCCESS",
+    "the gateway is at http://127.0.0.1:",
+    "turn.started   support, attempt 1",
+    "turn.ended     completed",
+    "ok  the stream ended with the turn",
     "was killed (SIGKILL)",
     "ok  the turn has not ended",
     "ok  it completed in attempt 2",

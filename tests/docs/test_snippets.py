@@ -66,7 +66,7 @@ def unindented(text: str) -> str:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"python", "sh", "text", "mermaid", "toml", "yaml", "sql", "ini", "json", "js", "ruby", "go"}
+    known = {"python", "sh", "text", "mermaid", "toml", "yaml", "sql", "ini", "json", "js", "ruby", "go", "html"}
     wrong = [
         f"{block.place}: {block.language!r}"
         for page in pages()
@@ -81,6 +81,12 @@ def test_every_block_says_what_it_is() -> None:
     ]
 
     assert wrong == []
+
+
+def test_a_page_of_html_is_the_file_that_it_says_it_is() -> None:
+    for block in all_blocks("html"):
+        assert block.source, block.place
+        assert block.text == (ROOT / block.source).read_text(), block.place
 
 
 def test_python_that_does_not_run_says_why() -> None:

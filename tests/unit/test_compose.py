@@ -28,6 +28,8 @@ SECRET_SETTINGS = {
     *("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL"),
     *("THREADMILL_S3_ACCESS_KEY_ID", "THREADMILL_S3_SECRET_ACCESS_KEY"),
 }
+#: What gateways alone are told: a page, and a secret where tokens are signed with one.
+OF_GATEWAYS = {"THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"}
 
 
 def texts(node: object) -> Iterator[str]:
@@ -106,8 +108,9 @@ def test_the_example_names_every_variable_that_is_filled_in_and_none_that_is_not
 
 @each(OURS)
 def test_every_setting_reaches_every_process_and_a_secret_those_that_need_it(name: str) -> None:
-    needed = SETTINGS - SECRET_SETTINGS | {
+    needed = SETTINGS - SECRET_SETTINGS - OF_GATEWAYS | {
         "migrate": {"THREADMILL_DATABASE_URL"},
+        "gateway": SECRET_SETTINGS | OF_GATEWAYS,
         "beat": {"THREADMILL_BROKER_URL"},
         "flower": {"THREADMILL_BROKER_URL"},
     }.get(name, SECRET_SETTINGS)
@@ -169,7 +172,7 @@ def test_the_example_filled_in_is_a_configuration_that_loads(name: str, monkeypa
 
 def test_what_the_example_shows_commented_out_is_what_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommenting a line changes nothing yet; only the lines that name another place do."""
-    places = {"THREADMILL_S3_ENDPOINT_URL", "MINIO_IMAGE", "MINIO_CLIENT_IMAGE"}
+    places = {"THREADMILL_S3_ENDPOINT_URL", "THREADMILL_GATEWAY_PAGE", "MINIO_IMAGE", "MINIO_CLIENT_IMAGE"}
     shown = {k: v for k, (v, in_force) in example().items() if v and not in_force and k not in places}
     defaults = {match["name"]: match["rest"] for match in variables(COMPOSE) if match["how"] == ":-"}
     default_settings = settings.load()
@@ -260,15 +263,39 @@ def test_processes_that_read_files_are_replaced_before_they_grow() -> None:
     assert command[command.index("--max-memory-per-child") + 1] == "600000"
 
 
-def test_the_worker_can_be_scaled() -> None:
-    assert not {"container_name", "ports", "hostname", "deploy"} & SERVICES["worker"].keys()
-    assert not {"-n", "--hostname"} & set(SERVICES["worker"]["command"])
+@pytest.mark.parametrize("name", ["worker", "gateway"])
+def test_it_can_be_scaled(name: str) -> None:
+    assert not {"container_name", "ports", "hostname", "deploy"} & SERVICES[name].keys()
+    assert not {"-n", "--hostname"} & set(SERVICES[name]["command"])
+
+
+def test_the_proxy_finds_each_gateway_and_lets_events_pass_at_once() -> None:
+    config = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text(encoding="utf-8")
+    port = SERVICES["gateway"]["command"][-1]
+    inner_port = SERVICES["proxy"]["ports"][0].rpartition(":")[2]
+
+    # By a variable: else its addresses are those of nginx's start.
+    assert f"set $gateway gateway:{port};" in config
+    assert "proxy_pass http://$gateway;" in config
+    assert "proxy_buffering off;" in config
+    assert f"listen {inner_port};" in config
+    # A token of a stream follows the `?`.
+    assert not re.search(r"\$(request_uri|request|args|query_string)\b", config)
+    body_bytes = int(re.search(r"client_max_body_size (\d+)m;", config)[1]) * 2**20  # type: ignore[index]
+    assert body_bytes > settings.load().gateway_max_form_bytes
+    read_seconds = int(re.search(r"proxy_read_timeout (\d+)s;", config)[1])  # type: ignore[index]
+    assert read_seconds > settings.load().gateway_max_wait_seconds
+
+
+def test_a_gateway_is_killed_well_after_it_was_asked_to_end() -> None:
+    assert seconds(SERVICES["gateway"]["stop_grace_period"]) >= settings.load().gateway_shutdown_grace_seconds + 15
 
 
 def test_every_named_volume_is_declared_and_used() -> None:
-    mounted = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())]
+    mounted = [volume.split(":") for service in SERVICES.values() for volume in service.get("volumes", ())]
 
-    assert sorted(mounted) == sorted(COMPOSE["volumes"])
+    assert sorted(place for place, *_ in mounted if place[0] != ".") == sorted(COMPOSE["volumes"])
+    assert all((ROOT / place).exists() and how == ["ro"] for place, _, *how in mounted if place[0] == ".")
 
 
 @each(set(SERVICES))
@@ -311,7 +338,7 @@ def test_a_service_gives_up_the_powers_it_does_not_need(name: str) -> None:
     assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
 
 
-@each({*OURS, "postgres", "valkey"})
+@each({*OURS, "postgres", "valkey", "proxy"})
 def test_a_service_runs_on_a_read_only_disk(name: str) -> None:
     assert SERVICES[name]["read_only"] is True
     assert name == "valkey" or any(place.startswith("/tmp") for place in SERVICES[name]["tmpfs"])

@@ -58,7 +58,7 @@ def plan(directory: Path) -> "Sequence[Program]":
     """The programs that stay when agents change."""
     from threadmill.embedded import programs
 
-    agentless = {"files", "beat", programs.FLOWER}
+    agentless = {"files", "beat", programs.FLOWER, programs.HTTP_GATEWAY}
     return [program for program in programs.plan(directory) if program.name in agentless]
 
 

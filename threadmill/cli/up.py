@@ -31,7 +31,7 @@ def up(
         Path, typer.Option(help="Where data, passwords, ports and logs are kept.", file_okay=False)
     ] = Path(".threadmill"),
 ) -> None:
-    """Run database, broker, workers, beat and Flower here until Ctrl-C."""
+    """Run database, broker, workers, beat, Flower and the gateway here until Ctrl-C."""
     from store.settings import load
     from threadmill.embedded.stack import Stack
 
@@ -78,6 +78,8 @@ def describe_addresses(stack: "Stack", directory: Path) -> str:
         f"  files     {addresses.file_store}",
         f"  Flower    {addresses.flower_url}  user {addresses.flower_user}",
         f"            password {addresses.flower_password}",
+        f"  chat      {addresses.gateway_url}  in a browser",
+        f"            key {addresses.gateway_key}",
         f"  logs      {directory / 'logs'}",
         *(
             "",

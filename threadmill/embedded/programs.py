@@ -19,6 +19,9 @@ FLOWER_APP = "threadmill.flower_app"
 LOOP_POOL = "threadmill.app:TaskPool"
 FLOWER = "flower"
 FLOWER_USER = "threadmill"
+HTTP_GATEWAY = "gateway"
+#: The page that it serves at `/`: of the checkout that this runs from.
+CHAT_PAGE = Path(__file__).resolve().parents[2] / "examples" / "web" / "chat" / "index.html"
 #: Rows that Flower keeps; its own default is 100,000.
 FLOWER_MAX_TASKS = "5000"
 #: The columns of its page of tasks, a turn's reason among them.
@@ -64,6 +67,7 @@ def plan(directory: Path) -> Sequence[Program]:
         worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),
         flower(directory / FLOWER),
+        gateway(directory / HTTP_GATEWAY),
     ]
 
 
@@ -116,6 +120,18 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
         ),
         environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck"),
+    )
+
+
+def gateway(directory: Path) -> Program:
+    """The HTTP gateway on loopback, with the user's page or the chat page. Its folder keeps its port, and a key."""
+    port, page = Home(directory).choose_port(), load().gateway_page or CHAT_PAGE
+    return Program(
+        name=HTTP_GATEWAY,
+        argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}"),
+        environment={"THREADMILL_GATEWAY_PAGE": str(page)} if page.is_file() else {},
+        is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/health/ready"),
+        stop_seconds=load().gateway_shutdown_grace_seconds + HAND_OVER_SECONDS,
     )
 
 

@@ -16,10 +16,11 @@ from typing import Self
 from conversation.errors import InvalidInput
 from store.walls.roles import ROLES
 from threadmill.embedded import programs
+from threadmill.embedded.gateway_key import ensure_gateway_key, load_gateway_key
 from threadmill.embedded.home import ENVIRONMENT_FILE, Home
 from threadmill.embedded.postgres import EmbeddedPostgres
 from threadmill.embedded.process import Process
-from threadmill.embedded.programs import FLOWER, FLOWER_USER, Program
+from threadmill.embedded.programs import FLOWER, FLOWER_USER, HTTP_GATEWAY, Program
 from threadmill.embedded.server import Server
 from threadmill.embedded.users_servers import check_broker, check_database
 from threadmill.embedded.valkey import EmbeddedValkey
@@ -40,6 +41,9 @@ class Addresses:
     flower_url: str
     flower_user: str
     flower_password: str = field(repr=False)
+    #: Both empty when no gateway runs.
+    gateway_url: str = ""
+    gateway_key: str = field(default="", repr=False)
 
 
 class Stack:
@@ -126,6 +130,7 @@ class Stack:
         """The addresses of the running parts, for a user or a client."""
         variables = self.environment
         flower = Home(self._home.directory / FLOWER) if FLOWER in self._programs else None
+        gateway = Home(self._home.directory / HTTP_GATEWAY) if HTTP_GATEWAY in self._programs else None
         return Addresses(
             database_url=variables["THREADMILL_DATABASE_URL"],
             broker_url=variables["THREADMILL_BROKER_URL"],
@@ -133,6 +138,8 @@ class Stack:
             flower_url=f"http://127.0.0.1:{flower.last_port()}/" if flower else "",
             flower_user=FLOWER_USER if flower else "",
             flower_password=flower.load_secret() if flower else "",
+            gateway_url=f"http://127.0.0.1:{gateway.last_port()}/" if gateway else "",
+            gateway_key=load_gateway_key(gateway) if gateway else "",
         )
 
     def names(self) -> list[str]:
@@ -232,6 +239,9 @@ class Stack:
         for program, process in self._programs.values():
             progress(f"waiting for {program.name}")
             self._await(program, process)
+        if HTTP_GATEWAY in self._programs:
+            url = self.variables["THREADMILL_DATABASE_URL"]
+            ensure_gateway_key(Home(self._home.directory / HTTP_GATEWAY), url)
 
     def _await(self, program: Program, process: Process) -> None:
         process.wait_ready(lambda: program.is_ready(process), program.start_seconds)

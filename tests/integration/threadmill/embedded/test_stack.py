@@ -162,7 +162,7 @@ def test_a_worker_is_not_killed_within_its_own_grace(tmp_path: Path, monkeypatch
 
 def test_the_programs_of_threadmill_start_and_stop(tmp_path: Path) -> None:
     with Stack(tmp_path / "stack") as stack:
-        programs_of_ours = ["turns", "quarantine", "maintenance", "files", "beat", "flower"]
+        programs_of_ours = ["turns", "quarantine", "maintenance", "files", "beat", "flower", "gateway"]
         assert stack.names() == ["postgres", "valkey", *programs_of_ours]
         assert stack.dead_parts() == []
 

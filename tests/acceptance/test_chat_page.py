@@ -1,0 +1,367 @@
+"""The chat page in a real browser: what a person sees, through faults of the network, in two tabs, after a reload."""
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.stub_gateway import KEY, StubGateway
+
+pytestmark = pytest.mark.soak
+
+CHROMIUM = "/usr/bin/chromium"
+#: Milliseconds that a machine which has other things to do may take.
+PATIENCE = 30_000
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000002000000020802000000fdd49a730000001249444154789c63f8cfc0c0f01f84191800"
+    "1ded03fdd2ae7c340000000049454e44ae426082"
+)
+EVIL = '<img src=x onerror="window.wasRun = 1"><script>window.wasRun = 1</script>'
+
+
+class CuttingProxy:
+    """Stands between a browser and the gateway, and cuts every connection when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self._upstream = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.is_down = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        opening = asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(opening, self._loop).result(10)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop):
+            self._loop.run_forever()
+            self._server.close()
+
+    def cut(self) -> None:
+        """End all connections at once."""
+        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            writer.transport.abort()
+            return
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        self._writers |= {writer, upstream_writer}
+        await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
+        self._writers -= {writer, upstream_writer}
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[StubGateway]:
+    with StubGateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def proxy(gateway: StubGateway) -> Iterator[CuttingProxy]:
+    with CuttingProxy(gateway.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Chat:
+    """One tab with the page, as its user sees it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        #: What the page itself did wrong. A refused request is no such thing.
+        self.errors: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.errors.append(message.text)
+
+    def log_in(self, address: str, key: str = KEY) -> Self:
+        self.page.goto(address)
+        self.page.get_by_label("Key").fill(key)
+        self.page.get_by_role("button", name="Log in").click()
+        return self
+
+    def send(self, text: str) -> None:
+        self.page.get_by_label("Message", exact=True).fill(text)
+        self.page.keyboard.press("Enter")
+
+    def see(self, text: str) -> None:
+        expect(self.page.locator("#log")).to_contain_text(text, timeout=PATIENCE)
+
+    def said(self) -> list[str]:
+        """All that stands in the conversation, in order."""
+        return [text.strip() for text in self.page.locator("#log > *").all_inner_texts()]
+
+
+NewChat = Callable[..., Chat]
+
+
+@pytest.fixture
+def new_chat(browser: Browser, gateway: StubGateway) -> Iterator[NewChat]:
+    """Makes a tab that is logged in, of a browser of its own or of another tab's."""
+    contexts: list[BrowserContext] = []
+    chats: list[Chat] = []
+
+    def make(port: int = gateway.port, *, beside: Chat | None = None, **options: Any) -> Chat:
+        context = beside.page.context if beside else browser.new_context(**options)
+        contexts.append(context)
+        chats.append(Chat(context.new_page()))
+        address = beside.page.url if beside else f"http://127.0.0.1:{port}/"
+        return chats[-1].log_in(address)
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert [error for chat in chats for error in chat.errors] == []
+
+
+def test_a_key_that_does_not_hold_is_refused_in_a_sentence(new_chat: NewChat, gateway: StubGateway) -> None:
+    page = new_chat().page
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_label("Key").fill("another")
+    page.get_by_role("button", name="Log in").click()
+
+    expect(page.get_by_role("alert")).to_have_text("This key is not valid: it may be mistyped, expired or revoked.")
+    assert not [request for request in gateway.requests if KEY in request]
+
+
+def test_an_answer_grows_a_tool_is_folded_and_a_reload_shows_the_same(new_chat: NewChat) -> None:
+    chat = new_chat()
+    chat.send("grow")
+    chat.see("word3")
+    assert "word19" not in chat.said()[-1]
+    chat.see("word19")
+    chat.send("call the tool")
+    chat.see("There are 4 tents.")
+    fold = chat.page.locator("details.tool")
+
+    assert fold.get_attribute("open") is None
+    fold.locator("summary").click()
+    assert "<b>tent</b>" in fold.inner_text()
+    assert "4 pieces" in fold.inner_text()
+    fold.locator("summary").click()
+    before = chat.said()
+    chat.page.reload()
+    chat.see("There are 4 tents.")
+    assert chat.said() == before
+    assert len(before) == 5
+
+
+def test_what_a_dead_worker_wrote_goes_and_what_the_model_began_anew_is_replaced(new_chat: NewChat) -> None:
+    chat = new_chat()
+    chat.send("crash")
+    chat.see("lost words")
+    chat.see("better words")
+
+    assert chat.said() == ["crash", "better words"]
+
+
+def test_a_picture_goes_up_when_it_is_chosen_and_has_its_thumbnail_in_the_message(new_chat: NewChat) -> None:
+    chat = new_chat()
+    chat.page.set_input_files("#files", {"name": f"{EVIL}.png", "mimeType": "image/png", "buffer": PICTURE})
+    expect(chat.page.locator("#chosen img")).to_be_visible()
+    chat.send("what is this")
+    chat.see("You said: what is this")
+    chat.page.reload()
+    picture = chat.page.locator("#log .message.user img")
+    expect(picture).to_be_visible(timeout=PATIENCE)
+
+    assert picture.evaluate("image => image.naturalWidth") == 2
+    with chat.page.expect_download() as download:
+        chat.page.locator("#log button.file").click()
+    assert download.value.path().read_bytes() == PICTURE
+
+
+def test_files_are_pasted_and_dropped(new_chat: NewChat) -> None:
+    chat = new_chat()
+    give = """([name, selector, kind]) => {
+        const carrier = new DataTransfer();
+        carrier.items.add(new File(["text"], name, { type: "text/plain" }));
+        const event = kind === "paste" ? new ClipboardEvent(kind, { clipboardData: carrier, bubbles: true })
+            : new DragEvent(kind, { dataTransfer: carrier, bubbles: true });
+        document.querySelector(selector).dispatchEvent(event);
+    }"""
+    chat.page.evaluate(give, ["pasted.txt", "#text", "paste"])
+    chat.page.evaluate(give, ["dropped.txt", "#scroll", "drop"])
+
+    expect(chat.page.locator("#chosen li")).to_have_count(2)
+    chat.page.get_by_role("button", name="Remove pasted.txt").click()
+    chat.send("read it")
+    chat.see("You said: read it")
+    assert "dropped.txt" in chat.said()[0]
+    assert "pasted.txt" not in chat.said()[0]
+
+
+def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdrawn(
+    new_chat: NewChat, gateway: StubGateway
+) -> None:
+    chat = new_chat()
+    chat.send("hold on")
+    chat.see("half of an answer")
+    chat.send("second")
+    chat.send("third")
+    chat.see("Waits: 2 before it.")
+    expect(chat.page.locator("#progress-text")).to_have_text("Answering, 2 more wait ")
+    chat.page.locator("#log > *").last.get_by_role("button", name="Withdraw").click()
+
+    expect(chat.page.get_by_label("Message", exact=True)).to_have_value("third")
+    chat.page.get_by_role("button", name="Stop").click()
+    chat.see("You said: second")
+    assert chat.said()[0] == "hold on"
+    assert "Not finished." in chat.said()[1]
+    assert "Stopped." in chat.said()[2]
+    assert chat.said()[3:] == ["second", "You said: second"]
+
+
+def test_a_failure_is_a_sentence_and_is_tried_again(new_chat: NewChat) -> None:
+    chat = new_chat()
+    chat.send("fail once")
+    chat.see("The answer failed: the provider refused.")
+    chat.page.reload()
+    chat.see("The answer failed: the provider refused.")
+    chat.page.get_by_role("button", name="Try again").click()
+    chat.see("The second time it works.")
+
+    assert chat.said() == ["fail once", "The second time it works."]
+
+
+def test_two_tabs_show_the_same(new_chat: NewChat, gateway: StubGateway) -> None:
+    one = new_chat()
+    one.send("hold")
+    one.see("half of an answer")
+    two = new_chat(beside=one)
+    two.see("half of an answer")
+    two.send("and then")
+    one.see("and then")
+    gateway.release()
+    one.see("You said: and then")
+    two.see("You said: and then")
+
+    assert one.said() == two.said() == ["hold", "half of an answer, and the rest", "and then", "You said: and then"]
+    three = new_chat()
+    three.send("a new conversation")
+    expect(one.page.locator("#threads a").first).to_contain_text("a new conversation", timeout=PATIENCE)
+
+
+def test_a_cut_connection_goes_on_behind_the_last_event(new_chat: NewChat, proxy: CuttingProxy) -> None:
+    chat = new_chat(proxy.port)
+    for number in range(3):
+        chat.send(f"grow {number}")
+        chat.see("word4")
+        proxy.cut()
+        chat.page.wait_for_timeout(250)
+        proxy.cut()
+        expect(chat.page.locator("#log > .open")).to_have_count(0, timeout=PATIENCE)
+
+    words = "".join(f"word{number} " for number in range(20)).strip()
+    expect(chat.page.locator("#log > .message")).to_have_count(6, timeout=PATIENCE)
+    assert chat.said() == ["grow 0", words, "grow 1", words, "grow 2", words]
+
+
+def test_what_is_sent_without_a_network_is_kept_said_and_sent_once(
+    new_chat: NewChat, proxy: CuttingProxy, gateway: StubGateway
+) -> None:
+    chat = new_chat(proxy.port)
+    chat.send("before")
+    chat.see("You said: before")
+    chat.page.context.set_offline(True)
+    expect(chat.page.locator("#note")).to_contain_text("You are offline")
+    chat.send("meanwhile")
+    chat.see("Not sent yet")
+    chat.page.get_by_label("Message", exact=True).fill("half a thou")
+    chat.page.context.set_offline(False)
+    chat.see("You said: meanwhile")
+    expect(chat.page.locator("#note")).to_be_hidden(timeout=PATIENCE)
+    chat.page.reload()
+    chat.see("You said: meanwhile")
+
+    expect(chat.page.get_by_label("Message", exact=True)).to_have_value("half a thou")
+    assert chat.said() == ["before", "You said: before", "meanwhile", "You said: meanwhile"]
+
+
+def test_a_send_whose_answer_is_lost_is_one_turn(new_chat: NewChat, gateway: StubGateway) -> None:
+    chat = new_chat()
+    lost = []
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        lost.append(route.request.headers["idempotency-key"])
+        route.abort() if len(lost) < 3 else route.continue_()
+
+    chat.page.route(re.compile(r"/v1/threads/[^/]+/messages$"), lose)
+    chat.send("only once")
+    chat.see("You said: only once")
+    expect(chat.page.locator("#log > *")).to_have_count(2)
+
+    chat.page.wait_for_timeout(1500)
+    assert len(lost) == 3
+    assert len(set(lost)) == 1
+    assert chat.said() == ["only once", "You said: only once"]
+
+
+def test_a_message_that_is_refused_says_why_and_is_given_back(new_chat: NewChat, gateway: StubGateway) -> None:
+    chat = new_chat()
+    chat.send("hello")
+    chat.see("You said: hello")
+    gateway.problem = 422, {"detail": "content: is too long", "fix": "send less"}
+    chat.send("too much")
+    chat.see("Content: is too long; send less.")
+    gateway.problem = None
+    chat.page.get_by_role("button", name="Edit").click()
+
+    expect(chat.page.get_by_label("Message", exact=True)).to_have_value("too much")
+    assert chat.said() == ["hello", "You said: hello"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_text_is_markup_and_the_page_fits_a_phone(new_chat: NewChat, scheme: str) -> None:
+    chat = new_chat(color_scheme=scheme, viewport={"width": 360, "height": 640})
+    chat.send(EVIL)
+    chat.see(f"You said: {EVIL}")
+    chat.send("echo [press](javascript:alert(1)) [here](https://example.com/a) `<b>` **bold**\n```\n<i>code</i>\n```")
+    chat.see("<i>code</i>")
+
+    assert chat.page.evaluate("window.wasRun") is None
+    assert chat.page.locator("#log img, #log script").count() == 0
+    assert chat.page.locator("#log a").evaluate_all("links => links.map(link => link.href)") == [
+        "https://example.com/a"
+    ]
+    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    chat.page.get_by_role("button", name="Conversations").click()
+    expect(chat.page.locator("#threads a[aria-current]")).to_be_visible()
