@@ -24,9 +24,11 @@ export interface SendOptions {
   notBefore?: Date;
   /** A turn that is not over by then fails. */
   deadline?: Date;
+  /** Make the thread where there is none of this id. */
+  create?: boolean;
   /** Of your own, as the id of what causes the message: all calls with it make one turn. */
   idempotencyKey?: string;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface ThreadFilter {
@@ -125,7 +127,7 @@ export class Threadmill {
 
   /** Send a user's message; an agent answers in the turn that is returned. One call makes one turn. */
   async sendMessage(threadId: string, content: string | Part[], options: SendOptions = {}): Promise<Turn> {
-    const { attachments, notBefore, deadline, idempotencyKey, signal, ...others } = options;
+    const { attachments, notBefore, deadline, create, idempotencyKey, signal, ...others } = options;
     const values = {
       content,
       attachments: attachments?.map(({ sha256, filename }) => ({ sha256, filename: filename || undefined })),
@@ -133,7 +135,8 @@ export class Threadmill {
       deadline: deadline?.toISOString(),
       ...others,
     };
-    return turnOf(await this.#post(path("threads", threadId, "messages"), values, { key: idempotencyKey, signal }));
+    const more = { key: idempotencyKey, signal, query: { create: create ? "true" : undefined } };
+    return turnOf(await this.#post(path("threads", threadId, "messages"), values, more));
   }
 
   /** List a thread's messages, the oldest first or, with `desc`, the newest. */
@@ -229,9 +232,10 @@ export class Threadmill {
   #post(
     where: string,
     json?: unknown,
-    options: { key?: string | undefined; signal?: AbortSignal | undefined } = {},
+    options: { key?: string | undefined; signal?: AbortSignal | undefined; query?: Call["query"] } = {},
   ): Promise<Answer> {
-    const call: Call = { method: "POST", path: where, headers: idempotency(options.key), signal: options.signal };
+    const { key, ...more } = options;
+    const call: Call = { method: "POST", path: where, headers: idempotency(key), ...more };
     return this.#gateway.send(json === undefined ? call : { ...call, json });
   }
 

@@ -25,7 +25,7 @@ export interface Options {
 export interface Call {
   method: string;
   path: string;
-  query?: Record<string, string | number | undefined>;
+  query?: Record<string, string | number | undefined> | undefined;
   /** Sent as JSON. */
   json?: unknown;
   body?: BodyInit;
