@@ -260,6 +260,7 @@ def _tomorrow() -> datetime:
     return datetime.now(UTC) + timedelta(days=1)
 
 
+@pytest.mark.soak
 async def test_a_user_follows_all_threads(world: World) -> None:
     async with AsyncThreadmill(world.proxy.address, world.make_key("ada")) as client:
         stream = client.user_events()
@@ -277,6 +278,7 @@ async def test_a_user_follows_all_threads(world: World) -> None:
         check_turn([event for event in events if event.turn_id == turn.id])
 
 
+@pytest.mark.soak
 async def test_the_example_asks_and_writes(world: World) -> None:
     def play() -> None:
         with Threadmill(world.proxy.address, world.make_key("ada")) as client:
@@ -288,6 +290,7 @@ async def test_the_example_asks_and_writes(world: World) -> None:
     await asyncio.to_thread(play)
 
 
+@pytest.mark.soak
 async def test_node_talks_to_it_as_well(world: World, tmp_path: Path) -> None:
     given = tmp_path / "given.json"
     given.write_text(json.dumps({"url": world.proxy.address, "key": world.make_key("ada")}))

@@ -41,6 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
+@pytest.mark.soak
 def test_the_wheel_has_its_types_and_needs_httpx_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = {name for name in opened.namelist() if ".dist-info/" not in name}
@@ -54,6 +55,7 @@ def test_the_wheel_has_its_types_and_needs_httpx_alone(wheel: Path) -> None:
     assert (told["Requires-Python"], len(licences)) == (">=3.10", 1)
 
 
+@pytest.mark.soak
 def test_it_works_beside_a_project_with_our_names(wheel: Path, tmp_path: Path) -> None:
     environment, project = tmp_path / "venv", tmp_path / "shop"
     venv.EnvBuilder(symlinks=True).create(environment)
