@@ -51,7 +51,7 @@ class Played:
         while run.step is not None:
             if isinstance(run.step, Pause):
                 self.pauses.append(run.step.seconds)
-                run.succeed(None)
+                run.resume(None)
                 continue
             assert isinstance(run.step, Request)
             self.requests.append(run.step)
@@ -59,7 +59,7 @@ class Played:
             if isinstance(given, str):
                 run.fail(ConnectionLost("no answer"))
             else:
-                run.succeed(given)
+                run.resume(given)
         self.result = run.result
         assert list(left) == []
 
