@@ -49,7 +49,7 @@ const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
 /** What a `Retry-After` may ask for; a longer time is the caller's to wait. */
-const LONGEST_WAIT_MS = 60_000;
+export const LONGEST_WAIT_MS = 60_000;
 
 /** The header under which the gateway carries a request out once, however often it comes. */
 export function idempotency(key?: string): Record<string, string> {

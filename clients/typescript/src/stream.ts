@@ -5,7 +5,7 @@
  * event that was given; what comes twice all the same is passed over. It ends where nothing follows.
  */
 import { ConnectionLost, Problem, UnexpectedAnswer } from "./errors.ts";
-import { forward, type Gateway, isMistake, lose, mayPass, pause, problemOf, statusOf } from "./requests.ts";
+import { forward, type Gateway, isMistake, LONGEST_WAIT_MS, lose, mayPass, pause, problemOf, statusOf } from "./requests.ts";
 import { EventStreamParser, type ServerSentEvent } from "./sse.ts";
 import { KNOWN_EVENTS, type ThreadEvent } from "./types.ts";
 
@@ -148,14 +148,16 @@ class Follower {
   /** How long to wait before the next connection; throws the failure of the last one when it is time to give up. */
   pauseMs(failure: ConnectionLost | Problem | undefined): number {
     this.#failures += 1;
+    const wanted = (failure instanceof Problem && failure.retryAfterMs) || 0;
     const isHopeless =
       this.#heardAt === undefined
         ? this.#failures > this.#gateway.retries
         : Date.now() - this.#heardAt > this.#gateway.patienceMs;
-    if (isHopeless) throw failure ?? new ConnectionLost("the stream ended as soon as it began");
+    if (isHopeless || wanted > LONGEST_WAIT_MS) {
+      throw failure ?? new ConnectionLost("the stream ended as soon as it began");
+    }
     const first = this.#reconnectionMs;
     const grown = Math.min(first * 2 ** Math.min(this.#failures - 1, 10), Math.max(first, LONGEST_PAUSE_MS));
-    const wanted = (failure instanceof Problem && failure.retryAfterMs) || 0;
     return Math.max(grown, wanted) + (grown / 2) * Math.random();
   }
 

@@ -45,7 +45,7 @@ for (const behaviour of ["plain", "lose", "half", "busy"]) {
   });
 }
 
-for (const behaviour of ["plain", "drip", "cut-1", "cut-3", "cut-7", "mute-9"]) {
+for (const behaviour of ["plain", "drip", "cut-1", "cut-3", "cut-7", "mute-9", "again-9"]) {
   test(`a stream is whole: ${behaviour}`, async () => {
     const client = connect(behaviour, { silenceMs: 200 });
     assert.deepEqual((await collect(client.turnEvents("t"))).map(sent), events);

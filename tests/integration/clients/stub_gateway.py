@@ -126,12 +126,13 @@ class Stub:
         after = int(call.headers.get("last-event-id") or 0)
         turn_id = call.path.split("/")[3]
         left = [event for event in events_of(turn_id) if (event["id"] or 0) > after or not after]
+        again = [event for event in events_of(turn_id)[1:] if event["id"] <= after] if call.kind == "again" else []
         if not left:
             return await respond(writer, 204, None)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         # The notice, which the first connection has, is none of them.
         limit = (call.count or len(left)) + (not after)
-        stream = "".join(encode(event) for event in left[:limit]).encode()
+        stream = "".join(encode(event) for event in [*again, *left[:limit]]).encode()
         if limit < len(left):
             # The next event begins, and is not whole: cut somewhere in it, perhaps within a letter.
             begun = encode(left[limit]).encode()
