@@ -23,7 +23,6 @@ from producers.http.middleware.idempotency import Idempotency
 from producers.http.middleware.request_ids import RequestIds
 from producers.http.middleware.time_limit import TimeLimit
 from producers.http.openapi import API_DESCRIPTION, describe_api
-from producers.http.page import page_route
 from producers.http.principal import Authenticator
 from producers.http.rate_limits import RateLimiter
 from producers.producer import Producer
@@ -71,8 +70,6 @@ def create_gateway(
     for name in _RESOURCES:
         if find_spec(f"producers.http.{name}"):
             app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
-    if settings.gateway_page:
-        app.router.routes.append(page_route(settings.gateway_page, settings))
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     return app
 

@@ -1,6 +1,5 @@
 """The settings of the HTTP gateway: what it takes, how long it works at it, and for whom."""
 
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -30,9 +29,6 @@ class GatewaySettings(BaseModel):
     gateway_cors_origins: CommaSeparated = ()
     #: Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated.
     gateway_trusted_proxies: Networks = ()
-    #: An HTML file that is served at `/`, with its styles and scripts in it, as `examples/web/chat/index.html`; empty
-    #: means none.
-    gateway_page: Path | None = None
     #: Seconds that a stopping gateway lets its requests go on.
     gateway_shutdown_grace_seconds: SecondsOrZero = 20
 
