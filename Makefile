@@ -80,6 +80,7 @@ check: $(VENV)/.dev
 	@echo "ruff check" && $(BIN)/ruff check --quiet .
 	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
+	@echo "mypy of the client" && $(BIN)/mypy --no-error-summary --config-file clients/python/pyproject.toml clients/python/threadmill_client
 	@echo "lint-imports" && $(BIN)/lint-imports
 
 ## Measure it against what else one could take: ten minutes. ONLY="send turns", QUICK=1 see that it runs.

@@ -105,6 +105,8 @@ class Run:
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
         cut_replies = 0
         for remaining_steps in reversed(range(self.agent.max_steps)):
+            if self._state.has_full_journal:
+                break
             token_error = self._limits.token_error(self._transcript.usage)
             if token_error is not None:
                 return self.end_failed(token_error)

@@ -11,6 +11,7 @@ from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.events import Event
 from agent.mcp.toolbox import RunTools, load_run_tools
+from conversation.events import MAX_STEP_INDEX
 from conversation.step import Step
 from conversation.transcript import Transcript
 from conversation.turn import ClaimedTurn
@@ -45,6 +46,11 @@ class RunState:
             self._run_tools = await load_run_tools(
                 self.agent.toolbox, self.agent.mcp_servers, allow_networks=self.dependencies.mcp_allow_networks
             )
+
+    @property
+    def has_full_journal(self) -> bool:
+        """Whether the journal has as many steps as events of a turn can tell apart."""
+        return self._index > MAX_STEP_INDEX
 
     def take_index(self) -> int:
         """Take the next index of the journal: a resumed run takes the same ones for the same calls."""

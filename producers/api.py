@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from conversation.attachment import Attachment
+from conversation.events import ThreadEvent
 from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnState
@@ -123,6 +124,24 @@ def read_thread(thread_id: str, *, tenant: str = "default", last: int | None = 5
 async def read_thread_async(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
     """As `read_thread`, on the event loop."""
     return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
+
+
+def thread_events(thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
+    """What happens in a thread, as it happens, without end: what was said and is said, and how its turns go.
+
+    Each event that is kept has a number; `after` is the number of the last one that was seen, or 0 for all: nothing
+    is left out then, and nothing comes twice. A `MessageDelta` is a preview of the `MessageDone` that follows;
+    after a `MessageRestarted`, and a `TurnStarted` of a later attempt, the preview begins anew. Without the broker
+    there are no previews, and events come up to two seconds later; a database that is away is waited for.
+
+    Raises `ThreadNotFound` and `InvalidInput`. Close the iterator, or leave its loop, to stop.
+    """
+    return default_producer().thread_events(thread_id, tenant=tenant, after=after)
+
+
+def thread_events_async(thread_id: str, *, tenant: str = "default", after: int = 0) -> AsyncIterator[ThreadEvent]:
+    """As `thread_events`, on the event loop."""
+    return default_producer().thread_events_async(thread_id, tenant=tenant, after=after)
 
 
 def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = None) -> TurnState:

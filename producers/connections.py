@@ -15,6 +15,8 @@ from store.database.engine import Database
 from store.settings import Settings
 
 if TYPE_CHECKING:
+    from producers.events.hub import EventHub
+    from producers.events.sync_loop import SyncLoop
     from store.live.signals import Signals
 
 
@@ -30,6 +32,26 @@ class Connections:
         """Take up everything that does not survive a fork. Nothing is connected or started yet."""
         self.database = Database(self.settings)
         self.notifier = Notifier(self.settings)
+        self._events: EventHub | None = None
+        self._sync_loop: SyncLoop | None = None
+
+    @property
+    def events(self) -> "EventHub":
+        """The hub of all who follow threads. Made with the first of them."""
+        if self._events is None:
+            from producers.events.hub import EventHub
+
+            self._events = EventHub(self)
+        return self._events
+
+    @property
+    def sync_loop(self) -> "SyncLoop":
+        """The event loop of those who follow threads and block."""
+        if self._sync_loop is None:
+            from producers.events.sync_loop import SyncLoop
+
+            self._sync_loop = SyncLoop()
+        return self._sync_loop
 
     @cached_property
     def signals(self) -> "Signals":
@@ -39,18 +61,26 @@ class Connections:
         return Signals(self.settings)
 
     def close(self) -> None:
-        """Let wake-ups on their way end, and close the connections of sync callers."""
+        """Let wake-ups on their way end, end what sync callers follow, and close their connections."""
+        if self._sync_loop is not None:
+            self._sync_loop.close(self._close_loop)
         self.notifier.close()
         self.database.close()
 
     async def close_async(self) -> None:
         """As `close`, with the running event loop's connections too."""
-        await self.database.close_async()
+        await self._close_loop()
         await asyncio.to_thread(self.close)
+
+    async def _close_loop(self) -> None:
+        """Close what the running event loop has open."""
+        if self._events is not None:
+            await self._events.close_async()
+        await self.database.close_async()
 
     def reopen_after_fork(self) -> None:
         """Replace what a forked child has of its parent, without closing it for the parent."""
-        _inherited_objects.extend((self.database, self.notifier))
+        _inherited_objects.extend((self.database, self.notifier, self._events, self._sync_loop))
         self._open()
 
 

@@ -6,13 +6,14 @@ comes before the first write.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from conversation.errors import DatabaseUnavailable
+from conversation.events import ThreadEvent
 from conversation.ids import new_id
 from conversation.parts import Content
 from conversation.thread import Thread
@@ -161,6 +162,17 @@ class Producer:
         """As `read_thread`, on the event loop."""
         of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
         return await self.database.acting_for(tenant).run_async(repository.load, *of_thread, last=last)
+
+    def thread_events(self, thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
+        """What happens in a thread, as it happens; see `producers.thread_events`."""
+        follow = partial(self.thread_events_async, thread_id, tenant=tenant, after=after)
+        return self.connections.sync_loop.iterate(follow)
+
+    def thread_events_async(
+        self, thread_id: str, *, tenant: str = "default", after: int = 0
+    ) -> AsyncIterator[ThreadEvent]:
+        """As `thread_events`, on the event loop."""
+        return self.connections.events.follow_thread(tenant, thread_id, after=after)
 
     def requeue(self, turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""

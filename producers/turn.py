@@ -5,12 +5,13 @@ without it the row is polled, less and less often.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from conversation.arguments import check_seconds
 from conversation.backoff import pauses
+from conversation.events import ThreadEvent
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from producers.connections import Connections
@@ -44,6 +45,12 @@ class TurnHandle:
 
     def _wake_up(self) -> WakeUp:
         return WakeUp(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
+
+    def _follow(self, after: int) -> AsyncIterator[ThreadEvent]:
+        from producers.events.rows import Source
+
+        source = Source(self.tenant, self.thread_id, self.id)
+        return self.connections.events.follow_turn(self.id, after=after, source=source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,10 @@ class Turn(TurnHandle):
                     raise TimeoutError(f"turn {self.id} has not ended after {timeout:g} seconds")
                 wait_for_signal(min(pause, remaining_seconds()))
         raise AssertionError("the pauses never end")
+
+    def events(self, after: int = 0) -> Iterator[ThreadEvent]:
+        """What happens in the turn, as it happens, until it has ended; see `producers.thread_events`."""
+        return self.connections.sync_loop.iterate(partial(self._follow, after))
 
     def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
@@ -132,6 +143,10 @@ class AsyncTurn(TurnHandle):
                     raise TimeoutError(f"turn {self.id} has not ended after {timeout:g} seconds")
                 await wait_for_signal(min(pause, remaining_seconds()))
         raise AssertionError("the pauses never end")
+
+    def events(self, after: int = 0) -> AsyncIterator[ThreadEvent]:
+        """As `Turn.events`, on the event loop."""
+        return self._follow(after)
 
     async def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""

@@ -61,10 +61,14 @@ class Uploads:
         *,
         tenant: str = "default",
         user: str | None = None,
+        upload_id: str | None = None,
     ) -> Upload:
-        """See `producers.create_upload`; with `user`, nobody else completes or attaches it over HTTP."""
+        """See `producers.create_upload`; with `user`, nobody else completes or attaches it over HTTP.
+
+        With an `upload_id` of the caller's own making, it may be called again.
+        """
         file = self._check_declaration(filename, media_type, size, sha256)
-        upload_id, seconds = new_id(), self._settings.upload_max_age_seconds
+        upload_id, seconds = upload_id or new_id(), self._settings.upload_max_age_seconds
         address = self._blobs.upload_url(
             check_tenant_of_user(tenant),
             upload_id,

@@ -12,6 +12,7 @@ from agent.journal import Journal
 from agent.models.protocol import StreamRestarted, TextDelta
 from conversation.events import DONE_POSITION, MAX_STEP_INDEX, START_SLOT, number_of, number_of_end, number_of_start
 from conversation.step import Step
+from conversation.storable_text import make_storable
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, LeasedTurn
 from store.live.event_publisher import EventPublisher, TurnFeed
 
@@ -32,7 +33,8 @@ class LiveTurn:
         """Take up what the agent does."""
         match event:
             case TextDelta(text=text):
-                self._feed.add_text(text)
+                # As the message will have it.
+                self._feed.add_text(make_storable(text))
             case ReplyBegun(message_id=message_id, step_index=index):
                 base = self._number(index, 0)
                 self._feed.begin_piece(message_id, base=base, max_number=self._number(index, DONE_POSITION - 1))
@@ -46,7 +48,7 @@ class LiveTurn:
         """Tell of steps that were journalled."""
         if any(step.kind == "model" for step in steps):
             self._feed.end_piece()
-        self._feed.ring(max(self._number(step.index, DONE_POSITION) for step in steps))
+        self._feed.ring(max((self._number(step.index, DONE_POSITION) for step in steps if step.is_final), default=0))
 
     def end(self, ending: Ending) -> None:
         """Tell how the attempt ended, which is committed."""

@@ -133,8 +133,8 @@ class Worker:
                     parameters=agent.request_parameters(),
                     has_tools=bool(agent.tools),
                 )
-        self.event_publisher.signing_key = self.database.run(read_signing_key)
         self._loop_thread.start()
+        self.event_publisher.signing_key = self.wait_for(self.database.run_async(read_signing_key))
         self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()
         _log.info("worker_started", worker=self.id, agents=sorted(self.agents))

@@ -31,8 +31,8 @@ def find_commands() -> dict[tuple[str, ...], list[str]]:
     """The arguments of each command that works on what is stored, by its name."""
     commands = {}
     for path, command in _walk(get_command(app), ()):
-        # A health check ends its process by itself: it is tried in a process of its own.
-        if path[0] not in OF_THEIR_OWN | {"healthcheck"}:
+        # A health check ends its process by itself, a gateway not at all: each is tried in a process of its own.
+        if path[0] not in OF_THEIR_OWN | {"gateway", "healthcheck"}:
             given = [ARGUMENTS.get(each.name, "x") for each in command.params if _is_argument(each)]
             agreement = ["--yes"] if any("--yes" in each.opts for each in command.params) else []
             commands[path] = [*path, *given, *OPTIONS.get(path, []), *agreement]

@@ -58,7 +58,7 @@ def send(request: HttpRequest, thread_id: str) -> JsonResponse:
 @require_GET
 @refuse_problems
 def read(_: HttpRequest, turn_id: str) -> JsonResponse:
-    turn = find_turn(turn_id)
+    turn = find_turn(turn_id, tenant="default")
     record = turn.record
     return JsonResponse(show_turn(record, turn.result if record.state.is_final else None))
 
@@ -67,7 +67,7 @@ def read(_: HttpRequest, turn_id: str) -> JsonResponse:
 @require_POST
 @refuse_problems
 def cancel(request: HttpRequest, turn_id: str) -> JsonResponse:
-    state = threadmill.cancel_turn(turn_id, by=request.headers.get("X-User"))
+    state = threadmill.cancel_turn(turn_id, by=request.headers.get("X-User"), tenant="default")
     return JsonResponse({"turn": turn_id, "state": state}, status=202)
 
 
@@ -75,7 +75,7 @@ def cancel(request: HttpRequest, turn_id: str) -> JsonResponse:
 @require_POST
 @refuse_problems
 def retry(_: HttpRequest, turn_id: str) -> JsonResponse:
-    return JsonResponse({"turn": requeue_turn(turn_id).id}, status=202)
+    return JsonResponse({"turn": requeue_turn(turn_id, tenant="default").id}, status=202)
 
 
 @require_GET

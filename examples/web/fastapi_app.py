@@ -50,19 +50,19 @@ async def send(
 
 @app.get("/turns/{turn_id}")
 async def read(turn_id: str) -> dict[str, Any]:
-    turn = await find_turn_async(turn_id)
+    turn = await find_turn_async(turn_id, tenant="default")
     record = await turn.record()
     return show_turn(record, await turn.result() if record.state.is_final else None)
 
 
 @app.post("/turns/{turn_id}/cancel", status_code=202)
 async def cancel(turn_id: str, x_user: Annotated[str | None, Header()] = None) -> dict[str, str]:
-    return {"turn": turn_id, "state": await threadmill.cancel_turn_async(turn_id, by=x_user)}
+    return {"turn": turn_id, "state": await threadmill.cancel_turn_async(turn_id, by=x_user, tenant="default")}
 
 
 @app.post("/turns/{turn_id}/retry", status_code=202)
 async def retry(turn_id: str) -> dict[str, str]:
-    return {"turn": (await requeue_turn_async(turn_id)).id}
+    return {"turn": (await requeue_turn_async(turn_id, tenant="default")).id}
 
 
 @app.get("/threads/{thread_id}")

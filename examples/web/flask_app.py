@@ -28,19 +28,20 @@ def send(thread_id: str) -> tuple[dict[str, Any], int]:
 
 @app.get("/turns/<turn_id>")
 def read(turn_id: str) -> dict[str, Any]:
-    turn = find_turn(turn_id)
+    turn = find_turn(turn_id, tenant="default")
     record = turn.record
     return show_turn(record, turn.result if record.state.is_final else None)
 
 
 @app.post("/turns/<turn_id>/cancel")
 def cancel(turn_id: str) -> tuple[dict[str, Any], int]:
-    return {"turn": turn_id, "state": threadmill.cancel_turn(turn_id, by=request.headers.get("X-User"))}, 202
+    state = threadmill.cancel_turn(turn_id, by=request.headers.get("X-User"), tenant="default")
+    return {"turn": turn_id, "state": state}, 202
 
 
 @app.post("/turns/<turn_id>/retry")
 def retry(turn_id: str) -> tuple[dict[str, Any], int]:
-    return {"turn": requeue_turn(turn_id).id}, 202
+    return {"turn": requeue_turn(turn_id, tenant="default").id}, 202
 
 
 @app.get("/threads/<thread_id>")

@@ -112,9 +112,7 @@ class StoredFile(BaseModel):
     @classmethod
     def of(cls, file: Attachment) -> "StoredFile":
         """The shape of a file that is stored."""
-        return cls(
-            sha256=str(file.sha256), filename=file.filename, media_type=file.media_type, size=file.size
-        )
+        return cls(sha256=str(file.sha256), filename=file.filename, media_type=file.media_type, size=file.size)
 
 
 class StoredMessage(BaseModel):

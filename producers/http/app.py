@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -23,6 +25,7 @@ from producers.http.middleware.idempotency import Idempotency
 from producers.http.middleware.request_ids import RequestIds
 from producers.http.middleware.time_limit import TimeLimit
 from producers.http.openapi import API_DESCRIPTION, describe_api
+from producers.http.page import page_route
 from producers.http.principal import Authenticator
 from producers.http.rate_limits import RateLimiter
 from producers.producer import Producer
@@ -37,10 +40,11 @@ _CORS_REQUEST_HEADERS = (
     "If-Match",
     "If-None-Match",
     "Last-Event-ID",
+    "X-Api-Key",
     "X-Request-Id",
 )
 _CORS_ANSWER_HEADERS = (
-    "Content-Disposition", "ETag", "Idempotency-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
+    "Content-Disposition", "ETag", "Idempotent-Replayed", "Location", "RateLimit", "RateLimit-Policy", "Retry-After",
     "WWW-Authenticate", "X-Request-Id",
 )  # fmt: skip
 
@@ -62,6 +66,7 @@ def create_gateway(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=_name_operation,
         middleware=_list_middleware(settings),
     )
     problems.add_handlers(app)
@@ -70,6 +75,8 @@ def create_gateway(
     for name in _RESOURCES:
         if find_spec(f"producers.http.{name}"):
             app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
+    if settings.gateway_page:
+        app.routes.append(page_route(Path(settings.gateway_page), settings))
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     return app
 
@@ -85,6 +92,11 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for close in app.state.closers:
                 stack.push_async_callback(close)
+
+
+def _name_operation(route: APIRoute) -> str:
+    """The operation id of a route that has none of its own: its resource and its function."""
+    return "_".join([*map(str, route.tags[:1]), route.name])
 
 
 def _list_middleware(settings: Settings) -> list[Middleware]:

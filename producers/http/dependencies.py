@@ -1,18 +1,20 @@
 """Dependencies of the routes: the gateway that it runs in, and a principal with the scope that it needs."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Request
 
+from producers.http.open_streams import OpenStreams
 from producers.http.openapi import check_parameters
 from producers.http.principal import Authenticator, Principal, Scope
 from producers.http.problems import Problem
 from producers.http.rate_limits import RateLimiter
 from producers.http.request_record import record_of
 from producers.producer import Producer
+from store.database.tenant import name_tenant
 from store.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ class Gateway:
     #: Follows the events of threads.
     hub: "EventHub"
     rate_limiter: RateLimiter
+    #: The streams of events that are open.
+    streams: OpenStreams = field(default_factory=OpenStreams)
+
+    def drain(self) -> None:
+        """End all streams, so that the server can stop; their readers come again. Only on the event loop."""
+        self.streams.drain()
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -45,11 +53,14 @@ async def authenticate(request: Request) -> Principal:
     """
     record, gateway = record_of(request), gateway_of(request)
     if record.principal is None:
+        # A task may come from one that served another request.
+        name_tenant(None)
         principal = await gateway.authenticator.authenticate(request.headers, request.query_params)
         if principal is None:
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(401, "Unauthorized", "no valid key or token came with the request", headers=challenge)
         record.principal = principal
+        name_tenant(principal.tenant)
         record.headers |= await gateway.rate_limiter.check(principal)
     if "route" in request.scope:
         check_parameters(request)

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from conversation.attachment import Attachment
 from conversation.media_types import UNKNOWN_TYPE
 from producers.http.dependencies import Gateway
-from producers.http.resources import read_etags, write_etag
+from producers.http.entity_tags import read_etags, write_etag
 from store.blobs import BlobStore
 from store.blobs.download_headers import content_disposition, served_type
 

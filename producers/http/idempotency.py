@@ -47,7 +47,7 @@ def key_of_send(request: Request, principal: Principal, thread_id: str) -> str |
         return None
     parts = (scope_of(principal), thread_id, read_key(request.headers))
     text = "".join(f"{len(part)}:{part}" for part in parts)
-    return "http-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return "http:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def made_id_of(request: Request) -> str:
@@ -61,5 +61,5 @@ def is_repeat(request: Request) -> bool:
 
 
 def scope_of(principal: Principal) -> str:
-    """Whose keys are the same: those of one credential for one user."""
-    return f"{len(principal.credential)}:{principal.credential}{principal.user or ''}"
+    """Whose keys are the same: those of one user, by whichever credential, or those of one credential of the tenant."""
+    return f"user:{principal.user}" if principal.user is not None else f"credential:{principal.credential}"

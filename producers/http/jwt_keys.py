@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any
 
 import httpx
@@ -93,6 +94,8 @@ class RemoteKeys:
 
     def __init__(self, url: str, algorithms: Collection[str], *, cache_seconds: float, refetch_seconds: float) -> None:
         self._url = url
+        # Made once: to read the certificates of all authorities takes as long as many requests.
+        self._ssl_context = httpx.create_ssl_context()
         self._algorithms = frozenset(algorithms)
         self._cache_seconds = cache_seconds
         self._refetch_seconds = refetch_seconds
@@ -147,7 +150,7 @@ class RemoteKeys:
     async def _fetch(self) -> None:
         try:
             async with asyncio.timeout(FETCH_SECONDS):
-                self._keys = read_key_set(await _get(self._url), self._algorithms)
+                self._keys = read_key_set(await _get(self._url, self._ssl_context), self._algorithms)
             self._read_at = self._tried_at = time.monotonic()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
             self._tried_at = time.monotonic()
@@ -163,11 +166,11 @@ def read_key_set(document: object, algorithms: frozenset[str], *, takes_secrets:
     raise ValueError("is no JWKS: it has no list of keys")
 
 
-async def _get(url: str) -> object:
+async def _get(url: str, ssl_context: SSLContext) -> object:
     """The JSON at an address. Raises `ValueError` for an answer that is none, or too long."""
     content = b""
     async with (
-        httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=False) as client,
+        httpx.AsyncClient(timeout=FETCH_SECONDS, follow_redirects=False, verify=ssl_context) as client,
         # Not compressed: a short answer may be long then.
         client.stream("GET", url, headers={"Accept": "application/json", "Accept-Encoding": "identity"}) as response,
     ):

@@ -13,6 +13,7 @@ from conversation.errors import ThreadmillError
 from producers.http.expiring_cache import ExpiringCache
 from producers.http.principal import SCOPES, Principal
 from store.database.engine import Database
+from store.database.tenant import look_for_keys
 from store.keys.key_text import ApiKey
 from store.keys.lookup import USE_PERIOD_SECONDS, UsableKey, find_keys, note_uses
 
@@ -86,7 +87,8 @@ class KeyAccess:
         if not uses:
             return
         try:
-            await self._database.run_async(note_uses, uses)
+            with look_for_keys(uses):
+                await self._database.run_async(note_uses, uses)
         except ThreadmillError as error:
             # It is missed by nobody but a reader of the list.
             log.warning("uses of keys not written", keys=len(uses), error=type(error).__name__)
@@ -117,7 +119,8 @@ class _KeyReader:
             ids = list(self._waiting)[:READ_MAX_KEYS]
             futures = {key_id: self._waiting.pop(key_id) for key_id in ids}
             try:
-                keys = await self._database.run_async(find_keys, ids)
+                with look_for_keys(ids):
+                    keys = await self._database.run_async(find_keys, ids)
             except Exception as error:  # noqa: BLE001 - raised in those that wait
                 for future in futures.values():
                     future.set_exception(error)

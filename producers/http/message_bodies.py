@@ -20,7 +20,7 @@ _TEXT_FIELDS = ("content", "agent", "user", "not_before", "deadline")
 _JSON_FIELDS = ("attachments", "metadata", "priority")
 _FILES = "files"
 #: What names a branch of a union in the place of an error, and no field.
-_BRANCHES = frozenset({"str", "text", "image_url", "file"})
+_BRANCHES = frozenset({"text", "parts", "image_url", "file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,8 @@ def _request_error(error: ValidationError) -> RequestValidationError:
 def _place(loc: Sequence[int | str]) -> list[int | str]:
     """The fields that lead to an error, without the branches of unions on the way."""
     place: list[int | str] = []
-    for index, part in enumerate(loc):
-        is_branch = index > 0 and part in _BRANCHES and (isinstance(loc[index - 1], int) or part == "str")
-        if not is_branch and "[" not in str(part):
+    for before, part in zip(("", *loc), loc, strict=False):
+        if part not in _BRANCHES or not (isinstance(before, int) or before == "content"):
             place.append(part)
     return place
 

@@ -2,20 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from producers.http.answer_shapes import MessageList, OneTurn, page_json
-from producers.http.dependencies import GatewayOf, Reader, Writer
-from producers.http.idempotency_keys import read_key
+from producers.http.dependencies import GatewayOf, Reader, Writer, path_of
+from producers.http.idempotency import key_of_send
 from producers.http.message_bodies import REQUEST_BODY, read_message
-from producers.http.parameters import make_router
-from producers.http.resources import address_of
 from producers.http.sending import send_message
-from producers.http.visibility import viewer_of
+from producers.http.visibility import database_of, viewer_of
 from store.turns.message_pages import PAGE_MAX, list_messages
 
-router = make_router("messages")
+router = APIRouter(tags=["messages"])
 
 EVENT_STREAM = "text/event-stream"
 _SENT: dict[int | str, dict[str, Any]] = {
@@ -23,8 +21,9 @@ _SENT: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/threads/{thread_id}/messages", response_model=MessageList)
+@router.get("/threads/{thread_id}/messages", operation_id="list_messages", response_model=MessageList)
 async def list_all(
+    *,
     gateway: GatewayOf,
     principal: Reader,
     thread_id: str,
@@ -33,7 +32,7 @@ async def list_all(
     order: Annotated[Literal["asc", "desc"], Query(description="The oldest first, or the newest.")] = "asc",
 ) -> Response:
     """List the messages of a thread, each with the id of the event that it was."""
-    page = await gateway.producer.database.run_async(
+    page = await database_of(gateway, principal).run_async(
         list_messages, viewer_of(principal), thread_id, limit=limit, cursor=cursor, order=order
     )
     return JSONResponse(page_json(page))
@@ -41,29 +40,30 @@ async def list_all(
 
 @router.post(
     "/threads/{thread_id}/messages",
+    operation_id="send_message",
     status_code=202,
     response_model=OneTurn,
     responses=_SENT,
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def send(
+    *,
     gateway: GatewayOf,
     principal: Writer,
     thread_id: str,
     request: Request,
     accept: Annotated[str, Header(description=f"`{EVENT_STREAM}` is answered with the turn's events.")] = "*/*",
-    idempotency_key: Annotated[
-        str | None, Header(description="The same key with the same message is sent once.", examples=["4711-1"])
-    ] = None,
+    create: Annotated[bool, Query(description="Make the thread where there is none of this id.")] = False,
 ) -> Response:
-    """Send a message to a thread, which is made if it is not there; a worker answers."""
+    """Send a message to a thread; a worker answers it."""
     async with read_message(request, gateway.settings) as message:
-        sent = await send_message(gateway, principal, thread_id, message, key=read_key(idempotency_key, principal))
+        key = key_of_send(request, principal, thread_id)
+        sent = await send_message(gateway, principal, thread_id, message, key=key, creates=create)
     if EVENT_STREAM in accept.lower():
         from producers.http.streams import turn_stream_response
 
         return await turn_stream_response(gateway, sent.turn_id)
-    headers = {"Location": address_of(request, 3, "turns", sent.turn_id)}
+    headers = {"Location": path_of(request, f"/v1/turns/{sent.turn_id}")}
     if not sent.is_new:
-        headers["Idempotent-Replayed"] = "true"
+        headers["Idempotency-Replayed"] = "true"
     return JSONResponse({"turn": sent.turn_json}, 202, headers)

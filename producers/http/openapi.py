@@ -29,16 +29,20 @@ _ALL_STATUSES = {
     "400": "A field or a parameter cannot be taken: the problem names it, and how to mend it.",
     "401": "No key or token that holds came with the request.",
     "403": "The key or token does not allow this.",
+    "413": "The body is too large.",
     "429": "Too many requests, or the tenant is at a limit: send it again after `Retry-After`.",
     "500": "A fault of the server.",
     "503": "The database or the file store is away: send it again after `Retry-After`.",
     "504": "The request took too long and was given up.",
 }
-_BODY_STATUSES = {"408": "The body did not come whole in time.", "413": "The body is too large."}
+_BODY_STATUSES = {"408": "The body did not come whole in time.", "415": "The body is of another media type."}
+_CHANGE_STATUSES = {"409": "It is in another state than this needs."}
 _POST_STATUSES = {
-    "409": "Another state than this needs, or a request with the same `Idempotency-Key` is being worked on.",
+    "409": "It is in another state than this needs, or a request with the same `Idempotency-Key` is being worked on.",
     "422": "The `Idempotency-Key` was used with another request, or a file breaks a limit.",
 }
+_ETAG_STATUSES = {"412": "It was changed since: it has another `ETag`."}
+_UPLOAD_STATUSES = {"501": "The file store is one that no client can reach."}
 _PATH_STATUSES = {"404": "It does not exist, or not for this key."}
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -130,16 +134,28 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     # FastAPI's own, which no handler answers with.
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
-    if path.startswith("/health"):
-        statuses = {"503": "The gateway cannot serve now."} if path.endswith("ready") else {}
-    else:
+    statuses = _statuses_of(path, method, operation)
+    if not path.startswith("/health"):
         operation["security"] = [{"bearer": []}]
-        statuses = _ALL_STATUSES | (_PATH_STATUSES if "{" in path else {})
-        if "requestBody" in operation:
-            statuses |= _BODY_STATUSES
         if method == "post":
-            statuses |= _POST_STATUSES
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_PARAMETER)
     for status, description in statuses.items():
         response = responses.setdefault(status, {"description": description})
         response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _statuses_of(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]:
+    """The problems that an operation may answer with, by their statuses."""
+    if path.startswith("/health"):
+        return {"503": "The gateway cannot serve now."} if path.endswith("ready") else {}
+    has_etag = any(each["name"].lower() == "if-match" for each in operation.get("parameters", ()))
+    groups = [
+        (True, _ALL_STATUSES),
+        ("{" in path, _PATH_STATUSES),
+        ("requestBody" in operation, _BODY_STATUSES),
+        (method != "get", _CHANGE_STATUSES),
+        (method == "post", _POST_STATUSES),
+        (has_etag, _ETAG_STATUSES),
+        ("/uploads" in path, _UPLOAD_STATUSES),
+    ]
+    return {status: text for holds, group in groups if holds for status, text in group.items()}

@@ -38,6 +38,11 @@ class RateLimiter:
     _loop: asyncio.AbstractEventLoop | None = None
     _away_until: float = field(default=0.0)
 
+    def __post_init__(self) -> None:
+        if self._limits_of(Principal(tenant="")):
+            # Before requests wait for it.
+            import limits.aio.strategies  # noqa: F401
+
     async def check(self, principal: Principal) -> dict[str, str]:
         """Count a request; the headers of its answer. Raises `Problem` 429 where it is one too many."""
         limits = self._limits_of(principal)

@@ -4,9 +4,9 @@ What stays true: a request with a field that is not here is refused, and so is a
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from producers.http.answer_shapes import SHA256, Metadata
 
@@ -88,6 +88,13 @@ class FilePart(RequestShape):
 MessagePart = Annotated[TextPart | ImagePart | FilePart, Field(discriminator="type")]
 
 
+#: Text, or parts in their order: told apart first, so that an error is told of what was meant.
+MessageContent = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[MessagePart], Tag("parts")],
+    Discriminator(lambda value: "parts" if isinstance(value, list) else "text"),
+]
+
+
 class ChosenFile(RequestShape):
     """A file that is stored already: of an upload that is complete, or of the same thread."""
 
@@ -98,7 +105,7 @@ class ChosenFile(RequestShape):
 class NewMessage(RequestShape):
     """A message to be sent, and how it is to be answered."""
 
-    content: str | list[MessagePart] = Field("", examples=["Where is my parcel?"])
+    content: MessageContent = Field("", examples=["Where is my parcel?"])
     attachments: list[ChosenFile] = Field([], examples=[[]])
     agent: str | None = Field(None, description="Who answers; the installation's default without it.", examples=[None])
     metadata: Metadata | None = Field(None, examples=[None])

@@ -16,12 +16,11 @@ from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.turn import TurnState
 from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import Gateway
-from producers.http.idempotency_keys import FIELD
 from producers.http.message_bodies import MessageBody
 from producers.http.principal import Principal
-from producers.http.problems import Problem
+from producers.http.problems import key_conflict
 from producers.http.request_shapes import NewMessage
-from producers.http.visibility import acting_user, viewer_of
+from producers.http.visibility import acting_user, database_of, viewer_of
 from producers.received_files import ReceivedFile, examine_received
 from producers.send_options import SendOptions
 from producers.send_request import build_request, limits_of
@@ -45,26 +44,25 @@ class SentMessage:
 
 
 async def send_message(
-    gateway: Gateway, principal: Principal, thread_id: str, body: MessageBody, *, key: str | None
+    gateway: Gateway, principal: Principal, thread_id: str, body: MessageBody, *, key: str | None, creates: bool
 ) -> SentMessage:
-    """Send a message. Raises as `producers.send_message`, and `ThreadNotFound` for a thread of another user."""
+    """Send a message. Raises as `producers.send_message`, and `ThreadNotFound`, unless it `creates` the thread."""
     producer, message = gateway.producer, body.message
     user = acting_user(principal, message.user, message.metadata)
     producer.connections.notifier.warm_up()
     chosen_files = await _find_chosen(gateway, principal, thread_id, message, len(body.files))
     received_files = await examine_files(body.files, gateway.settings)
     attachments = [*chosen_files, *(file.attachment for file in received_files)]
-    request = _build_request(thread_id, message, attachments, user, key, principal, gateway.settings)
+    options = _options_of(message, attachments, user=user, key=key, tenant=principal.tenant)
+    content = message.content if isinstance(message.content, str) else [part.model_dump() for part in message.content]
+    request = build_request(thread_id, content, options, gateway.settings)
     await store_files(gateway, principal, received_files)
     try:
-        sent = await producer.database.run_async(
-            accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings)
+        sent = await database_of(gateway, principal).run_async(
+            accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings), creates=creates
         )
     except IdempotencyConflict:
-        problem, fix = "was used with another message", "send this one under a new key"
-        raise Problem(
-            422, "Idempotency conflict", f"{FIELD}: {problem}; {fix}", field=FIELD, problem=problem, fix=fix
-        ) from None
+        raise key_conflict() from None
     await _notify(gateway, request, sent)
     return SentMessage(sent.accepted.turn_id, sent.accepted.is_new, _as_sent(request, sent))
 
@@ -95,32 +93,23 @@ async def _find_chosen(
     if count == 0:
         return []
     choices = [FileChoice(file.sha256, file.filename) for file in message.attachments]
-    return await gateway.producer.database.run_async(check_send, viewer_of(principal), thread_id, choices)
+    return await database_of(gateway, principal).run_async(check_send, viewer_of(principal), thread_id, choices)
 
 
-def _build_request(
-    thread_id: str,
-    message: NewMessage,
-    attachments: list[Attachment],
-    user: str | None,
-    key: str | None,
-    principal: Principal,
-    settings: Settings,
-) -> SendRequest:
-    content = message.content
-    options = SendOptions(
+def _options_of(
+    message: NewMessage, attachments: Sequence[Attachment], *, user: str | None, key: str | None, tenant: str
+) -> SendOptions:
+    return SendOptions(
         attachments=attachments,
         agent=message.agent,
         idempotency_key=key,
         metadata=message.metadata,
         user=user,
-        tenant=principal.tenant,
+        tenant=tenant,
         priority=message.priority,
         not_before=message.not_before,
         deadline=message.deadline,
     )
-    parts = content if isinstance(content, str) else [part.model_dump() for part in content]
-    return build_request(thread_id, parts, options, settings)
 
 
 async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> None:

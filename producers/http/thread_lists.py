@@ -27,9 +27,7 @@ def read_metadata_filter(text: str | None) -> dict[str, Any]:
 
 async def search_threads(database: Database, query: str, filters: ThreadFilter, limit: int) -> ThreadList:
     """The threads in which messages have the words of a query, best first, with what was found in each."""
-    hits = await database.run_async(
-        search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX
-    )
+    hits = await database.run_async(search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX)
     views = await database.run_async(read_views, filters, {hit.thread_id for hit in hits}) if hits else {}
     found_ids = [thread_id for thread_id in dict.fromkeys(hit.thread_id for hit in hits) if thread_id in views]
     return ThreadList(

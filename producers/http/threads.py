@@ -2,50 +2,51 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from conversation.errors import InvalidInput
-from conversation.ids import new_id
 from conversation.thread import Thread as WorkingCopy
 from conversation.validation import check_id
 from producers.http import thread_lists
 from producers.http.answer_shapes import Thread, ThreadList
-from producers.http.dependencies import GatewayOf, Operator, Reader, Writer
-from producers.http.parameters import make_router
+from producers.http.dependencies import Gateway, GatewayOf, Operator, Reader, Writer, path_of
+from producers.http.entity_tags import read_etags, write_etag
+from producers.http.idempotency import is_repeat, made_id_of
+from producers.http.principal import Principal
 from producers.http.problems import Problem
 from producers.http.request_shapes import NewFork, NewThread, ThreadChanges
-from producers.http.resources import address_of, read_etags, write_etag
-from producers.http.visibility import acting_user, viewer_of, visible_thread
+from producers.http.visibility import acting_user, database_of, viewer_of, visible_thread
 from store.retention.delete_thread import delete_visible_thread
 from store.threads.editing import UNCHANGED, create_thread, edit_thread, version_of
 from store.threads.forks import copy_thread
 from store.threads.listing import ThreadFilter
 from store.threads.thread_views import ThreadView
 
-router = make_router("threads")
+router = APIRouter(tags=["threads"])
 
 
-@router.post("/threads", status_code=201)
+@router.post("/threads", operation_id="create_thread", status_code=201)
 async def create(
     gateway: GatewayOf, principal: Writer, body: NewThread, request: Request, response: Response
 ) -> Thread:
     """Make a thread."""
     thread = WorkingCopy(
-        new_id() if body.id is None else body.id,
+        made_id_of(request) if body.id is None else body.id,
         user=acting_user(principal, body.user, body.metadata),
         title=body.title,
         metadata=body.metadata,
         tenant=principal.tenant,
     )
-    view = await gateway.producer.database.run_async(create_thread, thread)
+    view = await database_of(gateway, principal).run_async(create_thread, thread)
     if view is None:
-        raise _conflict()
-    response.headers["Location"] = address_of(request, 1, "threads", view.id)
+        view = await _made_before(gateway, principal, thread.id, request)
+    response.headers["Location"] = path_of(request, f"/v1/threads/{view.id}")
     return _answer(view, response)
 
 
-@router.get("/threads", response_model_exclude_unset=True)
+@router.get("/threads", operation_id="list_threads", response_model_exclude_unset=True)
 async def list_all(
+    *,
     gateway: GatewayOf,
     principal: Reader,
     limit: Annotated[int, Query(ge=1, le=200, description="Threads of a page, at most.")] = 50,
@@ -63,7 +64,7 @@ async def list_all(
         title=title,
         metadata=thread_lists.read_metadata_filter(metadata),
     )
-    database = gateway.producer.database
+    database = database_of(gateway, principal)
     if q is None:
         return await thread_lists.list_threads(database, filters, limit=limit, cursor=cursor, order=order)
     if cursor is not None:
@@ -71,14 +72,15 @@ async def list_all(
     return await thread_lists.search_threads(database, q, filters, limit)
 
 
-@router.get("/threads/{thread_id}")
+@router.get("/threads/{thread_id}", operation_id="read_thread")
 async def read(gateway: GatewayOf, principal: Reader, thread_id: str, response: Response) -> Thread:
     """Read a thread."""
     return _answer(await visible_thread(gateway, principal, thread_id), response)
 
 
-@router.patch("/threads/{thread_id}")
+@router.patch("/threads/{thread_id}", operation_id="change_thread")
 async def change(
+    *,
     gateway: GatewayOf,
     principal: Writer,
     thread_id: str,
@@ -87,7 +89,7 @@ async def change(
     if_match: Annotated[str | None, Header(description="The `ETag` that the thread must still have.")] = None,
 ) -> Thread:
     """Change the title and the metadata of a thread."""
-    view = await gateway.producer.database.run_async(
+    view = await database_of(gateway, principal).run_async(
         edit_thread,
         viewer_of(principal),
         thread_id,
@@ -100,24 +102,24 @@ async def change(
     return _answer(view, response)
 
 
-@router.delete("/threads/{thread_id}", status_code=204)
+@router.delete("/threads/{thread_id}", operation_id="delete_thread", status_code=204)
 async def delete(gateway: GatewayOf, principal: Operator, thread_id: str) -> None:
     """Delete a thread with all that belongs to it."""
-    await gateway.producer.database.run_async(delete_visible_thread, viewer_of(principal), thread_id)
+    await database_of(gateway, principal).run_async(delete_visible_thread, viewer_of(principal), thread_id)
 
 
-@router.post("/threads/{thread_id}/fork", status_code=201)
+@router.post("/threads/{thread_id}/fork", operation_id="fork_thread", status_code=201)
 async def fork(
-    gateway: GatewayOf, principal: Writer, thread_id: str, body: NewFork, request: Request, response: Response
+    *, gateway: GatewayOf, principal: Writer, thread_id: str, body: NewFork, request: Request, response: Response
 ) -> Thread:
     """Copy a thread, up to a message, into a new one of the same user."""
-    copy_id = new_id() if body.id is None else check_id("id", body.id)
-    view = await gateway.producer.database.run_async(
+    copy_id = made_id_of(request) if body.id is None else check_id("id", body.id)
+    view = await database_of(gateway, principal).run_async(
         copy_thread, viewer_of(principal), thread_id, copy_id, at=body.at
     )
     if view is None:
-        raise _conflict()
-    response.headers["Location"] = address_of(request, 3, "threads", view.id)
+        view = await _made_before(gateway, principal, copy_id, request)
+    response.headers["Location"] = path_of(request, f"/v1/threads/{view.id}")
     return _answer(view, response)
 
 
@@ -126,6 +128,9 @@ def _answer(view: ThreadView, response: Response) -> Thread:
     return Thread.of(view)
 
 
-def _conflict() -> Problem:
-    fields = {"field": "id", "problem": "is the id of a thread already", "fix": "pass another one"}
-    return Problem(409, "Conflict", "id: a thread of this id is there already; pass another one", **fields)
+async def _made_before(gateway: Gateway, principal: Principal, thread_id: str, request: Request) -> ThreadView:
+    """The thread that an earlier run of this very request made. Raises `Problem` where another one did."""
+    if is_repeat(request):
+        return await visible_thread(gateway, principal, thread_id)
+    problem, fix = "is the id of a thread already", "pass another one"
+    raise Problem(409, "Conflict", f"id: {problem}; {fix}", field="id", problem=problem, fix=fix)

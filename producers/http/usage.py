@@ -3,22 +3,22 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from producers.http.answer_shapes import UsageEntry, UsageList, write_moment
 from producers.http.dependencies import GatewayOf, Reader
-from producers.http.parameters import make_router
 from producers.http.problems import Problem
+from producers.http.visibility import database_of
 from store.turns.usage import UsageFilter, UsageKey, sum_usage
 
-router = make_router("usage")
+router = APIRouter(tags=["usage"])
 
 #: Without `since`.
 DEFAULT_TIME = timedelta(days=30)
 
 
-@router.get("/usage")
+@router.get("/usage", operation_id="read_usage")
 async def read(
     gateway: GatewayOf,
     principal: Reader,
@@ -34,7 +34,7 @@ async def read(
         raise Problem(403, "Forbidden", "the credential lacks the scope 'operate'")
     since = since or datetime.now(UTC) - DEFAULT_TIME
     filters = UsageFilter(since=since, until=until, tenant=principal.tenant, user=principal.user)
-    sums = await gateway.producer.database.run_async(sum_usage, filters, [UsageKey(by)])
+    sums = await database_of(gateway, principal).run_async(sum_usage, filters, [UsageKey(by)])
     return UsageList(
         by=by,
         since=write_moment(since),

@@ -11,6 +11,7 @@ from conversation.user import named_user
 from conversation.validation import check_metadata
 from producers.http.dependencies import Gateway
 from producers.http.principal import Principal
+from store.database.engine import PatientRunner
 from store.threads.thread_views import ThreadView, read_view
 from store.threads.visible_threads import Viewer
 from store.turns.visible_turns import TurnView, read_turn
@@ -21,9 +22,14 @@ def viewer_of(principal: Principal) -> Viewer:
     return Viewer(principal.tenant, principal.user)
 
 
+def database_of(gateway: Gateway, principal: Principal) -> PatientRunner:
+    """The database, for the principal's tenant alone."""
+    return gateway.producer.database.acting_for(principal.tenant)
+
+
 async def visible_thread(gateway: Gateway, principal: Principal, thread_id: str) -> ThreadView:
     """A thread. Raises `ThreadNotFound`, and `InvalidInput` for what is no id."""
-    view = await gateway.producer.database.run_async(read_view, viewer_of(principal), thread_id)
+    view = await database_of(gateway, principal).run_async(read_view, viewer_of(principal), thread_id)
     if principal.thread_id not in (None, thread_id):
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {principal.tenant!r}")
     return view
@@ -33,7 +39,7 @@ async def visible_turn(
     gateway: Gateway, principal: Principal, turn_id: str, *, with_messages: bool = False
 ) -> TurnView:
     """A turn; with its messages, once it is over. Raises `TurnNotFound`."""
-    view = await gateway.producer.database.run_async(
+    view = await database_of(gateway, principal).run_async(
         read_turn, viewer_of(principal), turn_id, with_messages=with_messages
     )
     if principal.thread_id not in (None, view.record.thread_id):

@@ -39,9 +39,7 @@ def resolve_files(
                 f"{choice.sha256} names no file of this thread, and none that you uploaded",
                 "complete its upload first, or send its bytes",
             )
-    return [
-        Attachment(filename=choice.filename or names[choice.sha256], sha256=choice.sha256) for choice in choices
-    ]
+    return [Attachment(filename=choice.filename or names[choice.sha256], sha256=choice.sha256) for choice in choices]
 
 
 def _load_names(

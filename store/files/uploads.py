@@ -16,7 +16,7 @@ from conversation.ids import is_our_id
 from conversation.quotation import quote
 from store.database.column_types import DAY, OurId, Time, clock, moment_ago
 from store.database.sqlite import read_only
-from store.database.statements import convert_row
+from store.database.statements import convert_row, insert_for
 from store.files.quota import check_quota
 from store.tables import uploads
 
@@ -50,23 +50,24 @@ def create(
     max_bytes: int = 0,
     owner: str | None = None,
 ) -> Upload:
-    """Promise an upload. Raises `LimitReached` where the tenant's files would have more than `max_bytes`."""
+    """Promise an upload; one that is promised already anew. Raises `LimitReached` beyond `max_bytes` of the tenant."""
     check_quota(connection, tenant, file.size or 0, max_bytes=max_bytes, with_uploads=True)
-    expires_at = connection.execute(
-        uploads.insert()
-        .values(
-            id=upload_id,
-            tenant=tenant,
-            owner=owner,
-            filename=file.filename,
-            media_type=file.media_type,
-            size=file.size,
-            sha256=file.sha256,
-            created_at=clock(),
-            expires_at=clock(plus_seconds=expires_seconds),
-        )
-        .returning(uploads.c.expires_at)
-    ).scalar_one()
+    promise = insert_for(connection, uploads).values(
+        id=upload_id,
+        tenant=tenant,
+        owner=owner,
+        filename=file.filename,
+        media_type=file.media_type,
+        size=file.size,
+        sha256=file.sha256,
+        created_at=clock(),
+        expires_at=clock(plus_seconds=expires_seconds),
+    )
+    # There is one already where its commit, or the answer to it, was lost.
+    promise = promise.on_conflict_do_update(
+        index_elements=[uploads.c.id], set_={"expires_at": promise.excluded.expires_at}
+    )
+    expires_at = connection.execute(promise.returning(uploads.c.expires_at)).scalar_one()
     return Upload(id=upload_id, tenant=tenant, file=file, expires_at=expires_at, owner=owner)
 
 

@@ -159,14 +159,14 @@ def _select() -> Select[Any]:
 def _lock(connection: Connection, key_id: str) -> AnyRow:
     row = connection.execute(_select().where(api_keys.c.id == key_id).with_for_update(of=api_keys)).one_or_none()
     if row is None:
-        raise InvalidInput("key", f"{key_id!r} is no key's id", "pass one that `threadmill keys list` shows")
+        raise InvalidInput("key_id", f"{key_id!r} is no key's id", "pass one that `threadmill keys list` shows")
     return row
 
 
 def _check_active(row: AnyRow) -> None:
     _check_not_revoked(row)
     if _state_of(row) == "expired":
-        raise InvalidInput("key", f"{row.id!r} expired at {row.expires_at:%Y-%m-%d %H:%M} UTC", "create another one")
+        raise InvalidInput("key_id", f"{row.id!r} expired at {row.expires_at:%Y-%m-%d %H:%M} UTC", "create another one")
 
 
 def _check_not_revoked(row: AnyRow) -> None:

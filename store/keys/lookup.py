@@ -1,7 +1,8 @@
 """Finding the row of a key that is shown, and noting that keys are used.
 
 What stays true: a key is compared by the hash of its whole text, in constant time; what is found is good by the
-database's clock. Neither statement knows a tenant: it is the key that says whose it is.
+database's clock. Neither statement knows a tenant, since it is the key that says whose it is: on PostgreSQL both are
+functions, by which a gateway whose role is bound to a tenant, and may not read the table, finds the keys it is shown.
 """
 
 import hmac
@@ -9,9 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ARRAY, Connection, Text, cast, column, func, or_, select, update
 
 from store.database.column_types import clock
+from store.database.function_calls import FunctionCall, call_within, has_functions
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.keys.key_text import ApiKey
@@ -49,13 +51,21 @@ class UsableKey:
 @read_only
 def find_keys(connection: Connection, ids: Sequence[str]) -> dict[str, UsableKey]:
     """Find the usable keys among those with these ids, by id."""
-    statement = select(api_keys, clock().label("now")).where(api_keys.c.id.in_(ids), api_keys.c.revoked_at.is_(None))
-    rows = connection.execute(statement)
+    if has_functions(connection):
+        columns = [column(each.name, each.type) for each in api_keys.c]
+        found = func.threadmill.find_api_keys_v1(cast(ids, ARRAY(Text))).table_valued(*columns, name="found")
+        query = select(found, clock().label("now"))
+    else:
+        query = select(api_keys, clock().label("now")).where(api_keys.c.id.in_(ids), api_keys.c.revoked_at.is_(None))
+    rows = connection.execute(query)
     return {row.id: key for row in rows if (key := _usable_key(row)) is not None}
 
 
 def note_uses(connection: Connection, ids: Collection[str]) -> None:
     """Note that keys are used now, those whose last use is a minute ago."""
+    if has_functions(connection):
+        call_within(connection, FunctionCall("note_key_uses_v1", {"ids": sorted(ids)}))
+        return
     row = api_keys.alias()
     is_due = or_(row.c.last_used_at.is_(None), row.c.last_used_at < clock(plus_seconds=-USE_PERIOD_SECONDS))
     # A row that another gateway writes now is noted by it.

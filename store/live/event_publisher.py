@@ -128,7 +128,9 @@ class TurnFeed:
         self._message_id, self._base, self._max_number, self._number = message_id, base, max_number, base
 
     def end_piece(self) -> None:
-        """End the reply: rows have it, or it is void."""
+        """End the reply, with what was not sent of it: rows have it, or it is void."""
+        if self._unsent and self._is_watched():
+            self._send_unsent()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

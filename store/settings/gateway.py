@@ -1,5 +1,6 @@
 """The settings of the HTTP gateway: what it takes, how long it works at it, and for whom."""
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -27,8 +28,13 @@ class GatewaySettings(BaseModel):
     gateway_idempotency_seconds: Annotated[Seconds, Field(ge=60)] = 86_400
     #: Origins whose pages may call the gateway, comma-separated: `https://app.example.org`; `*` means all.
     gateway_cors_origins: CommaSeparated = ()
+    #: The path under which a proxy serves `threadmill gateway`, where it takes that path off: `/ai`.
+    gateway_root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     #: Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, comma-separated.
     gateway_trusted_proxies: Networks = ()
+    #: An HTML file that is served at `/`, with its styles and scripts in it, as `examples/web/chat/index.html`; empty
+    #: means none.
+    gateway_page: Path | None = None
     #: Seconds that a stopping gateway lets its requests go on.
     gateway_shutdown_grace_seconds: SecondsOrZero = 20
 

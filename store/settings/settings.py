@@ -23,6 +23,7 @@ from store.settings.gateway_access import GatewayKeySettings, GatewayTokenSettin
 from store.settings.logs import LogSettings
 from store.settings.retention import RetentionSettings
 from store.settings.secret_files import read_settings_files
+from store.settings.streams import StreamSettings
 from store.settings.summaries import SummarySettings
 from store.settings.turns import AgentSettings, WorkerSettings
 from store.settings.variables import PREFIX, list_misspelled, name_in_use, variable
@@ -30,6 +31,7 @@ from store.settings.variables import PREFIX, list_misspelled, name_in_use, varia
 
 class Settings(
     # The last one's fields come first: so pydantic collects those of several bases.
+    StreamSettings,
     GatewayTokenSettings,
     GatewayKeySettings,
     LogSettings,

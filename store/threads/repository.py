@@ -170,7 +170,9 @@ def thread_from_row(row: AnyRow) -> Thread:
 
 
 def _insert_statement(connection: Connection, tenant: str, thread_id: str, agent: str | None, owner: str | None) -> Any:
-    return insert_if_absent(connection, {"tenant": tenant, "id": thread_id, "owner": owner, "metadata": {}, "agent": agent})
+    return insert_if_absent(
+        connection, {"tenant": tenant, "id": thread_id, "owner": owner, "metadata": {}, "agent": agent}
+    )
 
 
 def insert_if_absent(connection: Connection, values: Mapping[str, Any]) -> Any:

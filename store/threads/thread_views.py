@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, ScalarSelect, Select, select
 
-from conversation.events import number_of_end, number_of_start
+from conversation.events import number_after_turn, number_of_end, number_of_start
 from conversation.thread import LAST_UPDATED
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
-from store.tables import threads, turns
+from store.tables import messages, threads, turns
 from store.tables.turns import is_unfinished
 from store.threads.listing import Order, ThreadFilter, apply_filters, list_rows
 from store.threads.visible_threads import Viewer, is_seen, thread_not_found
@@ -49,10 +49,10 @@ class ThreadViewPage(list[ThreadView]):
 @read_only
 def read_view(connection: Connection, viewer: Viewer, thread_id: str) -> ThreadView:
     """The view of a thread. Raises `ThreadNotFound`."""
-    row = connection.execute(select_views().where(is_seen(viewer, thread_id))).one_or_none()
+    row = connection.execute(_select_views().where(is_seen(viewer, thread_id))).one_or_none()
     if row is None:
         raise thread_not_found(viewer, thread_id)
-    return view_of(row)
+    return _view_of(row)
 
 
 @read_only
@@ -60,8 +60,8 @@ def list_views(
     connection: Connection, filters: ThreadFilter, *, limit: int, cursor: str | None = None, order: Order = "created"
 ) -> ThreadViewPage:
     """List threads as `store.threads.listing.list_threads` does."""
-    rows, next_cursor = list_rows(connection, select_views(), filters, limit=limit, cursor=cursor, order=order)
-    page = ThreadViewPage(map(view_of, rows))
+    rows, next_cursor = list_rows(connection, _select_views(), filters, limit=limit, cursor=cursor, order=order)
+    page = ThreadViewPage(map(_view_of, rows))
     page.next_cursor = next_cursor
     return page
 
@@ -69,21 +69,37 @@ def list_views(
 @read_only
 def read_views(connection: Connection, filters: ThreadFilter, thread_ids: Collection[str]) -> dict[str, ThreadView]:
     """The views of threads by id: of those that meet the filters."""
-    statement = apply_filters(connection, select_views(), filters).where(threads.c.id.in_(sorted(thread_ids)))
-    return {row.id: view_of(row) for row in connection.execute(statement)}
+    statement = apply_filters(connection, _select_views(), filters).where(threads.c.id.in_(sorted(thread_ids)))
+    return {row.id: _view_of(row) for row in connection.execute(statement)}
 
 
-def select_views() -> Select[Any]:
-    """The rows of threads, as `view_of` reads them."""
-    running = turns.alias("running")
-    is_running = (running.c.thread_key == threads.c.key) & is_unfinished("running") & (running.c.state == "running")
-    # The index of unfinished turns: a thread has few, and one of them runs.
-    turn_id = select(running.c.id).where(is_running).limit(1).correlate(threads).scalar_subquery()
-    return select(threads, turn_id.label("running_turn"))
+def _select_views() -> Select[Any]:
+    """The rows of threads, with their open turn and the fencing tokens by which their last event is numbered."""
+    is_running = _is_begun & (_turn.c.state == "running")
+    newest_message = (messages.c.thread_key == threads.c.key) & (messages.c.seq == threads.c.last_seq)
+    token_of_newest = select(_turn.c.fencing_token).join_from(messages, _turn, _turn.c.id == messages.c.turn_id)
+    # As `number_messages` finds it for a message of no turn.
+    is_before = (_turn.c.thread_key == threads.c.key) & (_turn.c.window_to_seq < threads.c.last_seq)
+    token_before = select(_turn.c.fencing_token).where(is_before).order_by(_turn.c.arrival_seq.desc())
+    return select(
+        threads,
+        _first(select(_turn.c.id).where(is_running)).label("running_turn"),
+        _first(select(_turn.c.first_fencing_token).where(_is_begun)).label("token_of_open"),
+        _first(token_of_newest.where(newest_message)).label("token_of_newest"),
+        _first(token_before).label("token_before"),
+    )
 
 
-def view_of(row: AnyRow) -> ThreadView:
-    """The view of a row of `select_views`."""
+def _first(statement: Select[Any]) -> ScalarSelect[Any]:
+    return statement.limit(1).correlate(threads).scalar_subquery()
+
+
+_turn = turns.alias("turn")
+#: The turn of a thread that has begun and is not over: one, or none. An index has it first.
+_is_begun = (_turn.c.thread_key == threads.c.key) & is_unfinished("turn") & (_turn.c.attempt > 0)
+
+
+def _view_of(row: AnyRow) -> ThreadView:
     return ThreadView(
         key=row.key,
         id=row.id,
@@ -100,7 +116,9 @@ def view_of(row: AnyRow) -> ThreadView:
 
 
 def _last_event_id(row: AnyRow) -> int:
-    if row.running_turn is not None:
+    if row.token_of_open is not None:
         # What it has said is in the history when it is over.
-        return number_of_start(row.fencing_token) - 1
-    return number_of_end(row.fencing_token)
+        return number_of_start(row.token_of_open) - 1
+    if row.token_of_newest is not None:
+        return number_of_end(row.token_of_newest)
+    return number_after_turn(row.token_before or 0, row.last_seq) if row.last_seq else 0

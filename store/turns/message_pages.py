@@ -67,7 +67,7 @@ def list_messages(
     claimed_ids = {message.id for message in page}
     return MessagePage(
         messages=page,
-        numbers=number_messages(connection, thread_key, page),
+        numbers=number_messages(connection, thread_key, page if order == "asc" else page[::-1]),
         pending=tuple(each for each in pending if each.message.id not in claimed_ids),
         next_cursor=write_cursor(page[-1].seq) if has_more else None,
     )

@@ -32,7 +32,10 @@ def list_of_thread(
     cursor: str | None = None,
     user: str | None = None,
 ) -> TurnPage:
-    """List a thread's turns; with `user`, of a thread of this user's. Raises `ThreadNotFound`, and `InvalidInput` for what cannot be listed by."""
+    """List a thread's turns; with `user`, of a thread of this user's.
+
+    Raises `ThreadNotFound`, and `InvalidInput` for what cannot be listed by.
+    """
     limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
     thread_key = find_thread(connection, Viewer(tenant, user), thread_id).key
     statement = select_records().where(turns.c.thread_key == thread_key)

@@ -29,14 +29,17 @@ class SentTurn:
     created_at: datetime
 
 
-def accept_of_viewer(connection: Connection, viewer: Viewer, request: SendRequest, limits: SendLimits) -> SentTurn:
-    """As `inbox.accept`. Raises `ThreadNotFound` where the thread is none of the viewer's."""
-    if viewer.user is not None:
-        ensure_thread(connection, viewer.tenant, request.thread_id, agent=request.agent, owner=viewer.user)
-        # Only its key: a worker that holds the row holds this up no more than it does the turn's insertion.
-        own_row = select(threads.c.key).where(is_seen(viewer, request.thread_id)).with_for_update(read=True, key_share=True)
-        if connection.execute(own_row).one_or_none() is None:
-            raise thread_not_found(viewer, request.thread_id)
+def accept_of_viewer(
+    connection: Connection, viewer: Viewer, request: SendRequest, limits: SendLimits, *, creates: bool = False
+) -> SentTurn:
+    """As `inbox.accept`. Raises `ThreadNotFound`, unless it `creates` the thread where there is none of its id."""
+    if creates:
+        owner = viewer.user or request.user
+        ensure_thread(connection, viewer.tenant, request.thread_id, agent=request.agent, owner=owner)
+    # Only its key: a worker that holds the row holds this up no more than it does the turn's insertion.
+    own_row = select(threads.c.key).where(is_seen(viewer, request.thread_id)).with_for_update(read=True, key_share=True)
+    if connection.execute(own_row).one_or_none() is None:
+        raise thread_not_found(viewer, request.thread_id)
     accepted = inbox.accept(connection, request, limits)
     created_at = select(turns.c.created_at).where(turns.c.id == accepted.turn_id)
     return SentTurn(accepted, connection.execute(created_at).scalar_one())

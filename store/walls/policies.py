@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import ForeignKeyConstraint, Table
 
-from store.database.tenant import SETTING
+from store.database.tenant import KEYS_SETTING, SETTING
 
 #: The tenant that the transaction names. After a transaction that named one, the setting is empty, not null.
 NAMED_TENANT = f"nullif(current_setting('{SETTING}', true), '')"
+#: A row that is looked for by its id, before it is known whose it is.
+LOOKED_FOR = {"api_keys": f"id = ANY (string_to_array(current_setting('{KEYS_SETTING}', true), ','))"}
 #: The policy that binds everybody but the owner. Another text of a policy needs another number here.
 TENANT_POLICY = "threadmill_tenant_1"
 #: The policy of those who work for all tenants.
@@ -35,7 +37,8 @@ def rule_of(table: Table) -> TenantRule | None:
         return None
     parents.sort()
     # What was written by the rule of its writing needs no look at its parents to be read.
-    return TenantRule(using=" AND ".join(own or parents), check=" AND ".join(own + parents))
+    exception = f" OR {LOOKED_FOR[table.name]}" if table.name in LOOKED_FOR else ""
+    return TenantRule(using=" AND ".join(own or parents) + exception, check=" AND ".join(own + parents) + exception)
 
 
 def _parent_condition(table: Table, key: ForeignKeyConstraint) -> str | None:

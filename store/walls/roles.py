@@ -44,10 +44,23 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
+    # Access: keys are found and noted by functions, whoever's they are
+    "api_keys": ("", "", "SIUD"),
+    "installation": ("S", "S", "S"),
     # Operations
     "audit": ("I", "I", "SIU"),
+    "idempotent_answers": ("SIUD", "", "SIUD"),
     "schedule_runs": ("", "", "SIUD"),
 }
+
+
+#: What the gateway may change of a table of which it may change no more.
+_COLUMNS: Mapping[str, Mapping[str, str]] = {GATEWAY: {"api_keys": "last_used_at"}}
+
+
+def changeable_columns_of(role: str) -> Mapping[str, str]:
+    """The one column of a table that a role may change, by table, where it may not change the others."""
+    return _COLUMNS.get(role, {})
 
 
 def privileges_of(role: str) -> dict[str, frozenset[str]]:

@@ -1,4 +1,4 @@
-"""Expiry of uploads, as plain functions that a task or a test can call.
+"""Expiry of uploads and of stored answers, as plain functions that a task or a test can call.
 
 What stays true: an upload whose bytes cannot be removed stops no other, and keeps its row for the next run.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from conversation.errors import FileStoreUnavailable, UploadsNotSupported
+from store import idempotent_answers
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.files import uploads
@@ -39,6 +40,8 @@ class ExpiryOutcome:
     #: Uploads that are forgotten now, and those whose bytes could not be removed.
     expired: int = 0
     failed: int = 0
+    #: Answers of the gateway that are forgotten now.
+    answers: int = 0
     #: Cursors of the next run, if this one did not come to the end: behind this upload, this tenant.
     over_after: ExpiredUpload | None = None
     strays_after: str = ""
@@ -57,11 +60,12 @@ def run_scheduled_expiry(database: Database, settings: Settings, last_outcome: M
 def run_expiry(
     database: Database, settings: Settings, *, over_after: ExpiredUpload | None = None, strays_after: str = ""
 ) -> ExpiryOutcome:
-    """Delete expired uploads, with the bytes that were put for them; then a bounded number of strays.
+    """Delete expired answers and uploads, with the bytes that were put for them; then a bounded number of strays.
 
     An upload whose bytes cannot be removed stops no other: it is tried again when all others were. Raises
     `FileStoreUnavailable` where the store cannot be listed either.
     """
+    answers = _forget_answers(database)
     run = _Run(database, open_file_store(settings), time.monotonic() + RUN_SECONDS)
     try:
         over_after = run.expire(over_after)
@@ -69,7 +73,19 @@ def run_expiry(
         strays_after = run.discard_strays(strays_after, min_age)
     finally:
         run.files.close()
-    return ExpiryOutcome(expired=run.expired, failed=run.failed, over_after=over_after, strays_after=strays_after)
+    return ExpiryOutcome(
+        expired=run.expired, failed=run.failed, answers=answers, over_after=over_after, strays_after=strays_after
+    )
+
+
+def _forget_answers(database: Database) -> int:
+    """Forget answers that have expired, in transactions that are over soon."""
+    total, until = 0, time.monotonic() + RUN_SECONDS
+    while count := database.run(idempotent_answers.forget_expired):
+        total += count
+        if time.monotonic() >= until:
+            break
+    return total
 
 
 @dataclass(slots=True)

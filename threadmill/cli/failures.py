@@ -28,6 +28,7 @@ OTHER_NAMES = {
     "attachments": "attach",
     "file": "attach",
     "keep_messages": "keep",
+    "open": "is_open",
     "turn_id": "turn_ids",
     "worker_id": "worker_ids",
 }

@@ -4,6 +4,7 @@ What stays true: it answers nobody without a key, unless it is open, and then th
 takes no new requests and lets those go on that it has.
 """
 
+import logging
 import math
 import signal
 import socket
@@ -15,6 +16,7 @@ import typer
 from threadmill.cli.output import print_text
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from uvicorn import Config
 
     from store.settings import Settings
@@ -35,28 +37,33 @@ def gateway(
     from store.settings import current
 
     try:
-        config = _configure(current(), open_to=host if is_open else None)
+        app = _make_app(current(), open_to=host if is_open else None)
     except ImportError as error:
         raise OperatorError(str(error)) from error
     listener = _listen(host, port)
     print_text(f"gateway: {_address_of(listener, host)}")
-    _serve(config, listener)
+    _serve(_configure(app, current()), listener)
 
 
-def _configure(settings: "Settings", *, open_to: str | None) -> "Config":
-    """Configure the server. Raises `ImportError` where the packages of the gateway are not installed."""
-    from uvicorn import Config
-
+def _make_app(settings: "Settings", *, open_to: str | None) -> "FastAPI":
+    """Make the gateway. Raises `ImportError` where its packages are not installed."""
     from producers.http.app import create_gateway
     from tasks import log_config
 
     log_config.configure(settings)
+    # It warns of each form that a client got wrong, and the client is told.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     authenticator = None
     if open_to is not None:
         from producers.http.open_access import OpenAccess
 
         authenticator = OpenAccess(open_to)
-    app = create_gateway(settings, authenticator=authenticator)
+    return create_gateway(settings, authenticator=authenticator)
+
+
+def _configure(app: "FastAPI", settings: "Settings") -> "Config":
+    from uvicorn import Config
+
     return Config(
         app,
         log_config=None,
@@ -64,6 +71,7 @@ def _configure(settings: "Settings", *, open_to: str | None) -> "Config":
         server_header=False,
         lifespan="on",
         ws="none",
+        root_path=settings.gateway_root_path,
         proxy_headers=bool(settings.gateway_trusted_proxies),
         forwarded_allow_ips=list(settings.gateway_trusted_proxies),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

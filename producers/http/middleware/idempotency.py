@@ -150,7 +150,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 async def _send_stored(answer: StoredAnswer, send: Send) -> None:
     body = answer.body.encode()
-    headers = answer.headers | {"content-length": str(len(body)), "idempotency-replayed": "true"}
+    headers = answer.headers | {"content-length": str(len(body)), "idempotent-replayed": "true"}
     raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw_headers})
     await send({"type": "http.response.body", "body": body})

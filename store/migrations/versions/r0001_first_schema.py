@@ -37,6 +37,8 @@ FUNCTIONS: tuple[str, ...] = (
     "new_id_v1",
     "send_message_v1",
     "send_message",
+    "find_api_keys_v1",
+    "note_key_uses_v1",
 )
 
 

@@ -1,21 +1,26 @@
 """The rows of API keys, on both databases: how they begin, change and end, and by whose clock."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from conversation.errors import InvalidInput
+from conversation.errors import DatabaseUnavailable, InvalidInput
 from store.blobs.memory import MemoryBlobs
 from store.database.engine import Database
+from store.database.tenant import act_for
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.installation import read_signing_key
 from store.keys.key_rows import KeyRecord, KeyRequest, create_key, list_keys, revoke_key, rotate_key
 from store.keys.key_text import ApiKey, make_key
 from store.keys.lookup import find_keys, note_uses
+from store.settings import load
 from store.tables import api_keys, audit
+from store.walls.roles import GATEWAY
+from threadmill.embedded.postgres import EmbeddedPostgres
 
 HOUR = timedelta(hours=1)
 
@@ -78,7 +83,7 @@ def test_only_a_keys_own_secret_is_good(any_database: Database) -> None:
     ],
 )  # fmt: skip
 def test_what_no_key_can_have_is_refused(sqlite_url: str, request_values: dict[str, Any], field: str) -> None:
-    with _open(sqlite_url) as database, pytest.raises(InvalidInput) as refusal:
+    with closing(Database(load(database_url=sqlite_url))) as database, pytest.raises(InvalidInput) as refusal:
         create(database, **request_values)
 
     assert refusal.value.field == field
@@ -217,16 +222,32 @@ def test_an_erasure_takes_the_keys_of_its_subject(
     assert certificate["outcome"] == ("erased" if len(left) < 4 else "nothing was found")
 
 
+async def test_a_gateway_whose_role_may_not_read_keys_finds_those_that_it_is_shown(
+    database_url: str, postgres_server: EmbeddedPostgres
+) -> None:
+    owner = Database(load(database_url=database_url))
+    ours, theirs = create(owner), create(owner, tenant="other", user="ann")
+    postgres_server.create_logins([GATEWAY])
+    gateway = Database(load(database_url=postgres_server.url_as(GATEWAY, owner.url.database or "")))
+
+    with act_for("acme"):
+        found = await gateway.run_async(find_keys, [ours.id, theirs.id, make_key().id])
+        await gateway.run_async(note_uses, [ours.id, theirs.id])
+        with pytest.raises(DatabaseUnavailable, match="permission denied for table api_keys"):
+            await gateway.run_async(list_keys)
+
+    assert {key.id: (key.tenant, key.user) for key in found.values()} == {
+        ours.id: ("acme", None),
+        theirs.id: ("other", "ann"),
+    }
+    assert None not in [record.last_used_at for record in owner.run(list_keys)]
+    assert len(await gateway.run_async(read_signing_key)) == 32
+    await gateway.close_async()
+    owner.close()
+
+
 def test_the_installation_has_one_signing_key_which_stays(any_database: Database) -> None:
     key = any_database.run(read_signing_key)
 
     assert len(key) == 32
     assert any_database.run(read_signing_key) == key
-
-
-def _open(url: str) -> Any:
-    from contextlib import closing
-
-    from store.settings import load
-
-    return closing(Database(load(database_url=url)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Connection, Table
+from sqlalchemy import Column, Connection, Table, make_url
 
 from conversation.ids import new_id
 from store.database.column_types import Time
@@ -20,6 +20,11 @@ _ALLOWED = re.compile(r"(\w+) in \('(\w+)'")
 Row = dict[str, Any]
 #: Rows by the names of their tables.
 Rows = dict[str, Row]
+
+
+def as_role(url: str, role: str) -> str:
+    """The address of a database, for connections that act as a role from their beginning."""
+    return make_url(url).update_query_dict({"options": f"-c role={role}"}).render_as_string(hide_password=False)
 
 
 def insert_one_of_each(connection: Connection, tenant: str) -> Rows:

@@ -29,6 +29,7 @@ WRITTEN = {
     "workers": ["host"],
     "schedule_runs": ["error"],
     "retention_policies": ["agent"],
+    "api_keys": ["name"],
     "attachments": ["filename"],
 }
 #: Each list: its headers, and its sentence where it is empty.
@@ -39,11 +40,12 @@ LISTS = {
     ("turns", "list"): ("TURN STATE AGE TOOK AGENT TRY THREAD TENANT NOTE", "no turns match"),
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
+    ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
     ("files", "report"): ("FILES BYTES STATE", None),
 }
 #: The commands, and groups of them, that are run on the full store.
-TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files"]
+TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files", "keys"]
 
 
 class Store:
@@ -86,6 +88,7 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         ("retention", "set", "--tenant", "default", "--agent", "support", "--idle-days", "9", "--allow-unknown"): "",
         ("retention", "set", "--tenant", "default", "--max-messages", "4", "--keep-summary", "--archive", "--yes"): "",
         ("retention", "run", "--yes"): "",
+        ("keys", "create", "--name", "shop"): "",
     }.items():
         done = store.run(*command, stdin=stdin)
         assert done.returncode == 0, done.stderr
@@ -151,6 +154,7 @@ def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
         ("threads", "list"),
         ("schedules",),
         ("retention", "list"),
+        ("keys", "list"),
         ("chat",),
     ):
         assert r"\x1b[31m" in printed[path], path

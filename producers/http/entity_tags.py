@@ -1,18 +1,9 @@
-"""What resources have in common over HTTP: their addresses, and the tags of their versions."""
+"""The `ETag` of a resource: the version that a client saw, and says again when it changes or fetches it."""
 
 import re
 from collections.abc import Collection
-from urllib.parse import quote
-
-from fastapi import Request
 
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
-
-
-def address_of(request: Request, depth: int, *segments: str) -> str:
-    """The path of a resource, beside the last `depth` segments of the request's own."""
-    base = request.url.path.rsplit("/", depth)[0]
-    return "/".join([quote(base), *(quote(segment, safe="") for segment in segments)])
 
 
 def write_etag(version: str) -> str:

@@ -1,0 +1,67 @@
+"""A client of Threadmill's HTTP gateway, for backends in any Python project.
+
+What stays true: httpx is all that it needs, and nothing of Threadmill's own packages is imported.
+"""
+
+from threadmill_client.async_client import AsyncPages, AsyncThreadmill
+from threadmill_client.calls import UNSET
+from threadmill_client.client import Pages, Threadmill
+from threadmill_client.decoding import Model
+from threadmill_client.errors import (
+    Conflict,
+    ConnectionLost,
+    Forbidden,
+    GatewayFailed,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    RateLimited,
+    ThreadmillError,
+    TooLarge,
+    TurnNotOver,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+from threadmill_client.events import (
+    Event,
+    MessageDelta,
+    MessageDone,
+    MessageRestarted,
+    ThreadDeleted,
+    ToolStarted,
+    TurnEnded,
+    TurnQueued,
+    TurnStarted,
+    UnknownEvent,
+)
+from threadmill_client.models import (
+    ContextEntry,
+    File,
+    Message,
+    Page,
+    Snippet,
+    StreamToken,
+    Summary,
+    Thread,
+    ToolCall,
+    Turn,
+    TurnError,
+    Usage,
+    UsageRow,
+)
+from threadmill_client.version import __version__
+
+__all__ = [  # noqa: RUF022 - by what they are
+    # Clients
+    "AsyncPages", "AsyncThreadmill", "Pages", "Threadmill", "UNSET", "__version__",
+    # What they tell of
+    "ContextEntry", "File", "Message", "Model", "Page", "Snippet", "StreamToken", "Summary", "Thread", "ToolCall",
+    "Turn", "TurnError", "Usage", "UsageRow",
+    # Events
+    "Event", "MessageDelta", "MessageDone", "MessageRestarted", "ThreadDeleted", "ToolStarted", "TurnEnded",
+    "TurnQueued", "TurnStarted", "UnknownEvent",
+    # Errors
+    "Conflict", "ConnectionLost", "Forbidden", "GatewayFailed", "InvalidRequest", "NotFound", "PreconditionFailed",
+    "Problem", "RateLimited", "ThreadmillError", "TooLarge", "TurnNotOver", "Unauthorized", "UnexpectedAnswer",
+]  # fmt: skip

@@ -1,0 +1,186 @@
+"""The client for asyncio.
+
+What stays true: a verb is a line here; what it does stands in the modules of verbs, which the blocking twin shares.
+One client serves many tasks of one loop, and keeps its connections.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
+
+import httpx
+
+from threadmill_client import calls, following, listings, transfers
+from threadmill_client.configured_client import ConfiguredClient
+from threadmill_client.decoding import Model
+from threadmill_client.errors import ThreadmillError
+from threadmill_client.events import Event
+from threadmill_client.file_source import FileSource
+from threadmill_client.following import Feed
+from threadmill_client.gateway import lose
+from threadmill_client.listings import Listing
+from threadmill_client.models import Page
+from threadmill_client.run import Run
+from threadmill_client.signatures import with_self
+from threadmill_client.wire import Answer, Pause, Plan, Request, Work
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
+
+
+class AsyncPages(Generic[M]):
+    """A list of the gateway: iterate over all of it, or take a page."""
+
+    def __init__(self, client: "AsyncThreadmill", listing: Listing[M]) -> None:
+        self._client = client
+        self._listing = listing
+
+    async def page(self, cursor: str | None = None) -> Page[M]:
+        """Read the first page, or the one that begins at the `next_cursor` of another."""
+        return await self._client.carry_out(self._listing.page(cursor))
+
+    async def __aiter__(self) -> AsyncIterator[M]:
+        cursor = None
+        while True:
+            page = await self.page(cursor)
+            for item in page.items:
+                yield item
+            if not (cursor := page.next_cursor):
+                return
+
+
+def _call(verb: Callable[P, Plan[T]]) -> "Callable[Concatenate[AsyncThreadmill, P], Coroutine[Any, Any, T]]":
+    async def call(self: "AsyncThreadmill", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.carry_out(verb(*args, **kwargs))
+
+    return with_self(call, verb, get_args(verb.__annotations__["return"])[-1])
+
+
+def _list(verb: Callable[P, Listing[M]]) -> "Callable[Concatenate[AsyncThreadmill, P], AsyncPages[M]]":
+    def call(self: "AsyncThreadmill", /, *args: P.args, **kwargs: P.kwargs) -> AsyncPages[M]:
+        return AsyncPages(self, verb(*args, **kwargs))
+
+    return with_self(call, verb, AsyncPages[get_args(verb.__annotations__["return"])[0]])  # type: ignore[misc]
+
+
+def _follow(verb: Callable[P, Feed]) -> "Callable[Concatenate[AsyncThreadmill, P], AsyncGenerator[Event, None]]":
+    def call(self: "AsyncThreadmill", /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Event, None]:
+        return self.follow(verb(*args, **kwargs))
+
+    return with_self(call, verb, AsyncGenerator[Event, None])
+
+
+class AsyncThreadmill(ConfiguredClient[httpx.AsyncClient]):
+    """The twin of `Threadmill` for asyncio. Close it, or use it in `async with`."""
+
+    _http_class = httpx.AsyncClient
+
+    create_thread = _call(calls.create_thread)
+    get_thread = _call(calls.get_thread)
+    list_threads = _list(listings.list_threads)
+    search_threads = _list(listings.search_threads)
+    update_thread = _call(calls.update_thread)
+    fork_thread = _call(calls.fork_thread)
+    delete_thread = _call(calls.delete_thread)
+
+    send_message = _call(calls.send_message)
+    list_messages = _list(listings.list_messages)
+
+    get_turn = _call(calls.get_turn)
+    list_turns = _list(listings.list_turns)
+    wait_for_turn = _call(calls.wait_for_turn)
+    cancel_turn = _call(calls.cancel_turn)
+    requeue_turn = _call(calls.requeue_turn)
+
+    turn_events = _follow(following.turn_events)
+    thread_events = _follow(following.thread_events)
+    user_events = _follow(following.user_events)
+    create_stream_token = _call(calls.create_stream_token)
+
+    upload_file = _call(transfers.upload_file)
+    download_file = _call(transfers.download_file)
+    save_file = _call(transfers.save_file)
+    download_thumbnail = _call(transfers.download_thumbnail)
+
+    read_context = _call(calls.read_context)
+    write_context = _call(calls.write_context)
+    delete_context = _call(calls.delete_context)
+    list_summaries = _call(calls.list_summaries)
+    read_usage = _call(calls.read_usage)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> "AsyncThreadmill":  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def carry_out(self, plan: Plan[T]) -> T:
+        """Do the steps of a plan."""
+        run = Run(plan, self._gateway.retries)
+        while run.step is not None:
+            try:
+                outcome = await self._do(run.step)
+            except Exception as error:  # noqa: BLE001, PERF203 - raised by the plan, if it has no answer to it
+                run.fail(error)
+            else:
+                run.succeed(outcome)
+        return run.result
+
+    async def follow(self, feed: Feed) -> AsyncGenerator[Event, None]:
+        """Read a stream over all of its connections."""
+        follower = self._gateway.follower(feed)
+        while not follower.is_over:
+            failure: ThreadmillError | None = None
+            request = follower.request()
+            try:
+                async with aclosing(await self._open(request, is_stream=True)) as response:
+                    if response.status_code in (200, 204):
+                        follower.open(response.status_code, response.headers.get("content-type", ""))
+                        async for chunk in response.aiter_bytes():
+                            for event in follower.feed(chunk):
+                                yield event
+                            if follower.is_over:
+                                return
+                    else:
+                        failure = follower.refuse(self._gateway.answer(response, await response.aread()), request)
+            except httpx.RequestError as error:
+                failure = lose(error)
+            if not follower.is_over:
+                await asyncio.sleep(follower.pause(failure))
+
+    async def _do(self, step: Request | Work | Pause) -> Any:
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.run)
+        try:
+            async with aclosing(await self._open(step)) as response:
+                return await self._read(response, step)
+        except httpx.RequestError as error:
+            raise lose(error) from error
+
+    async def _open(self, request: Request, *, is_stream: bool = False) -> httpx.Response:
+        body = _read_chunks(request.body) if isinstance(request.body, FileSource) else request.body
+        built = self._gateway.build(self._http, request, body, is_stream=is_stream)
+        return await self._http.send(built, stream=True, follow_redirects=False)
+
+    async def _read(self, response: httpx.Response, request: Request) -> Answer:
+        if request.sink is None or not response.is_success:
+            return self._gateway.answer(response, await response.aread())
+        await asyncio.to_thread(request.sink.begin)
+        async for chunk in response.aiter_bytes():
+            await asyncio.to_thread(request.sink.write, chunk)
+        return self._gateway.answer(response, b"")
+
+
+async def _read_chunks(source: FileSource) -> AsyncIterator[bytes]:
+    chunks = source.chunks()
+    while chunk := await asyncio.to_thread(next, chunks, b""):
+        yield chunk

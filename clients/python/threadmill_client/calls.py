@@ -1,0 +1,242 @@
+"""The verbs of the gateway, each written once: the requests that it makes, and what it reads in the answers.
+
+What stays true: a verb that changes something is done once, however often its requests are sent; where an answer was
+lost, the refusal of the repetition that it explains is none.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from threadmill_client.decoding import read_model, read_models
+from threadmill_client.errors import NotFound, PreconditionFailed, TurnNotOver, UnexpectedAnswer
+from threadmill_client.models import ContextEntry, File, StreamToken, Summary, Thread, Turn, UsageRow
+from threadmill_client.wire import Answer, Plan, Request, drop_nones, idempotency, json_request, path
+
+Content = str | Sequence[Mapping[str, Any]]
+#: Seconds that one request for a turn waits, at most: less than what proxies take for silence.
+LOOK_SECONDS = 25
+
+
+class Unset:
+    """The kind of `UNSET`."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+#: What is not to be changed, unlike None.
+UNSET = Unset()
+
+
+# Threads
+
+
+def create_thread(
+    thread_id: str | None = None,
+    *,
+    title: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    user: str | None = None,
+    idempotency_key: str | None = None,
+) -> Plan[Thread]:
+    """Create a thread, with an id of your own or one that is made. Raises `Conflict` where the id exists."""
+    values = drop_nones(id=thread_id, title=title, metadata=metadata, user=user)
+    answer = yield json_request("POST", path("threads"), values, headers=idempotency(idempotency_key))
+    return _thread_of(answer)
+
+
+def get_thread(thread_id: str) -> Plan[Thread]:
+    """Read a thread, with the ETag that `update_thread` takes. Raises `NotFound`."""
+    return _thread_of((yield Request(method="GET", path=path("threads", thread_id))))
+
+
+def update_thread(
+    thread_id: str,
+    *,
+    title: str | Unset | None = UNSET,
+    metadata: Mapping[str, Any] | Unset = UNSET,
+    etag: str | None = None,
+) -> Plan[Thread]:
+    """Change a thread's title or metadata. With the `etag` of the thread that you read, only if nobody else did.
+
+    Raises `PreconditionFailed` if somebody did.
+    """
+    given = {"title": title, "metadata": metadata}
+    values = {name: value for name, value in given.items() if not isinstance(value, Unset)}
+    where = path("threads", thread_id)
+    try:
+        answer = yield json_request("PATCH", where, values, headers=drop_nones(**{"If-Match": etag}))
+    except PreconditionFailed as error:
+        if error.attempts == 1:
+            raise
+        # The answer to an earlier try was lost: perhaps this is the change that it made.
+        answer = yield Request(method="GET", path=where)
+        if not _holds(answer.json(), values):
+            raise
+    return _thread_of(answer)
+
+
+def fork_thread(
+    thread_id: str, new_id: str | None = None, *, at: int | None = None, idempotency_key: str | None = None
+) -> Plan[Thread]:
+    """Make a thread that begins as this one, up to the message with the `seq` of `at`, or as far as it has come."""
+    where = path("threads", thread_id, "fork")
+    answer = yield json_request("POST", where, drop_nones(id=new_id, at=at), headers=idempotency(idempotency_key))
+    return _thread_of(answer)
+
+
+def delete_thread(thread_id: str) -> Plan[None]:
+    """Delete a thread with all that is in it. Raises `NotFound`."""
+    try:
+        yield Request(method="DELETE", path=path("threads", thread_id))
+    except NotFound as error:
+        if error.attempts == 1:
+            raise
+
+
+def create_stream_token(thread_id: str) -> Plan[StreamToken]:
+    """Make a token with which a browser's `EventSource` may read this thread's events, for a short time."""
+    where = path("threads", thread_id, "stream-tokens")
+    answer = yield Request(method="POST", path=where, headers=idempotency())
+    return read_model(StreamToken, answer.json())
+
+
+def _holds(stored: Any, changes: Mapping[str, Any]) -> bool:
+    """Whether a thread is as these changes make it."""
+    kept = stored.get("metadata") or {}
+    is_titled = "title" not in changes or stored.get("title") == changes["title"]
+    return is_titled and all(kept.get(name) == value for name, value in changes.get("metadata", {}).items())
+
+
+def _thread_of(answer: Answer) -> Thread:
+    return read_model(Thread, answer.json(), etag=answer.headers.get("etag"))
+
+
+# Messages and turns
+
+
+def send_message(
+    thread_id: str,
+    content: Content,
+    *,
+    attachments: Iterable[File] = (),
+    agent: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    user: str | None = None,
+    priority: int | None = None,
+    not_before: datetime | None = None,
+    deadline: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> Plan[Turn]:
+    """Send a user's message; an agent answers in the turn that is returned. Files are those that were uploaded.
+
+    One call makes one turn, whatever the network does. With an `idempotency_key` of your own, as the id of what
+    causes the message, so do all calls with that key.
+    """
+    values = drop_nones(
+        content=content if isinstance(content, str) else list(content),
+        attachments=[drop_nones(sha256=file.sha256, filename=file.filename or None) for file in attachments] or None,
+        agent=agent,
+        metadata=metadata,
+        user=user,
+        priority=priority,
+        not_before=_moment("not_before", not_before),
+        deadline=_moment("deadline", deadline),
+    )
+    where = path("threads", thread_id, "messages")
+    answer = yield json_request("POST", where, values, headers=idempotency(idempotency_key))
+    return _turn_of(answer)
+
+
+def get_turn(turn_id: str) -> Plan[Turn]:
+    """Read a turn, with its messages once it is over. Raises `NotFound`."""
+    return _turn_of((yield Request(method="GET", path=path("turns", turn_id))))
+
+
+def wait_for_turn(turn_id: str, *, timeout_seconds: float | None = None) -> Plan[Turn]:
+    """Wait until a turn is over, however it ends: look at its `state`. Raises `TurnNotOver` after the timeout."""
+    ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while True:
+        left = LOOK_SECONDS if ends_at is None else max(0, min(LOOK_SECONDS, ends_at - time.monotonic()))
+        request = Request(
+            method="GET", path=path("turns", turn_id), query={"wait": round(left)}, extra_seconds=LOOK_SECONDS
+        )
+        turn = _turn_of((yield request))
+        if turn.is_over:
+            return turn
+        if ends_at is not None and time.monotonic() >= ends_at:
+            raise TurnNotOver(turn)
+
+
+def cancel_turn(turn_id: str) -> Plan[Turn]:
+    """Ask a turn to stop. It is over when its state says so."""
+    where = path("turns", turn_id, "cancel")
+    return _turn_of((yield Request(method="POST", path=where, headers=idempotency())))
+
+
+def requeue_turn(turn_id: str, *, agent: str | None = None, idempotency_key: str | None = None) -> Plan[Turn]:
+    """Ask again for a turn that failed."""
+    where = path("turns", turn_id, "requeue")
+    answer = yield json_request("POST", where, drop_nones(agent=agent), headers=idempotency(idempotency_key))
+    return _turn_of(answer)
+
+
+def _turn_of(answer: Answer) -> Turn:
+    body = answer.json()
+    inner = body.get("turn") if isinstance(body, dict) else None
+    return read_model(Turn, inner if isinstance(inner, dict) else body)
+
+
+def _moment(name: str, value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(f"{name} has no time zone: pass datetime.now(timezone.utc) + …, or the like")
+    return value.isoformat()
+
+
+# What the agent is told, and what was used
+
+
+def read_context(thread_id: str) -> Plan[dict[str, ContextEntry]]:
+    """Read what the agent is told in each turn of a thread, by its keys."""
+    answer = yield Request(method="GET", path=path("threads", thread_id, "context"))
+    entries = read_models(ContextEntry, _named(answer.json(), "context"))
+    return {entry.key: entry for entry in entries}
+
+
+def write_context(thread_id: str, key: str, content: str) -> Plan[None]:
+    """Say what the agent is told under a key in each turn of a thread, in place of what it was before."""
+    yield json_request("PUT", path("threads", thread_id, "context", key), {"content": content})
+
+
+def delete_context(thread_id: str, key: str) -> Plan[None]:
+    """Tell the agent nothing more under a key. Raises `NotFound`."""
+    try:
+        yield Request(method="DELETE", path=path("threads", thread_id, "context", key))
+    except NotFound as error:
+        if error.attempts == 1:
+            raise
+
+
+def list_summaries(thread_id: str) -> Plan[tuple[Summary, ...]]:
+    """Read the texts that stand for older messages of a thread."""
+    answer = yield Request(method="GET", path=path("threads", thread_id, "summaries"))
+    return read_models(Summary, _named(answer.json(), "summaries"))
+
+
+def read_usage(
+    *, since: datetime | None = None, until: datetime | None = None, by: str | None = None
+) -> Plan[tuple[UsageRow, ...]]:
+    """Read what was used, by `day`, `agent` or `user`."""
+    query = drop_nones(since=_moment("since", since), until=_moment("until", until), by=by)
+    answer = yield Request(method="GET", path=path("usage"), query=query)
+    return read_models(UsageRow, _named(answer.json(), "usage"))
+
+
+def _named(body: Any, name: str) -> Any:
+    if not isinstance(body, dict) or name not in body:
+        raise UnexpectedAnswer(f"the answer lacks {name!r}")
+    return body[name]

@@ -1,0 +1,177 @@
+"""The client that blocks.
+
+What stays true: a verb is a line here; what it does stands in the modules of verbs, which the async twin shares. One
+client serves many threads, and keeps its connections.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
+
+import httpx
+
+from threadmill_client import calls, following, listings, transfers
+from threadmill_client.configured_client import ConfiguredClient
+from threadmill_client.decoding import Model
+from threadmill_client.errors import ThreadmillError
+from threadmill_client.events import Event
+from threadmill_client.file_source import FileSource
+from threadmill_client.following import Feed
+from threadmill_client.gateway import lose
+from threadmill_client.listings import Listing
+from threadmill_client.models import Page
+from threadmill_client.run import Run
+from threadmill_client.signatures import with_self
+from threadmill_client.wire import Answer, Pause, Plan, Request, Work
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
+
+
+class Pages(Generic[M]):
+    """A list of the gateway: iterate over all of it, or take a page."""
+
+    def __init__(self, client: "Threadmill", listing: Listing[M]) -> None:
+        self._client = client
+        self._listing = listing
+
+    def page(self, cursor: str | None = None) -> Page[M]:
+        """Read the first page, or the one that begins at the `next_cursor` of another."""
+        return self._client.carry_out(self._listing.page(cursor))
+
+    def __iter__(self) -> Iterator[M]:
+        page = self.page()
+        yield from page.items
+        while page.next_cursor:
+            page = self.page(page.next_cursor)
+            yield from page.items
+
+
+def _call(verb: Callable[P, Plan[T]]) -> "Callable[Concatenate[Threadmill, P], T]":
+    def call(self: "Threadmill", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.carry_out(verb(*args, **kwargs))
+
+    return with_self(call, verb, get_args(verb.__annotations__["return"])[-1])
+
+
+def _list(verb: Callable[P, Listing[M]]) -> "Callable[Concatenate[Threadmill, P], Pages[M]]":
+    def call(self: "Threadmill", /, *args: P.args, **kwargs: P.kwargs) -> Pages[M]:
+        return Pages(self, verb(*args, **kwargs))
+
+    return with_self(call, verb, Pages[get_args(verb.__annotations__["return"])[0]])  # type: ignore[misc]
+
+
+def _follow(verb: Callable[P, Feed]) -> "Callable[Concatenate[Threadmill, P], Generator[Event, None, None]]":
+    def call(self: "Threadmill", /, *args: P.args, **kwargs: P.kwargs) -> Generator[Event, None, None]:
+        return self.follow(verb(*args, **kwargs))
+
+    return with_self(call, verb, Generator[Event, None, None])
+
+
+class Threadmill(ConfiguredClient[httpx.Client]):
+    """A client of one gateway: `Threadmill("https://threads.example.com", key)`. Close it, or use it in `with`."""
+
+    _http_class = httpx.Client
+
+    create_thread = _call(calls.create_thread)
+    get_thread = _call(calls.get_thread)
+    list_threads = _list(listings.list_threads)
+    search_threads = _list(listings.search_threads)
+    update_thread = _call(calls.update_thread)
+    fork_thread = _call(calls.fork_thread)
+    delete_thread = _call(calls.delete_thread)
+
+    send_message = _call(calls.send_message)
+    list_messages = _list(listings.list_messages)
+
+    get_turn = _call(calls.get_turn)
+    list_turns = _list(listings.list_turns)
+    wait_for_turn = _call(calls.wait_for_turn)
+    cancel_turn = _call(calls.cancel_turn)
+    requeue_turn = _call(calls.requeue_turn)
+
+    turn_events = _follow(following.turn_events)
+    thread_events = _follow(following.thread_events)
+    user_events = _follow(following.user_events)
+    create_stream_token = _call(calls.create_stream_token)
+
+    upload_file = _call(transfers.upload_file)
+    download_file = _call(transfers.download_file)
+    save_file = _call(transfers.save_file)
+    download_thumbnail = _call(transfers.download_thumbnail)
+
+    read_context = _call(calls.read_context)
+    write_context = _call(calls.write_context)
+    delete_context = _call(calls.delete_context)
+    list_summaries = _call(calls.list_summaries)
+    read_usage = _call(calls.read_usage)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._owns_http:
+            self._http.close()
+
+    def __enter__(self) -> "Threadmill":  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def carry_out(self, plan: Plan[T]) -> T:
+        """Do the steps of a plan."""
+        run = Run(plan, self._gateway.retries)
+        while run.step is not None:
+            try:
+                outcome = self._do(run.step)
+            except Exception as error:  # noqa: BLE001, PERF203 - raised by the plan, if it has no answer to it
+                run.fail(error)
+            else:
+                run.succeed(outcome)
+        return run.result
+
+    def follow(self, feed: Feed) -> Generator[Event, None, None]:
+        """Read a stream over all of its connections."""
+        follower = self._gateway.follower(feed)
+        while not follower.is_over:
+            failure: ThreadmillError | None = None
+            request = follower.request()
+            try:
+                with closing(self._open(request, is_stream=True)) as response:
+                    if response.status_code in (200, 204):
+                        follower.open(response.status_code, response.headers.get("content-type", ""))
+                        for chunk in response.iter_bytes():
+                            yield from follower.feed(chunk)
+                            if follower.is_over:
+                                return
+                    else:
+                        failure = follower.refuse(self._gateway.answer(response, response.read()), request)
+            except httpx.RequestError as error:
+                failure = lose(error)
+            if not follower.is_over:
+                time.sleep(follower.pause(failure))
+
+    def _do(self, step: Request | Work | Pause) -> Any:
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        if isinstance(step, Work):
+            return step.run()
+        try:
+            with closing(self._open(step)) as response:
+                return self._read(response, step)
+        except httpx.RequestError as error:
+            raise lose(error) from error
+
+    def _open(self, request: Request, *, is_stream: bool = False) -> httpx.Response:
+        body = request.body.chunks() if isinstance(request.body, FileSource) else request.body
+        built = self._gateway.build(self._http, request, body, is_stream=is_stream)
+        return self._http.send(built, stream=True, follow_redirects=False)
+
+    def _read(self, response: httpx.Response, request: Request) -> Answer:
+        if request.sink is None or not response.is_success:
+            return self._gateway.answer(response, response.read())
+        request.sink.begin()
+        for chunk in response.iter_bytes():
+            request.sink.write(chunk)
+        return self._gateway.answer(response, b"")

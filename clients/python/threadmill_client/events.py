@@ -1,0 +1,130 @@
+"""The events of a thread: what a viewer may see of its turns, in one order.
+
+What stays true: numbers rise over a thread's whole life, and notices have none. Deltas are a preview, `MessageDone`
+has the whole. An event of a kind that this version does not know is an `UnknownEvent`: pass over it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from threadmill_client.decoding import Model, read_model
+from threadmill_client.models import Message, ToolCall, TurnError, Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Model):
+    """What all events have."""
+
+    kind: ClassVar[str] = ""
+    thread_id: str = ""
+    #: None where it belongs to no turn.
+    turn_id: str | None = None
+    #: Its place in the thread; None for a notice, which is sent anew to each viewer that comes.
+    number: int | None = None
+    #: Where a stream goes on behind it: pass it as `after`.
+    cursor: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnQueued(Event):
+    """A notice: the turn waits."""
+
+    kind: ClassVar[str] = "turn.queued"
+    #: Turns of the thread that come before it.
+    position: int = 0
+    #: When it is due, or tried again, if not now.
+    due_at: datetime | None = None
+    #: What its newest attempt failed of.
+    error: TurnError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnStarted(Event):
+    """A worker runs the turn. From the second attempt on, drop a message that is not done."""
+
+    kind: ClassVar[str] = "turn.started"
+    attempt: int = 1
+    agent: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageDelta(Event):
+    """A piece of a message that is being written: append it to what came of the message so far."""
+
+    kind: ClassVar[str] = "message.delta"
+    message_id: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageRestarted(Event):
+    """The model begins the message anew: drop what came of it so far."""
+
+    kind: ClassVar[str] = "message.restarted"
+    message_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageDone(Event):
+    """A whole message: what a user said, a reply of the agent, or a tool's result."""
+
+    kind: ClassVar[str] = "message.done"
+    message: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolStarted(Event):
+    """A tool call of a reply begins; the tool message that answers it is its end."""
+
+    kind: ClassVar[str] = "tool.started"
+    message_id: str = ""
+    call: ToolCall
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnEnded(Event):
+    """The turn is over. Without a number where it was cancelled before any worker began it."""
+
+    kind: ClassVar[str] = "turn.ended"
+    #: `completed`, `failed` or `cancelled`.
+    state: str = ""
+    error: TurnError | None = None
+    usage: Usage | None = None
+    #: In US dollars; None where no price is known.
+    cost: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadDeleted(Event):
+    """A notice: the thread is not stored any more. Nothing of it follows."""
+
+    kind: ClassVar[str] = "thread.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownEvent(Event):
+    """An event of a kind that a newer gateway has: `type`, and all of it in `raw`."""
+
+    type: str = ""
+
+
+_KINDS: dict[str, type[Event]] = {
+    each.kind: each
+    for each in (
+        *(TurnQueued, TurnStarted, MessageDelta, MessageRestarted),
+        *(MessageDone, ToolStarted, TurnEnded, ThreadDeleted),
+    )
+}
+
+
+def read_event(value: Any, *, cursor: str = "") -> Event:
+    """Read an event out of its JSON. Raises `UnexpectedAnswer`."""
+    fields = value if isinstance(value, dict) else {}
+    number = fields.get("id")
+    return read_model(
+        _KINDS.get(fields.get("type", ""), UnknownEvent),
+        value,
+        number=number if isinstance(number, int) else None,
+        cursor=cursor,
+    )

@@ -1,0 +1,250 @@
+"""The events of one thread, or of one turn, as a process follows them: read once, however many look.
+
+What stays true: durable events come from rows alone; a ring, a poll or a connection that is back only says that they
+are read again. The newest of them are kept here, and the reply that is being written; whoever is further behind
+reads rows for itself. Only on one event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+
+from conversation.errors import ThreadNotFound, TurnNotFound
+from conversation.events import POSITION_BITS, MessageDone, ThreadEvent, TurnEnded, TurnQueued
+from producers.events.patience import insist
+from producers.events.piece import Piece
+from producers.events.rows import EventRows, Source
+from store.live.event_channel import Deltas, Envelope, OpenPiece, Ring
+from store.turns.event_rows import EventPage
+
+Notice = TurnQueued | TurnEnded
+
+#: Events that a feed keeps, and characters of their messages: whoever is further behind reads rows.
+TAIL_EVENTS, TAIL_CHARS = 64, 500_000
+#: Ends of turns that no worker began, which a feed keeps.
+ENDINGS_MAX = 100
+#: Seconds between two reads of one feed, at least: rings that come meanwhile are one.
+READ_AGAIN_SECONDS = 0.02
+#: Seconds between two requests for the reply that is being written.
+REFRESH_AGAIN_SECONDS = 0.5
+
+
+class Feed:
+    """What followers of one source share."""
+
+    def __init__(
+        self,
+        source: Source,
+        rows: EventRows,
+        *,
+        prepare: Callable[["Feed"], Awaitable[None]],
+        refresh: Callable[["Feed"], None],
+        read_slots: asyncio.Semaphore,
+    ) -> None:
+        """`prepare` is awaited before the first read, `refresh` asks for the reply that is being written."""
+        self.source = source
+        #: How many follow.
+        self.users = 0
+        #: Set by a change, each of them a follower's own.
+        self.wakes: set[asyncio.Event] = set()
+        #: The newest durable events; all with numbers above `tail_from`.
+        self.tail: list[ThreadEvent] = []
+        self.tail_from = 0
+        #: The number up to which rows were read; None before they were.
+        self.read_to: int | None = None
+        #: The turn that is under way.
+        self.running: str | None = None
+        self.is_deleted = False
+        #: Of a turn: its end was read.
+        self.is_over = False
+        self.is_closed = False
+        #: An error of our own, which ended the reading.
+        self.failure: Exception | None = None
+        #: The mark of the thread's rows when they were looked at last.
+        self.mark: object = None
+        self.is_subscribed = asyncio.Event()
+        self._rows = rows
+        self._prepare = prepare
+        self._refresh = refresh
+        self._read_slots = read_slots
+        self._is_prepared = False
+        self._piece: Piece | None = None
+        self._waiting: tuple[Notice, ...] = ()
+        #: Turns that waited, and ended without beginning.
+        self._endings: dict[str, TurnEnded] = {}
+        self._wanted = asyncio.Event()
+        self._pages: dict[int, asyncio.Task[EventPage]] = {}
+        self._refreshed_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def notices(self) -> Iterable[Notice]:
+        """What followers are told that has no number."""
+        return chain(self._waiting, self._endings.values())
+
+    @property
+    def open_piece(self) -> Piece | None:
+        """The reply that is being written, where nothing in the rows comes after its beginning."""
+        piece = self._piece
+        if piece is None or self.read_to is None or self.read_to > piece.base:
+            return None
+        return piece if piece.is_confirmed or _is_next_slot(self.read_to, piece.base) else None
+
+    def want_rows(self) -> None:
+        """Have the rows read soon."""
+        self._wanted.set()
+
+    def confirm(self) -> None:
+        """Take up that workers are heard from now on: what they said before is in the rows."""
+        self.is_subscribed.set()
+        if self._is_prepared:
+            self.want_rows()
+
+    def hear(self, envelope: Envelope) -> None:
+        """Take up what a worker published."""
+        if envelope.thread_id != self.source.thread_id:
+            return
+        match envelope:
+            case Ring(number=number):
+                if number == 0 or self.read_to is None or number > self.read_to:
+                    self.want_rows()
+            case Deltas() | OpenPiece():
+                if self.source.turn_id in (None, envelope.turn_id):
+                    self._hear_reply(envelope)
+
+    async def read_page(self, after: int) -> EventPage:
+        """Read events behind a number: once, where several ask at the same time. Raises as `EventRows`."""
+        page_task = self._pages.get(after)
+        if page_task is None:
+            page_task = self._pages[after] = asyncio.create_task(self._read(after))
+            page_task.add_done_callback(lambda task: self._forget_page(after, task))
+        page = await asyncio.shield(page_task)
+        # What a client says is no number that rows have: an empty page may be far behind the thread's end.
+        if self.read_to is None and not page.has_more and (page.events or after == 0):
+            self._begin(page, after)
+        return page
+
+    def end(self) -> None:
+        """Let all followers go: the hub is closed."""
+        self.is_over = self.is_closed = True
+        self._wake_all()
+
+    def close(self) -> None:
+        """Stop reading: nobody follows any more."""
+        for task in (self._reading, *self._pages.values()):
+            if task is not None:
+                task.cancel()
+
+    def _forget_page(self, after: int, page_task: asyncio.Task[EventPage]) -> None:
+        self._pages.pop(after, None)
+        if not page_task.cancelled():
+            # It may be that nobody waits for it any more.
+            page_task.exception()
+
+    async def _read(self, after: int) -> EventPage:
+        if not self._is_prepared:
+            await self._prepare(self)
+            self._is_prepared = True
+        async with self._read_slots:
+            return await self._rows.read_page(self.source, after)
+
+    def _begin(self, page: EventPage, after: int) -> None:
+        """Go on from here as the rows change."""
+        self.tail_from = self.read_to = after
+        self._take(page)
+        if not self.is_over:
+            self._reading = asyncio.create_task(self._keep_reading(), name="threadmill-feed")
+
+    async def _keep_reading(self) -> None:
+        try:
+            while not self.is_over:
+                await self._wanted.wait()
+                await self._read_more()
+        except (ThreadNotFound, TurnNotFound):
+            self.is_deleted = True
+        except Exception as error:  # noqa: BLE001 - an error of ours, which followers raise
+            self.failure = error
+        self._wake_all()
+
+    async def _read_more(self) -> None:
+        """Read what is new in the rows, however long the database is away."""
+        self._wanted.clear()
+        # Whatever comes before a reply was committed before its first delta was published.
+        piece = self._piece
+        page = await insist(lambda: self._read(self.read_to or 0), None)
+        self._endings |= await insist(lambda: self._read_endings(page), None)
+        self._take(page)
+        if page.has_more:
+            self.want_rows()
+            return
+        if piece is not None:
+            piece.is_confirmed = True
+        self._wake_all()
+        await asyncio.sleep(READ_AGAIN_SECONDS)
+
+    async def _read_endings(self, page: EventPage) -> dict[str, TurnEnded]:
+        """The ends of turns that waited, and neither wait nor began."""
+        if self.source.turn_id is not None or page.has_more:
+            return {}
+        here = {page.running, *(each.turn_id for each in (*page.notices, *page.events))}
+        endings: dict[str, TurnEnded] = {}
+        for turn_id in {notice.turn_id for notice in self._waiting} - here:
+            with suppress(TurnNotFound):
+                turn_page = await self._rows.read_page(replace(self.source, turn_id=turn_id), 0)
+                endings.update((turn_id, notice) for notice in turn_page.notices if isinstance(notice, TurnEnded))
+        return endings
+
+    def _take(self, page: EventPage) -> None:
+        for event in page.events:
+            if event.number is not None and event.number > (self.read_to or 0):
+                self.tail.append(event)
+                self.read_to = event.number
+        self._trim_tail()
+        if not page.has_more:
+            self._waiting, self.running = page.notices, page.running
+            while len(self._endings) > ENDINGS_MAX:
+                del self._endings[next(iter(self._endings))]
+            is_waiting = any(isinstance(notice, TurnQueued) for notice in page.notices)
+            self.is_over = self.source.turn_id is not None and page.running is None and not is_waiting
+        self._wake_all()
+
+    def _trim_tail(self) -> None:
+        chars = sum(map(_chars_of, self.tail))
+        while len(self.tail) > TAIL_EVENTS or (chars > TAIL_CHARS and len(self.tail) > 1):
+            oldest = self.tail.pop(0)
+            chars -= _chars_of(oldest)
+            self.tail_from = oldest.number or self.tail_from
+
+    def _hear_reply(self, envelope: Deltas | OpenPiece) -> None:
+        if envelope.base < max(self.read_to or 0, self._piece.base if self._piece is not None else 0):
+            return
+        if self._piece is None or self._piece.base < envelope.base:
+            self._piece = Piece(envelope)
+            if self.read_to is None or not _is_next_slot(self.read_to, envelope.base):
+                self.want_rows()
+        if not self._piece.take(envelope):
+            self._ask_for_reply()
+        self._wake_all()
+
+    def _ask_for_reply(self) -> None:
+        """Have a worker publish the whole reply: a delta was lost."""
+        now = time.monotonic()
+        if now - self._refreshed_at >= REFRESH_AGAIN_SECONDS:
+            self._refreshed_at = now
+            self._refresh(self)
+
+    def _wake_all(self) -> None:
+        for wake in self.wakes:
+            wake.set()
+
+
+def _is_next_slot(read_to: int, base: int) -> bool:
+    """Whether a reply's slot follows that of the last event that was read: nothing comes between."""
+    return (base >> POSITION_BITS) - (read_to >> POSITION_BITS) == 1
+
+
+def _chars_of(event: ThreadEvent) -> int:
+    return len(event.message.content) if isinstance(event, MessageDone) else 0

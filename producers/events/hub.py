@@ -1,0 +1,81 @@
+"""The hub: follows the events of any number of threads for any number of viewers.
+
+What stays true: an event loop has one listener at the broker, one poll of the database and one feed for each
+source, however many look; the last viewer of a feed takes it along, and the last of all leaves no task behind.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from conversation.arguments import check_whole_number
+from conversation.events import ThreadEvent
+from conversation.validation import check_id, check_tenant
+from producers.events.follow import follow
+from producers.events.loop_feeds import LoopFeeds
+from producers.events.rows import DatabaseRows, EventRows, Source
+
+if TYPE_CHECKING:
+    from producers.connections import Connections
+
+#: The highest number of an event: JavaScript counts to it.
+NUMBER_MAX = (1 << 53) - 1
+
+
+class EventHub:
+    """The viewers of one producer's threads, on whichever event loops they are."""
+
+    def __init__(self, connections: "Connections", *, rows: EventRows | None = None) -> None:
+        self._settings = connections.settings
+        self._rows = rows or DatabaseRows(connections.database)
+        self._feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopFeeds] = WeakKeyDictionary()
+
+    async def follow_thread(
+        self, tenant: str, thread_id: str, *, after: int = 0, patience: float | None = None
+    ) -> AsyncIterator[ThreadEvent]:
+        """The events of a thread behind a number, and those that come, without end.
+
+        The first `after` is 0, a later one the number of the last event that was seen: then nothing is left out and
+        nothing comes twice, not even of a text that is being written. Raises `ThreadNotFound`, and
+        `DatabaseUnavailable` where the database is away for longer than `patience` seconds at the beginning.
+        Who has begun waits for it.
+        """
+        source = Source(check_tenant(tenant), check_id("thread_id", thread_id))
+        with self.feeds.use(source) as feed:
+            async for event in follow(feed, check_after(after), patience=patience):
+                yield event
+
+    async def follow_turn(
+        self, turn_id: str, *, after: int = 0, patience: float | None = None, source: Source | None = None
+    ) -> AsyncIterator[ThreadEvent]:
+        """The events of a turn, as `follow_thread`, until it has ended: then at once. Raises `TurnNotFound`.
+
+        `source` spares who knows it the search for the turn's thread.
+        """
+        after = check_after(after)
+        feeds = self.feeds
+        source = source or await feeds.find_turn(turn_id, patience=patience)
+        with feeds.use(source) as feed:
+            async for event in follow(feed, after, patience=patience):
+                yield event
+
+    @property
+    def feeds(self) -> LoopFeeds:
+        """The feeds of the running event loop."""
+        loop = asyncio.get_running_loop()
+        feeds = self._feeds.get(loop)
+        if feeds is None:
+            feeds = self._feeds[loop] = LoopFeeds(self._settings, self._rows)
+        return feeds
+
+    async def close_async(self) -> None:
+        """End what is followed on the running event loop, and close its connections."""
+        feeds = self._feeds.pop(asyncio.get_running_loop(), None)
+        if feeds is not None:
+            await feeds.close()
+
+
+def check_after(value: object) -> int:
+    """The number of an event, or 0. Raises `InvalidInput`."""
+    return check_whole_number("after", value, maximum=NUMBER_MAX, fix="pass the number of an event, or 0")

@@ -1,0 +1,79 @@
+"""The rows that events are read from, as followers ask for them.
+
+What stays true: what a viewer is shown of a thread's durable events was read here, and came by no other way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Protocol
+
+from store.database.engine import Database
+from store.installation import read_signing_key
+from store.turns import event_rows, records
+from store.turns.event_rows import EventPage
+
+#: The tenant and the id of a thread.
+ThreadName = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a feed follows: a thread, or one turn of it."""
+
+    tenant: str
+    thread_id: str
+    turn_id: str | None = None
+
+    @property
+    def thread(self) -> ThreadName:
+        return self.tenant, self.thread_id
+
+
+class EventRows(Protocol):
+    """Where durable events are read."""
+
+    async def read_key(self) -> bytes:
+        """The key that deltas are signed with."""
+        ...
+
+    async def find_turn(self, turn_id: str) -> Source:
+        """A turn, with its thread. Raises `TurnNotFound`."""
+        ...
+
+    async def read_page(self, source: Source, after: int) -> EventPage:
+        """Events behind a number. Raises `ThreadNotFound` and `TurnNotFound`."""
+        ...
+
+    async def peek(self, threads: Sequence[ThreadName]) -> Mapping[ThreadName, object]:
+        """A mark of each thread that is stored: another one where its rows changed."""
+        ...
+
+
+class DatabaseRows:
+    """The rows of the database. All of it raises `DatabaseUnavailable`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read_key(self) -> bytes:
+        return await self._database.run_async(read_signing_key)
+
+    async def find_turn(self, turn_id: str) -> Source:
+        record = await self._database.run_async(records.read, turn_id)
+        return Source(record.tenant, record.thread_id, record.id)
+
+    async def read_page(self, source: Source, after: int) -> EventPage:
+        runner = self._database.acting_for(source.tenant)
+        if source.turn_id is not None:
+            return await runner.run_async(event_rows.read_turn_events, source.turn_id, after=after)
+        return await runner.run_async(event_rows.read_thread_events, *source.thread, after=after)
+
+    async def peek(self, threads: Sequence[ThreadName]) -> Mapping[ThreadName, object]:
+        marks: dict[ThreadName, object] = {}
+        # A role that row-level security binds sees the rows of one tenant at a time.
+        for tenant, names in groupby(sorted(threads), key=itemgetter(0)):
+            runner = self._database.acting_for(tenant)
+            marks |= await runner.run_async(event_rows.peek_threads, list(names))
+        return marks

@@ -1,0 +1,32 @@
+"""A gateway answers whatever it is sent: no request brings an error of the server, and none hangs."""
+
+import os
+import random
+
+import pytest
+
+from producers.http.app import create_gateway
+from store.settings import Settings
+from tests.http_fuzz import Fuzz
+from tests.unit.http.gateways import NameAuthenticator
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        300,
+        pytest.param(10_000, marks=pytest.mark.soak),
+        pytest.param(100_000, marks=[pytest.mark.endurance, pytest.mark.timeout(3600)]),
+    ],
+)
+async def test_no_request_breaks_it(settings: Settings, count: int) -> None:
+    seed = int(os.environ.get("FUZZ_SEED", "16"))
+    app = create_gateway(settings, authenticator=NameAuthenticator())
+    async with app.router.lifespan_context(app):
+        fuzz = Fuzz(app, app.openapi(), random.Random(seed), b"Bearer acme", {})
+        await fuzz.run(count)
+
+    assert fuzz.complaints == []
+    assert fuzz.statuses.total() == count
+    # It got past the first check often enough to mean something.
+    assert sum(fuzz.statuses[status] for status in (200, 201, 202, 204)) > count / 20

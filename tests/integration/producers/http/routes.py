@@ -1,0 +1,271 @@
+"""Every route of the resources: how it is asked, what it needs, and what of a request it refuses."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.summary import NewSummary
+from conversation.turn import Cancelled
+from conversation.water_marks import WaterMarks
+from store.summaries import repository
+from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, Site
+
+FORM = {"file": ("dot.png", PNG, "image/png")}
+LONG = "x" * 256
+
+
+@dataclass(frozen=True)
+class World:
+    """A thread of Ada's in which all there is to ask for is there."""
+
+    thread: str
+    #: The oldest turn is over, the next one was cancelled, the newest waits.
+    turn: str
+    cancelled: str
+    waiting: str
+    upload: str = ""
+    sha256: str = SHA256
+    key: str = "place"
+
+
+def make_world(site: Site, *, messages: int = 0) -> World:
+    """Make such a thread, with so many messages before."""
+    thread = f"thread-{new_id()}"
+    site.make_thread("ada", thread, title="Parcel", metadata={"plan": "pro"})
+    if messages:
+        site.append(thread, [Message(role="user", content=f"earlier {index}") for index in range(messages)])
+    path = f"/threads/{thread}/messages"
+    answer = site.ask("ada", "POST", path, data={"content": "see this"}, files={"files": FORM["file"]})
+    turn = answer.json()["turn"]["id"]
+    site.answer(thread)
+    site.ask("ada", "PUT", f"/threads/{thread}/context/place", json={"content": "Lisbon"})
+    cancelled = site.send("ada", thread, "stop that")["id"]
+    site.settle(site.claim(thread), Cancelled())
+    draft = site.database.run(
+        repository.load_draft,
+        "acme",
+        thread,
+        marks=WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0),
+    )
+    assert draft is not None
+    site.database.run(repository.put, draft, NewSummary(content="They talked.", model="m"))
+    return World(thread, turn, cancelled, waiting=site.send("ada", thread, "and this?")["id"], upload=new_id())
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route, asked as it should be."""
+
+    method: str
+    path: str
+    status: int
+    scope: str
+    options: dict[str, Any] = field(default_factory=dict)
+    #: Requests that it refuses, each by the field that it names: other paths or options.
+    refused: dict[str, Any] = field(default_factory=dict)
+    #: Statements of one request, BEGIN and COMMIT not counted.
+    statements: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+ROUTES = [
+    Route(
+        "POST",
+        "/threads",
+        201,
+        "write",
+        {"json": {"title": "New"}},
+        {
+            "id": {"json": {"id": "a b"}},
+            "title": {"json": {"title": "x" * 501}},
+            "metadata": {"json": {"metadata": {"a": "\0"}}},
+            "user": {"json": {"user": "bob"}},
+            "metadata.user": {"json": {"metadata": {"user": "bob"}}},
+            "tenant": {"json": {"tenant": "rival"}},
+            "colour": {"params": {"colour": "red"}, "json": {}},
+        },
+        statements=2,
+    ),
+    Route(
+        "GET",
+        "/threads",
+        200,
+        "read",
+        {},
+        {
+            "limit": {"params": {"limit": 0}},
+            "cursor": {"params": {"cursor": "nonsense"}},
+            "order": {"params": {"order": "size"}},
+            "user": {"params": {"user": "bob"}},
+            "title": {"params": {"title": "x" * 501}},
+            "metadata": {"params": {"metadata": "[1]"}},
+            "query": {"params": {"q": "-"}},
+            "titel": {"params": {"titel": "x"}},
+        },
+        statements=1,
+    ),
+    Route("GET", "/threads/{thread}", 200, "read", {}, {"thread_id": "/threads/a%20b"}, statements=1),
+    Route(
+        "PATCH",
+        "/threads/{thread}",
+        200,
+        "write",
+        {"json": {"title": "Other", "metadata": {"plan": None}}},
+        {
+            "title": {"json": {"title": 5}},
+            "metadata": {"json": {"metadata": "pro"}},
+            "metadata.user": {"json": {"metadata": {"user": "bob"}}},
+            "user": {"json": {"user": "bob"}},
+        },
+        statements=3,
+    ),
+    Route(
+        "POST",
+        "/threads/{thread}/fork",
+        201,
+        "write",
+        {"json": {}},
+        {"id": {"json": {"id": LONG}}, "at": {"json": {"at": 10**30}}, "user": {"json": {"user": "bob"}}},
+        statements=9,
+    ),
+    Route(
+        "GET",
+        "/threads/{thread}/messages",
+        200,
+        "read",
+        {"params": {"order": "desc"}},
+        {
+            "limit": {"params": {"limit": 1000}},
+            "cursor": {"params": {"cursor": "WyJ4Il0"}},
+            "order": {"params": {"order": "up"}},
+            "thread_id": "/threads/a%01/messages",
+        },
+        statements=7,
+    ),
+    Route(
+        "POST",
+        "/threads/{thread}/messages",
+        202,
+        "write",
+        {"json": {"content": "hello"}},
+        {
+            "content": {"json": {"content": " "}},
+            "content.0.text": {"json": {"content": [{"type": "text", "text": 5}]}},
+            "content.0": {"json": {"content": [{"text": "x"}]}},
+            "attachments.0.sha256": {"json": {"content": "x", "attachments": [{"filename": "x"}]}},
+            "attachments.sha256": {"json": {"content": "x", "attachments": [{"sha256": "0" * 64}]}},
+            "agent": {"json": {"content": "x", "agent": "a b"}},
+            "metadata": {"json": {"content": "x", "metadata": []}},
+            "metadata.user": {"json": {"content": "x", "metadata": {"user": "bob"}}},
+            "user": {"json": {"content": "x", "user": "bob"}},
+            "priority": {"json": {"content": "x", "priority": 10}},
+            "not_before": {"json": {"content": "x", "not_before": 5}},
+            "deadline": {"json": {"content": "x", "deadline": "2030-01-01T00:00:00"}},
+            "role": {"json": {"content": "x", "role": "system"}},
+            "thread_id": "/threads/a%20b/messages",
+        },
+        statements=3,
+    ),
+    Route(
+        "GET",
+        "/threads/{thread}/turns",
+        200,
+        "read",
+        {},
+        {"limit": {"params": {"limit": "many"}}, "cursor": {"params": {"cursor": "%00"}}},
+        statements=2,
+    ),
+    Route("GET", "/turns/{turn}", 200, "read", {}, {"wait": {"params": {"wait": 61}}}, statements=2),
+    Route("POST", "/turns/{waiting}/cancel", 202, "write", {}, {"by": {"params": {"by": "me"}}}, statements=6),
+    Route(
+        "POST",
+        "/turns/{cancelled}/requeue",
+        202,
+        "operate",
+        {"json": {}},
+        {"agent": {"json": {"agent": 5}}, "by": {"json": {"by": "me"}}},
+        statements=10,
+    ),
+    Route(
+        "POST",
+        "/uploads",
+        201,
+        "write",
+        {"json": UPLOAD},
+        {
+            "size": {"json": UPLOAD | {"size": 0}},
+            "media_type": {"json": UPLOAD | {"media_type": "png"}},
+            "sha256": {"json": UPLOAD | {"sha256": "0"}},
+            "filename": {"json": UPLOAD | {"filename": ["x"]}},
+            "user": {"json": UPLOAD | {"user": "ada"}},
+        },
+        statements=1,
+    ),
+    Route("POST", "/uploads/{upload}/complete", 200, "write", {}, {"x": {"params": {"x": 1}}}, statements=4),
+    Route(
+        "POST",
+        "/files",
+        201,
+        "write",
+        {"files": FORM},
+        {"file": {"files": {"file": (None, "text")}}, "other": {"files": FORM | {"other": (None, "text")}}},
+        statements=3,
+    ),
+    Route(
+        "GET",
+        "/threads/{thread}/files/{sha256}",
+        200,
+        "read",
+        {},
+        {"sha256": "/threads/{thread}/files/" + "A" * 64},
+        statements=2,
+    ),
+    Route(
+        "GET",
+        "/threads/{thread}/files/{sha256}/thumbnail",
+        404,
+        "read",
+        {},
+        {"sha256": "/threads/{thread}/files/0/thumbnail"},
+        statements=3,
+    ),
+    Route("GET", "/threads/{thread}/context", 200, "read", {}, {"key": {"params": {"key": "x"}}}, statements=2),
+    Route(
+        "PUT",
+        "/threads/{thread}/context/{key}",
+        200,
+        "write",
+        {"json": {"content": "Porto"}},
+        {"content": {"json": {"content": None}}, "key": "/threads/{thread}/context/leading:x"},
+        statements=4,
+    ),
+    Route(
+        "DELETE",
+        "/threads/{thread}/context/{key}",
+        204,
+        "write",
+        {},
+        {"key": "/threads/{thread}/context/a%20b"},
+        statements=3,
+    ),
+    Route("GET", "/threads/{thread}/summaries", 200, "read", {}, {"limit": {"params": {"limit": 1}}}, statements=2),
+    Route(
+        "GET",
+        "/usage",
+        200,
+        "read",
+        {},
+        {
+            "since": {"params": {"since": "yesterday"}},
+            "until": {"params": {"until": "2030-01-01T00:00:00"}},
+            "by": {"params": {"by": "model"}},
+        },
+        statements=2,
+    ),
+    # The last of all: then the thread is gone.
+    Route("DELETE", "/threads/{thread}", 204, "operate", {}, {"thread_id": "/threads/" + LONG}, statements=10),
+]

@@ -1,0 +1,128 @@
+"""What the gateway tells, read by a client that is older, or newer."""
+
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime
+
+import pytest
+from threadmill_client import (
+    Event,
+    Message,
+    MessageDone,
+    Thread,
+    Turn,
+    TurnEnded,
+    TurnQueued,
+    UnexpectedAnswer,
+    UnknownEvent,
+)
+from threadmill_client.decoding import read_model, read_moment
+from threadmill_client.events import read_event
+
+from conversation import events as ours
+from conversation.attachment import Attachment
+from conversation.message import Message as OurMessage
+from conversation.message import ToolCall, Usage
+from conversation.turn import TurnError, TurnState
+
+NOW = datetime(2030, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+MESSAGE = OurMessage(
+    role="assistant", content="Grüße", tool_calls=(ToolCall("c1", "look", "{}"),), created_at=NOW, usage=Usage(1, 2, 1),
+    attachments=[Attachment(filename="a.txt", content=b"x", media_type="text/plain")],
+)  # fmt: skip
+COMMON = {"thread_id": "a", "turn_id": "t"}
+EVENTS: list[ours.ThreadEvent] = [
+    ours.TurnQueued(**COMMON, position=2, due_at=NOW, error=TurnError("model_error", "away", retryable=True)),
+    ours.TurnStarted(**COMMON, number=1, attempt=2, agent="assistant"),
+    ours.MessageDelta(**COMMON, number=2, message_id="m", text="Grü"),
+    ours.MessageRestarted(**COMMON, number=3, message_id="m"),
+    ours.MessageDone(**COMMON, number=4, message=MESSAGE),
+    ours.ToolCallStarted(**COMMON, number=5, message_id="m", call=ToolCall("c1", "look", "{}")),
+    ours.TurnEnded(**COMMON, number=6, state=TurnState.COMPLETED, usage=Usage(1, 2), cost=0.25),
+    ours.ThreadDeleted(thread_id="a"),
+]
+
+
+def test_the_client_knows_each_kind_of_event_and_each_field() -> None:
+    assert {type(event) for event in EVENTS} == set(ours.ThreadEvent.__args__)
+    for event in EVENTS:
+        sent = ours.event_json(event)
+
+        read = read_event(sent, cursor="9")
+
+        assert (read.kind, read.number, read.thread_id, read.cursor) == (event.kind, event.number, "a", "9")
+        for name in set(sent) - {"type", "id"}:
+            assert hasattr(read, name), (read, name)
+
+
+def test_what_is_in_a_message_is_read() -> None:
+    read = read_event(ours.event_json(EVENTS[4]))
+
+    assert isinstance(read, MessageDone)
+    message = read.message
+    assert (message.content, message.created_at, message.usage and message.usage.total_tokens) == ("Grüße", NOW, 3)
+    assert (message.tool_calls[0].name, message.attachments[0].size) == ("look", 1)
+    assert set(ours.message_json(MESSAGE)) <= set(Message.__dataclass_fields__)
+
+
+def test_an_end_of_a_newer_gateway_is_read() -> None:
+    sent = {"type": "turn.ended", "id": 6, **COMMON, "state": "parked", "usage": {"thought_tokens": 3}, "why": {"a": 1}}
+
+    read = read_event(sent)
+
+    assert isinstance(read, TurnEnded)
+    assert (read.state, read.raw["why"], read.usage and read.usage.raw) == ("parked", {"a": 1}, {"thought_tokens": 3})
+
+
+def test_an_event_of_a_newer_kind_is_passed_on() -> None:
+    read = read_event({"type": "message.translated", "id": 8, **COMMON, "language": "pt"})
+
+    assert isinstance(read, UnknownEvent)
+    assert (read.type, read.number, read.raw["language"]) == ("message.translated", 8, "pt")
+
+
+@pytest.mark.parametrize("value", [{"id": "t", "thread_id": "a"}, [], None, {"id": "t", "state": "queued"}])
+def test_what_is_no_turn_is_told(value: object) -> None:
+    with pytest.raises(UnexpectedAnswer, match="Turn"):
+        read_model(Turn, value)
+
+
+def test_fields_that_are_null_or_missing_have_their_defaults() -> None:
+    read = read_model(Turn, {"id": "t", "thread_id": "a", "state": "completed", "messages": None, "usage": None})
+
+    assert (read.messages, read.usage, read.content, read.is_over) == ((), None, "", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2030-01-31T12:00:00.123456+00:00", NOW),
+        ("2030-01-31T12:00:00.123456789Z", NOW),
+        ("2030-01-31T13:00:00.123456+01:00", NOW),
+        ("2030-01-31t12:00:00z", NOW.replace(microsecond=0)),
+        ("2030-01-31T12:00:00.5Z", NOW.replace(microsecond=500_000)),
+    ],
+)
+def test_moments_are_read_as_rfc_3339_writes_them(text: str, moment: datetime) -> None:
+    assert read_moment(text) == moment
+
+
+@pytest.mark.parametrize("value", ["2030-01-31", "12:00", 3, "2030-01-31T12:00:00"])
+def test_what_is_no_moment_is_told(value: object) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        read_moment(value)
+
+
+def test_models_are_values() -> None:
+    thread = Thread(id="a")
+
+    with pytest.raises(FrozenInstanceError):
+        thread.id = "b"  # type: ignore[misc]
+    assert thread == Thread(id="a", raw={"id": "a"})
+
+
+def test_notices_are_equal_wherever_they_were_read() -> None:
+    first, second = (read_event(ours.event_json(EVENTS[0]), cursor=cursor) for cursor in "12")
+
+    assert isinstance(first, TurnQueued)
+    assert first == second
+    assert isinstance(first, Event)
