@@ -90,7 +90,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OperatorError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+        reason = str(error.strerror or error).partition(" (while")[0]
+        raise OperatorError(f"cannot listen on {host}, port {port}: {reason}") from error
 
 
 def _address_of(listener: socket.socket, host: str) -> str:
