@@ -56,7 +56,10 @@ async def send(
     request: Request,
     create: Annotated[bool, Query(description="Make the thread where there is none of this id.")] = False,
 ) -> Response:
-    """Send a message to a thread; a worker answers it. With `Accept: text/event-stream`, the events of its turn come."""
+    """Send a message to a thread; a worker answers it.
+
+    With `Accept: text/event-stream`, the answer is the stream of its turn's events.
+    """
     async with read_message(request, gateway.settings) as message:
         key = key_of_send(request, principal, thread_id)
         sent = await send_message(gateway, principal, thread_id, message, key=key, creates=create)
