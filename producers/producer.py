@@ -164,7 +164,7 @@ class Producer:
         return await self.database.acting_for(tenant).run_async(repository.load, *of_thread, last=last)
 
     def thread_events(self, thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
-        """What happens in a thread, as it happens; see `producers.thread_events`."""
+        """The events of a thread, as they happen; see `producers.thread_events`."""
         follow = partial(self.thread_events_async, thread_id, tenant=tenant, after=after)
         return self.connections.sync_loop.iterate(follow)
 
@@ -177,7 +177,7 @@ class Producer:
     def user_events(
         self, user: str, *, tenant: str = "default", cursor: str | None = None
     ) -> Iterator[tuple[str, ThreadEvent]]:
-        """What happens in all threads of a user, as it happens; see `producers.user_events`."""
+        """The events of all threads of a user, as they happen; see `producers.user_events`."""
         return self.connections.sync_loop.iterate(partial(self.user_events_async, user, tenant=tenant, cursor=cursor))
 
     def user_events_async(

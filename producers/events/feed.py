@@ -33,7 +33,7 @@ REFRESH_AGAIN_SECONDS = 0.5
 
 
 class Feed:
-    """What followers of one source share."""
+    """The feed that the followers of one source share."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Feed:
 
     @property
     def notices(self) -> Iterable[Notice]:
-        """What followers are told that has no number."""
+        """The notices that followers are told: they have no number."""
         return chain(self._waiting, self._endings.values())
 
     @property

@@ -133,7 +133,7 @@ class Follower:
         return event
 
     def _next_at_end(self) -> ThreadEvent | None:
-        """What is left to say where nothing follows."""
+        """The last event, where nothing follows."""
         if self.is_over:
             return None
         if self.feed.failure is not None:

@@ -33,7 +33,7 @@ READS_AT_ONCE = 4
 
 
 class Hearer(Protocol):
-    """What hears of a topic."""
+    """A hearer of a topic."""
 
     def confirm(self) -> None:
         """Take up that the topic is listened to from now on."""
@@ -45,7 +45,7 @@ class Hearer(Protocol):
 
 
 class LoopFeeds:
-    """What is followed on one event loop."""
+    """The feeds that are followed on one event loop."""
 
     def __init__(self, settings: Settings, rows: EventRows) -> None:
         self.rows = rows

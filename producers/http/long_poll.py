@@ -93,7 +93,7 @@ async def _wait_for_news(
 
 @dataclass(slots=True)
 class _Page:
-    """What a poll has collected."""
+    """The events that a poll has collected."""
 
     events: list[IdentifiedEvent] = field(default_factory=list)
     #: Set when there is something to answer with.

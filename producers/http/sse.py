@@ -51,7 +51,7 @@ def encode_event(event: ThreadEvent, event_id: int | str | None) -> bytes:
 
 
 def _encode_farewell() -> bytes:
-    """What ends a stream before its subject ends: when to come again, not all readers at the same time."""
+    """The end of a stream before its subject ends: when to come again, not all readers at the same time."""
     return f"retry: {random.randint(RETRY_MILLISECONDS // 2, RETRY_MILLISECONDS)}\n".encode()  # noqa: S311 - no secret
 
 

@@ -73,7 +73,7 @@ _TURN_RESPONSES = _RESPONSES | {204: {"description": "The turn is over, and its 
 
 
 async def _authenticate_for_thread(request: Request, thread_id: str) -> Principal:
-    """Whoever may read, and the bearer of a stream token of this very thread."""
+    """The principal, if it may read: the bearer of a stream token of this very thread may, too."""
     principal = await authenticate(request)
     if "read" not in principal.scopes:
         raise Problem(403, "Forbidden", "the credential lacks the scope 'read'")

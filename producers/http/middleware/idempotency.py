@@ -135,7 +135,7 @@ def _is_concerned(scope: Scope) -> bool:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """What hands the app a body that was read already, and then what else comes."""
+    """A receiver that hands the app a body that was read already, and then whatever else comes."""
     is_read = False
 
     async def receive_again() -> Message:
