@@ -82,9 +82,13 @@ def download_file(thread_id: str, sha256: str) -> Plan[bytes]:
 def save_file(thread_id: str, sha256: str, target: str | os.PathLike[str]) -> Plan[Path]:
     """Save a file of a thread, however large, under a path; what stood there is replaced. Raises `NotFound`."""
     sink = FileSink(target)
-    yield from _fetch(path("threads", thread_id, "files", sha256), sink)
-    if not (yield Work(lambda: sink.commit(sha256))):
-        raise UnexpectedAnswer(f"the file that came is not {sha256}")
+    try:
+        yield from _fetch(path("threads", thread_id, "files", sha256), sink)
+        if sink.sha256 != sha256:
+            raise UnexpectedAnswer(f"the file that came is not {sha256}")
+        yield Work(sink.commit)
+    finally:
+        sink.drop()
     return sink.target
 
 

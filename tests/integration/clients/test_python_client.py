@@ -130,7 +130,7 @@ async def test_a_turn_is_waited_for(connect: Any, stub: Stub) -> None:
 
     assert isinstance(caught.value, TimeoutError)
     assert (await client.wait_for_turn("t1")).is_over
-    assert [call.query for call in stub.asked("plain")] == [{"wait": "0"}, {"wait": "25"}, {"wait": "25"}]
+    assert [call.query for call in stub.asked("plain")] == [{"wait": "0.000"}, {"wait": "25.000"}, {"wait": "25.000"}]
 
 
 async def test_a_refusal_says_why(connect: Any) -> None:
