@@ -21,7 +21,7 @@ from threadmill_client.wire import Answer, Plan, Request, Work, idempotency, jso
 SMALL_FILE_BYTES = 1024 * 1024
 #: How long a file store may take to say that all has come.
 _STORE_SECONDS = 120
-_NOT_IMPLEMENTED = 501
+_NOT_SUPPORTED = "urn:threadmill:problem:uploads-not-supported"
 
 
 def upload_file(content: FileContent, *, filename: str | None = None, media_type: str | None = None) -> Plan[File]:
@@ -38,7 +38,7 @@ def upload_file(content: FileContent, *, filename: str | None = None, media_type
             return (yield from _put(source, filename=name, media_type=kind, size=size, sha256=sha256))
         except Problem as error:
             # A store without presigned addresses, as a folder.
-            if error.status != _NOT_IMPLEMENTED:
+            if error.fields.get("type") != _NOT_SUPPORTED:
                 raise
     data = yield Work(source.read)
     return read_model(File, (yield _multipart_request(name, kind, data)).json())

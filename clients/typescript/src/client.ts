@@ -10,6 +10,7 @@ import type { File, Message, Page, Part, StreamToken, Thread, ThreadEvent, Turn 
 
 /** Bytes up to which a file goes through the gateway. */
 const SMALL_FILE_BYTES = 1024 * 1024;
+const UPLOADS_NOT_SUPPORTED = "urn:threadmill:problem:uploads-not-supported";
 /** How long one request for a turn waits, at most: less than what proxies take for silence. */
 const LOOK_SECONDS = 25;
 /** Between the beginnings of two such requests. */
@@ -213,7 +214,7 @@ export class Threadmill {
         return await this.#put(content, { filename, media_type: mediaType, size: content.size, sha256 });
       } catch (error) {
         // A store without presigned addresses, as a folder.
-        if (!(error instanceof Problem && error.status === 501)) throw error;
+        if (!(error instanceof Problem && error.fields.type === UPLOADS_NOT_SUPPORTED)) throw error;
       }
     }
     const form = new FormData();
