@@ -165,7 +165,7 @@ def wait_for_turn(turn_id: str, *, timeout_seconds: float | None = None) -> Plan
     ends_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
     while True:
         began_at = time.monotonic()
-        query = {"wait": f"{_left(ends_at, LOOK_SECONDS):.3f}"}
+        query = {"wait": f"{_seconds_left(ends_at, LOOK_SECONDS):.3f}"}
         where = path("turns", turn_id)
         turn = _turn_of((yield Request(method="GET", path=where, query=query, extra_seconds=LOOK_SECONDS)))
         if turn.is_over:
@@ -173,10 +173,10 @@ def wait_for_turn(turn_id: str, *, timeout_seconds: float | None = None) -> Plan
         if time.monotonic() >= ends_at:
             raise TurnNotOver(turn)
         # A gateway that lets nobody wait is not to be asked all the time.
-        yield Pause(_left(ends_at, began_at + LEAST_LOOK_SECONDS - time.monotonic()))
+        yield Pause(_seconds_left(ends_at, began_at + LEAST_LOOK_SECONDS - time.monotonic()))
 
 
-def _left(ends_at: float, seconds: float) -> float:
+def _seconds_left(ends_at: float, seconds: float) -> float:
     return max(0.0, min(seconds, ends_at - time.monotonic()))
 
 
