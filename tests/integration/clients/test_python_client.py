@@ -92,7 +92,7 @@ async def test_a_message_is_sent_once_whatever_becomes_of_the_answer(connect: An
     assert sent[0].headers["user-agent"].startswith("threadmill-client/")
 
 
-@pytest.mark.parametrize("behaviour", ["drip", "cut-1", "cut-7", "mute-9", "again-9"])
+@pytest.mark.parametrize("behaviour", ["cut-1", "cut-7", "mute-9", "again-9"])
 async def test_a_stream_is_whole_and_has_nothing_twice(connect: Any, stub: Stub, behaviour: str) -> None:
     client, _ = connect(behaviour, silence_seconds=0.2)
 
