@@ -221,8 +221,22 @@ def test_what_runs_on_is_restarted_and_says_how_it_is(name: str) -> None:
 
 @each(WORKERS)
 def test_a_worker_waits_for_the_schema_the_broker_and_the_bucket(name: str) -> None:
-    assert {"migrate", "valkey", "bucket", "versitygw"} == SERVICES[name]["depends_on"].keys()
+    assert {"migrate", "logins", "valkey", "bucket", "versitygw"} == SERVICES[name]["depends_on"].keys()
     assert "postgres" in SERVICES["migrate"]["depends_on"]
+
+
+def test_no_process_but_the_migration_connects_as_the_owner() -> None:
+    users = {}
+    for name in OURS:
+        url = SERVICES[name]["environment"].get("THREADMILL_DATABASE_URL", "")
+        users[name] = re.match(r"(postgresql://(\w+):\$\{(\w+))?", url).group(2, 3)  # type: ignore[union-attr]
+
+    assert {name: user for name, user in users.items() if user[0] is not None} == {
+        "migrate": ("threadmill", "POSTGRES_PASSWORD"),
+        "gateway": ("threadmill_gateway_login", "GATEWAY_DB_PASSWORD"),
+        "maintenance": ("threadmill_maintenance_login", "MAINTENANCE_DB_PASSWORD"),
+        **dict.fromkeys(("worker", "quarantine", "files"), ("threadmill_worker_login", "WORKER_DB_PASSWORD")),
+    }
 
 
 @each(WORKERS)
