@@ -6,8 +6,6 @@ server runs, works all the same, and `run_gateway` in the outer app's lifespan w
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -16,7 +14,21 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from conversation.logs import use_standard_logging
-from producers.http import health, problems
+from producers.events.hub import EventHub
+from producers.http import (
+    context,
+    files,
+    health,
+    messages,
+    problems,
+    stream_tokens,
+    streams,
+    summaries,
+    threads,
+    turns,
+    usage,
+)
+from producers.http.authenticator import CredentialAuthenticator
 from producers.http.dependencies import Gateway
 from producers.http.middleware.access_log import AccessLog
 from producers.http.middleware.body_limit import BodyLimit
@@ -32,7 +44,7 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = ("threads", "messages", "turns", "streams", "stream_tokens", "files", "context", "summaries", "usage")
+_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, usage)
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",
@@ -72,9 +84,8 @@ def create_gateway(
     problems.add_handlers(app)
     app.state.gateway = _open(app, settings, producer, authenticator)
     app.include_router(health.router)
-    for name in _RESOURCES:
-        if find_spec(f"producers.http.{name}"):
-            app.include_router(import_module(f"producers.http.{name}").router, prefix="/v1")
+    for resource in _RESOURCES:
+        app.include_router(resource.router, prefix="/v1")
     if settings.gateway_page:
         app.routes.append(page_route(Path(settings.gateway_page), settings))
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
@@ -85,18 +96,20 @@ def create_gateway(
 async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
     """Warm a gateway up, and close it at the end: its lifespan, or a part of the outer app's where it is mounted."""
     gateway: Gateway = app.state.gateway
+    gateway.streams.resume()
     await gateway.producer.warm_up_async()
     try:
         yield
     finally:
+        gateway.drain()
         async with AsyncExitStack() as stack:
             for close in app.state.closers:
                 stack.push_async_callback(close)
 
 
 def _name_operation(route: APIRoute) -> str:
-    """The operation id of a route that has none of its own: its resource and its function."""
-    return "_".join([*map(str, route.tags[:1]), route.name])
+    """The operation id of a route that says none."""
+    return route.name
 
 
 def _list_middleware(settings: Settings) -> list[Middleware]:
@@ -129,16 +142,10 @@ def _open(app: FastAPI, settings: Settings, producer: Producer | None, authentic
         producer = Producer(settings)
         closers.append(producer.close_async)
     if authenticator is None:
-        authenticator = import_module("producers.http.authenticator").create_authenticator(producer)
+        authenticator = CredentialAuthenticator(producer)
         closers.append(authenticator.close)
-    has_hub = find_spec("producers.events.hub")
-    hub = import_module("producers.events.hub").EventHub(producer.connections) if has_hub else None
-    rate_limiter = RateLimiter(settings)
-    closers.append(rate_limiter.close)
+    hub, rate_limiter = EventHub(producer.connections), RateLimiter(settings)
+    closers += [rate_limiter.close, hub.close_async]
     return Gateway(
-        settings=settings,
-        producer=producer,
-        authenticator=authenticator,
-        hub=hub,  # type: ignore[arg-type]
-        rate_limiter=rate_limiter,
+        settings=settings, producer=producer, authenticator=authenticator, hub=hub, rate_limiter=rate_limiter
     )

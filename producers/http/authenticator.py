@@ -51,8 +51,3 @@ class CredentialAuthenticator:
     async def close(self) -> None:
         """Write the uses of keys that are not written yet."""
         await self._keys.close()
-
-
-def create_authenticator(producer: Producer) -> CredentialAuthenticator:
-    """Make the authenticator of a gateway, as its settings say. Raises `InvalidSettings`."""
-    return CredentialAuthenticator(producer)

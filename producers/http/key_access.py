@@ -89,7 +89,7 @@ class KeyAccess:
             await self._database.run_async(note_uses, uses)
         except ThreadmillError as error:
             # It is missed by nobody but a reader of the list.
-            log.warning("uses of keys not written", keys=len(uses), error=type(error).__name__)
+            log.warning("key_uses_not_written", keys=len(uses), reason=type(error).__name__)
 
 
 class _KeyReader:

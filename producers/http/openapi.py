@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from conversation.errors import InvalidInput
 from producers.http.request_record import route_of
+from producers.http.request_shapes import ID_SCHEMA
 
 #: Characters of a parameter's name that a problem repeats: one that is longer is none of ours.
 FIELD_MAX_CHARS = 80
@@ -42,7 +43,6 @@ _POST_STATUSES = {
     "422": "The `Idempotency-Key` was used with another request, or a file breaks a limit.",
 }
 _ETAG_STATUSES = {"412": "It was changed since: it has another `ETag`."}
-_UPLOAD_STATUSES = {"501": "The file store is one that no client can reach."}
 _PATH_STATUSES = {"404": "It does not exist, or not for this key."}
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -64,13 +64,25 @@ _PROBLEM_SCHEMA = {
 _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `threadmill keys create`, or a JWT."}
 }
+#: Where an answer has what other operations ask for, by operation: its status, the parameter, and the value's place.
+_LINKS = {
+    ("post", "/v1/threads"): ("201", "thread_id", "$response.body#/id"),
+    ("post", "/v1/threads/{thread_id}/fork"): ("201", "thread_id", "$response.body#/id"),
+    ("post", "/v1/threads/{thread_id}/messages"): ("202", "turn_id", "$response.body#/turn/id"),
+    ("post", "/v1/uploads"): ("201", "upload_id", "$response.body#/id"),
+}
+#: What parameters of these names are made of, beside what their routes say.
+_PARAMETER_SCHEMAS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("thread_id", "user", "key"), ID_SCHEMA),
+    "sha256": {"pattern": "^[0-9a-f]{64}$"},
+    "cursor": {"minLength": 1, "maxLength": 200},
+}
 _IDEMPOTENCY_PARAMETER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "A word of the client's own: the same request under the same key is done once.",
-    "example": "order-1138-question-1",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-+\\--:<-~]+$"},
+    "description": "A word of the client's own, best a UUID: the same request under the same key is done once.",
 }
 
 
@@ -86,6 +98,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
         )
         for path, method, operation in list_operations(document):
             _complete(path, method, operation)
+        _add_links(document)
         components = document.setdefault("components", {})
         components["securitySchemes"] = _SECURITY_SCHEMES
         schemas = components.setdefault("schemas", {})
@@ -135,13 +148,29 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422", "")):
         del responses["422"]
     statuses = _statuses_of(path, method, operation)
+    for parameter in operation.get("parameters", ()):
+        schemas = parameter["schema"].get("anyOf", [parameter["schema"]])
+        schemas[0].update(_PARAMETER_SCHEMAS.get(parameter["name"], {}))
     if not path.startswith("/health"):
         operation["security"] = [{"bearer": []}]
-        if method == "post":
+        if method == "post" and not path.endswith("/stream-tokens"):
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_PARAMETER)
     for status, description in statuses.items():
         response = responses.setdefault(status, {"description": description})
         response["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _add_links(document: dict[str, Any]) -> None:
+    """Say which operations go on with what an operation makes."""
+    operations = list(list_operations(document))
+    for (method, path), (status, parameter, value) in _LINKS.items():
+        followers = [
+            other["operationId"]
+            for place, _, other in operations
+            if place.count("{") == 1 and f"{{{parameter}}}" in place
+        ]
+        links = {name: {"operationId": name, "parameters": {parameter: value}} for name in followers}
+        document["paths"][path][method]["responses"][status]["links"] = links
 
 
 def _statuses_of(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]:
@@ -156,6 +185,5 @@ def _statuses_of(path: str, method: str, operation: dict[str, Any]) -> dict[str,
         (method != "get", _CHANGE_STATUSES),
         (method == "post", _POST_STATUSES),
         (has_etag, _ETAG_STATUSES),
-        ("/uploads" in path, _UPLOAD_STATUSES),
     ]
     return {status: text for holds, group in groups if holds for status, text in group.items()}

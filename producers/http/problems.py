@@ -17,7 +17,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.tools.exceptions import name_of, trace_of
-from conversation.errors import IdempotencyConflict, InvalidInput, OperatorError, ThreadmillError, UnknownAgent
+from conversation.errors import (
+    IdempotencyConflict,
+    InvalidInput,
+    OperatorError,
+    ThreadmillError,
+    UnknownAgent,
+    UploadsNotSupported,
+)
 from producers.http.openapi import FIELD_MAX_CHARS, list_methods
 from producers.http.request_record import path_in_app, record_of
 from producers.http.statuses import status_of
@@ -93,8 +100,6 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case IdempotencyConflict():
-            return key_conflict()
         case ThreadmillError():
             return _problem_of_ours(error)
         case RequestValidationError():
@@ -136,10 +141,20 @@ def _complaint(error: Mapping[str, Any]) -> str:
 
 
 def _problem_of_ours(error: ThreadmillError) -> Problem:
-    # Unlike in a backend that chose the agent itself, here the request names it.
-    status = 400 if isinstance(error, UnknownAgent) else status_of(error)
-    if isinstance(error, InvalidInput):
-        return invalid_input(error)
+    match error:
+        case InvalidInput():
+            return invalid_input(error)
+        case IdempotencyConflict():
+            return key_conflict()
+        case UploadsNotSupported():
+            # No fault of the operator's: there is another road.
+            detail = "this gateway keeps files where clients cannot reach them; send the file to /v1/files"
+            return Problem(409, "Uploads not supported", detail)
+        case UnknownAgent():
+            # Unlike in a backend that chose the agent itself, here the request names it.
+            complaint = str(error).removeprefix("agent: ").partition(";")[0]
+            return invalid_input(InvalidInput("agent", complaint, "name one that a worker serves, or start the worker"))
+    status = status_of(error)
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).capitalize()
     detail = str(error)
     if status >= 500:

@@ -3,26 +3,47 @@
 What stays true: a request with a field that is not here is refused, and so is a value of another type.
 """
 
+import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from conversation.filename import FILENAME_MAX_CHARS
+from conversation.thread import TITLE_MAX_CHARS
+from conversation.validation import CONTENT_MAX_CHARS, ID_MAX_CHARS
 from producers.http.answer_shapes import SHA256, Metadata
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _require_text(value: object) -> object:
-    if not isinstance(value, str | datetime):
-        raise ValueError("write it as 2030-01-31T12:00:00Z")  # noqa: TRY004 - pydantic turns no TypeError into an answer
+    # A number would be read as seconds since 1970.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _DATE.match(value)):
+        raise ValueError("write it as 2030-01-31T12:00:00Z")
     return value
 
 
+#: What an id is made of, as far as a pattern can say it: `conversation.validation.check_id` knows the rest.
+ID_SCHEMA: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": ID_MAX_CHARS,
+    "pattern": r"^[^\s\u0000-\u001f\u007f-\u009f/\\]+$",
+}
+#: What PostgreSQL can store as a text.
+_TEXT_SCHEMA = {"pattern": r"^[^\u0000]*$"}
+#: These say to clients what the store checks, which has the better words for what is wrong.
+Id = Annotated[str, Field(json_schema_extra=ID_SCHEMA)]
+Title = Annotated[str, Field(json_schema_extra={"maxLength": TITLE_MAX_CHARS, **_TEXT_SCHEMA})]
+Filename = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": FILENAME_MAX_CHARS, **_TEXT_SCHEMA})]
+Text = Annotated[str, Field(json_schema_extra={"maxLength": CONTENT_MAX_CHARS, **_TEXT_SCHEMA})]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 #: A moment in a request.
 Moment = Annotated[AwareDatetime, BeforeValidator(_require_text), Field(strict=False)]
 
 
 class RequestShape(BaseModel):
-    """What is common to the bodies of requests."""
+    """The base of the bodies of requests."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -30,16 +51,16 @@ class RequestShape(BaseModel):
 class NewThread(RequestShape):
     """A thread to be made."""
 
-    id: str | None = Field(None, description="Your own id; one is made without it.", examples=["order-4711"])
-    title: str | None = Field(None, examples=["Where is my parcel?"])
+    id: Id | None = Field(None, description="Your own id; one is made without it.", examples=["order-4711"])
+    title: Title | None = Field(None, examples=["Where is my parcel?"])
     metadata: Metadata | None = Field(None, examples=[{"plan": "pro"}])
-    user: str | None = Field(None, description="Whose thread it is, by your own id of them.", examples=["ada"])
+    user: Id | None = Field(None, description="Whose thread it is, by your own id of them.", examples=["ada"])
 
 
 class ThreadChanges(RequestShape):
-    """What changes of a thread."""
+    """Changes to be made to a thread."""
 
-    title: str | None = Field(None, description="null removes it.", examples=["Parcel 4711"])
+    title: Title | None = Field(None, description="null removes it.", examples=["Parcel 4711"])
     metadata: Metadata | None = Field(
         None, description="The keys that change: a value of null removes its key.", examples=[{"plan": "free"}]
     )
@@ -48,15 +69,17 @@ class ThreadChanges(RequestShape):
 class NewFork(RequestShape):
     """A copy to be made of a thread."""
 
-    id: str | None = Field(None, description="The id of the copy; one is made without it.", examples=["order-4711-b"])
-    at: int | None = Field(None, description="The `seq` of the last message to copy; all without it.", examples=[2])
+    id: Id | None = Field(None, description="The id of the copy; one is made without it.", examples=["order-4711-b"])
+    at: int | None = Field(
+        None, ge=0, description="The `seq` of the last message to copy; all without it.", examples=[2]
+    )
 
 
 class TextPart(RequestShape):
     """Some text of a message."""
 
     type: Literal["text"]
-    text: str = Field(examples=["What is on this picture?"])
+    text: Text = Field(examples=["What is on this picture?"])
 
 
 class ImageAddress(RequestShape):
@@ -75,7 +98,7 @@ class ImagePart(RequestShape):
 class FileName(RequestShape):
     """Which attachment of the message it is."""
 
-    filename: str = Field(examples=["report.pdf"])
+    filename: Filename = Field(examples=["report.pdf"])
 
 
 class FilePart(RequestShape):
@@ -90,7 +113,7 @@ MessagePart = Annotated[TextPart | ImagePart | FilePart, Field(discriminator="ty
 
 #: Text, or parts in their order: told apart first, so that an error is told of what was meant.
 MessageContent = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[MessagePart], Tag("parts")],
+    Annotated[Text, Tag("text")] | Annotated[list[MessagePart], Tag("parts")],
     Discriminator(lambda value: "parts" if isinstance(value, list) else "text"),
 ]
 
@@ -98,8 +121,8 @@ MessageContent = Annotated[
 class ChosenFile(RequestShape):
     """A file that is stored already: of an upload that is complete, or of the same thread."""
 
-    sha256: str = Field(examples=[SHA256])
-    filename: str | None = Field(None, description="Its name in this message.", examples=["report.pdf"])
+    sha256: Sha256 = Field(examples=[SHA256])
+    filename: Filename | None = Field(None, description="Its name in this message.", examples=["report.pdf"])
 
 
 class NewMessage(RequestShape):
@@ -107,11 +130,9 @@ class NewMessage(RequestShape):
 
     content: MessageContent = Field("", examples=["Where is my parcel?"])
     attachments: list[ChosenFile] = Field([], examples=[[]])
-    agent: str | None = Field(None, description="Who answers; the installation's default without it.", examples=[None])
+    agent: Id | None = Field(None, description="Who answers; the installation's default without it.", examples=[None])
     metadata: Metadata | None = Field(None, examples=[None])
-    user: str | None = Field(
-        None, description="Who asks; a key or token of one user need not say it.", examples=["ada"]
-    )
+    user: Id | None = Field(None, description="Who asks; a key or token of one user need not say it.", examples=["ada"])
     priority: int = Field(0, ge=0, le=9, description="Higher is sooner; it orders threads.")
     not_before: Moment | None = Field(None, description="The message waits until then.", examples=[None])
     deadline: Moment | None = Field(None, description="A turn that is not over by then fails.", examples=[None])
@@ -120,19 +141,19 @@ class NewMessage(RequestShape):
 class NewAttempt(RequestShape):
     """How a turn is to be tried again."""
 
-    agent: str | None = Field(None, description="Who answers now; the turn's own without it.", examples=["assistant"])
+    agent: Id | None = Field(None, description="Who answers now; the turn's own without it.", examples=["assistant"])
 
 
 class NewUpload(RequestShape):
     """A file that the client will put into the store by itself."""
 
-    filename: str = Field(examples=["report.pdf"])
+    filename: Filename = Field(examples=["report.pdf"])
     media_type: str = Field(examples=["application/pdf"])
-    size: int = Field(description="In bytes.", examples=[48213])
-    sha256: str = Field(description="Of its bytes, in lower-case hex.", examples=[SHA256])
+    size: int = Field(ge=1, description="In bytes.", examples=[48213])
+    sha256: Sha256 = Field(description="Of its bytes, in lower-case hex.", examples=[SHA256])
 
 
 class NewText(RequestShape):
     """A text for every turn of a thread."""
 
-    content: str = Field(examples=["The user writes from Lisbon."])
+    content: Text = Field(examples=["The user writes from Lisbon."])

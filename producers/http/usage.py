@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from producers.http.answer_shapes import UsageEntry, UsageList, write_moment
 from producers.http.dependencies import GatewayOf, Reader
 from producers.http.problems import Problem
+from producers.http.request_shapes import Moment
 from producers.http.visibility import database_of
 from store.turns.usage import UsageFilter, UsageKey, sum_usage
 
@@ -22,8 +22,8 @@ DEFAULT_TIME = timedelta(days=30)
 async def read(
     gateway: GatewayOf,
     principal: Reader,
-    since: Annotated[AwareDatetime | None, Query(description="30 days ago without it.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Now without it.")] = None,
+    since: Annotated[Moment | None, Query(description="30 days ago without it.")] = None,
+    until: Annotated[Moment | None, Query(description="Now without it.")] = None,
     by: Annotated[Literal["day", "agent", "user"], Query(description="What each sum is of.")] = "day",
 ) -> UsageList:
     """Sum tokens and costs of turns that ended in a time, the most expensive first.

@@ -18,7 +18,7 @@ class GatewaySettings(BaseModel):
     gateway_max_form_bytes: int = Field(32 * 1024 * 1024, ge=1024)
     #: Seconds after which a request that is no stream is given up.
     gateway_request_timeout_seconds: Seconds = 60
-    #: Seconds that a request may ask to wait (`?wait=`).
+    #: Seconds after which a request is answered that waits (`?wait=`), whatever it asks for.
     gateway_max_wait_seconds: SecondsOrZero = 30
     #: Requests that one key or token may send in a minute, over all gateways; 0 means any number.
     gateway_credential_requests_per_minute: int = Field(0, ge=0)

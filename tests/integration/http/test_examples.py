@@ -1,0 +1,113 @@
+"""The examples in the description are requests that work, and answers have the shapes that it says."""
+
+import hashlib
+from typing import Any
+
+import httpx
+from openapi_schema_validator import OAS31Validator
+
+from producers.http.app import create_gateway
+from producers.http.openapi import list_operations
+from store.database.engine import Database
+from store.settings import Settings
+from tests.integration.producers.backend import register_agent
+from tests.unit.http.gateways import NameAuthenticator, client_of
+
+FILE = b"The parcel left Lisbon on Monday.\n"
+#: The status of each operation, in an order in which they can be called.
+STEPS = {
+    "check_live": 200,
+    "check_ready": 200,
+    "create_thread": 201,
+    "list_threads": 200,
+    "change_thread": 200,
+    "read_thread": 200,
+    "create_file": 201,
+    # The tests' files are in a folder.
+    "create_upload": 409,
+    "complete_upload": 404,
+    "send_message": 202,
+    "list_messages": 200,
+    "list_turns": 200,
+    "read_turn": 200,
+    "follow_turn": 200,
+    "follow_thread": 200,
+    "follow_user": 200,
+    "write_context": 200,
+    "list_context": 200,
+    "delete_context": 204,
+    "list_summaries": 200,
+    "read_file": 200,
+    # No worker has prepared it.
+    "read_thumbnail": 404,
+    "create_stream_token": 201,
+    "cancel_turn": 202,
+    "requeue_turn": 202,
+    "fork_thread": 201,
+    "read_usage": 200,
+    "delete_thread": 204,
+}
+#: What the examples say that only this installation can know.
+OWN = {"at": 0, "agent": None, "attachments": [{"sha256": hashlib.sha256(FILE).hexdigest()}]}
+#: Parameters that a request needs beside those of its path.
+PARAMETERS = {name: {"wait": 0} for name in ("follow_turn", "follow_thread")} | {
+    "follow_user": {"wait": 0, "user": "ada"}
+}
+
+
+async def test_each_operation_does_what_its_example_says(settings: Settings, database: Database) -> None:
+    register_agent(database, "assistant")
+    app = create_gateway(settings, authenticator=NameAuthenticator())
+    document = app.openapi()
+    operations = {
+        operation["operationId"]: (path, method, operation) for path, method, operation in list_operations(document)
+    }
+    assert operations.keys() == STEPS.keys()
+    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": ""}
+    values["sha256"] = hashlib.sha256(FILE).hexdigest()
+
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        for name, status in STEPS.items():
+            path, method, operation = operations[name]
+            request = client.build_request(
+                method, path.format(**values), params=PARAMETERS.get(name), **body_of(document, operation)
+            )
+            answer = await client.send(request)
+            assert answer.status_code == status, f"{name}: {answer.text}"
+            check_shape(document, operation, answer)
+            if name == "send_message":
+                values["turn_id"] = answer.json()["turn"]["id"]
+                assert answer.headers["Location"] == f"/v1/turns/{values['turn_id']}"
+
+
+def body_of(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
+    """The body of a request, out of the examples of its fields."""
+    contents = operation.get("requestBody", {}).get("content", {})
+    if "application/json" in contents:
+        return {"json": example_of(document, contents["application/json"]["schema"])}
+    return {"files": {"file": ("note.txt", FILE, "text/plain")}} if contents else {}
+
+
+def example_of(document: dict[str, Any], schema: dict[str, Any]) -> Any:
+    """The example of an object: what its fields give as theirs, each of which is of its own schema."""
+    schema = schema["anyOf"][0] if "anyOf" in schema else schema
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    body = {}
+    for name, field in schema["properties"].items():
+        if "examples" in field or name in schema.get("required", ()):
+            example = field["examples"][0]
+            OAS31Validator(field | {"components": document["components"]}).validate(example)
+            body[name] = OWN.get(name, example)
+    return body
+
+
+def check_shape(document: dict[str, Any], operation: dict[str, Any], answer: httpx.Response) -> None:
+    """Check an answer against what the operation says of its status."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0]
+    response = operation["responses"][str(answer.status_code)]
+    schema = response.get("content", {}).get(kind, {}).get("schema")
+    if schema is not None:
+        OAS31Validator(schema | {"components": document["components"]}).validate(answer.json())
+    else:
+        assert kind != "application/json", f"{operation['operationId']} says nothing of its {kind}"
