@@ -38,6 +38,8 @@ from producers.api import (  # noqa: E402 - in a foreign process, only now is it
     thread_events_async,
     thumbnail_url,
     thumbnail_url_async,
+    user_events,
+    user_events_async,
     warm_up,
     warm_up_async,
 )
@@ -79,6 +81,8 @@ __all__ = [
     "thread_events_async",
     "thumbnail_url",
     "thumbnail_url_async",
+    "user_events",
+    "user_events_async",
     "warm_up",
     "warm_up_async",
 ]

@@ -144,6 +144,22 @@ def thread_events_async(thread_id: str, *, tenant: str = "default", after: int =
     return default_producer().thread_events_async(thread_id, tenant=tenant, after=after)
 
 
+def user_events(user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[tuple[str, ThreadEvent]]:
+    """What happens in all threads of a user, as it happens: events as of `thread_events`, each with a cursor.
+
+    From `cursor` on, which came with the last event that was seen; without one from now on, and turns that run are
+    shown from their beginning. Raises `InvalidInput`.
+    """
+    return default_producer().user_events(user, tenant=tenant, cursor=cursor)
+
+
+def user_events_async(
+    user: str, *, tenant: str = "default", cursor: str | None = None
+) -> AsyncIterator[tuple[str, ThreadEvent]]:
+    """As `user_events`, on the event loop."""
+    return default_producer().user_events_async(user, tenant=tenant, cursor=cursor)
+
+
 def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = None) -> TurnState:
     """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`.
 

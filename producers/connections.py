@@ -6,17 +6,18 @@ mix with its own, and threads of its parent are not there.
 
 import asyncio
 import os
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from producers.events.sync_loop import SyncLoop
 from producers.notifier import Notifier
 from store.database.engine import Database
 from store.settings import Settings
 
 if TYPE_CHECKING:
     from producers.events.hub import EventHub
-    from producers.events.sync_loop import SyncLoop
     from store.live.signals import Signals
 
 
@@ -32,26 +33,20 @@ class Connections:
         """Take up everything that does not survive a fork. Nothing is connected or started yet."""
         self.database = Database(self.settings)
         self.notifier = Notifier(self.settings)
+        #: The event loop of those who follow threads and block.
+        self.sync_loop = SyncLoop()
         self._events: EventHub | None = None
-        self._sync_loop: SyncLoop | None = None
+        self._events_lock = threading.Lock()
 
     @property
     def events(self) -> "EventHub":
         """The hub of all who follow threads. Made with the first of them."""
-        if self._events is None:
-            from producers.events.hub import EventHub
+        with self._events_lock:
+            if self._events is None:
+                from producers.events.hub import EventHub
 
-            self._events = EventHub(self)
-        return self._events
-
-    @property
-    def sync_loop(self) -> "SyncLoop":
-        """The event loop of those who follow threads and block."""
-        if self._sync_loop is None:
-            from producers.events.sync_loop import SyncLoop
-
-            self._sync_loop = SyncLoop()
-        return self._sync_loop
+                self._events = EventHub(self)
+            return self._events
 
     @cached_property
     def signals(self) -> "Signals":
@@ -62,8 +57,7 @@ class Connections:
 
     def close(self) -> None:
         """Let wake-ups on their way end, end what sync callers follow, and close their connections."""
-        if self._sync_loop is not None:
-            self._sync_loop.close(self._close_loop)
+        self.sync_loop.close(self._close_loop)
         self.notifier.close()
         self.database.close()
 
@@ -80,7 +74,7 @@ class Connections:
 
     def reopen_after_fork(self) -> None:
         """Replace what a forked child has of its parent, without closing it for the parent."""
-        _inherited_objects.extend((self.database, self.notifier, self._events, self._sync_loop))
+        _inherited_objects.extend((self.database, self.notifier, self.sync_loop, self._events))
         self._open()
 
 

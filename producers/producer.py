@@ -174,6 +174,18 @@ class Producer:
         """As `thread_events`, on the event loop."""
         return self.connections.events.follow_thread(tenant, thread_id, after=after)
 
+    def user_events(
+        self, user: str, *, tenant: str = "default", cursor: str | None = None
+    ) -> Iterator[tuple[str, ThreadEvent]]:
+        """What happens in all threads of a user, as it happens; see `producers.user_events`."""
+        return self.connections.sync_loop.iterate(partial(self.user_events_async, user, tenant=tenant, cursor=cursor))
+
+    def user_events_async(
+        self, user: str, *, tenant: str = "default", cursor: str | None = None
+    ) -> AsyncIterator[tuple[str, ThreadEvent]]:
+        """As `user_events`, on the event loop."""
+        return self.connections.events.follow_user(tenant, user, cursor=cursor)
+
     def requeue(self, turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""
         # The ids are made before the transaction, so that it may run again without asking twice.

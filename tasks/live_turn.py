@@ -12,9 +12,11 @@ from agent.journal import Journal
 from agent.models.protocol import StreamRestarted, TextDelta
 from conversation.events import DONE_POSITION, MAX_STEP_INDEX, START_SLOT, number_of, number_of_end, number_of_start
 from conversation.step import Step
-from conversation.storable_text import make_storable
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, LeasedTurn
 from store.live.event_publisher import EventPublisher, TurnFeed
+
+#: The last position that a delta has: the next one is left to those who mend a text that was not all shown.
+LAST_DELTA_POSITION = DONE_POSITION - 2
 
 
 class LiveTurn:
@@ -33,11 +35,10 @@ class LiveTurn:
         """Take up what the agent does."""
         match event:
             case TextDelta(text=text):
-                # As the message will have it.
-                self._feed.add_text(make_storable(text))
+                self._feed.add_text(text)
             case ReplyBegun(message_id=message_id, step_index=index):
                 base = self._number(index, 0)
-                self._feed.begin_piece(message_id, base=base, max_number=self._number(index, DONE_POSITION - 1))
+                self._feed.begin_piece(message_id, base=base, max_number=self._number(index, LAST_DELTA_POSITION))
             case StreamRestarted():
                 self._feed.restart()
             case _:

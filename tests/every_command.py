@@ -18,6 +18,7 @@ OPTIONS = {
     ("export-user",): ["--thread", "x"],
     ("retention", "set"): ["--tenant", "x", "--idle-days", "3"],
     ("threads", "import"): ["--archive", "x"],
+    ("threads", "tail"): ["--once"],
     ("send",): ["--wait", "0", "--agent", "assistant"],
 }
 

@@ -1,5 +1,6 @@
 from agent.events import Event as Event
 from agent.events import MessageAdded as MessageAdded
+from agent.events import ReplyBegun as ReplyBegun
 from agent.events import ToolFinished as ToolFinished
 from agent.events import ToolStarted as ToolStarted
 from agent.events import TurnFinished as TurnFinished
@@ -46,6 +47,15 @@ from conversation.errors import UploadIncomplete as UploadIncomplete
 from conversation.errors import UploadNotFound as UploadNotFound
 from conversation.errors import UploadsNotSupported as UploadsNotSupported
 from conversation.errors import UserError as UserError
+from conversation.events import MessageDelta as MessageDelta
+from conversation.events import MessageDone as MessageDone
+from conversation.events import MessageRestarted as MessageRestarted
+from conversation.events import ThreadDeleted as ThreadDeleted
+from conversation.events import ThreadEvent as ThreadEvent
+from conversation.events import ToolCallStarted as ToolCallStarted
+from conversation.events import TurnEnded as TurnEnded
+from conversation.events import TurnQueued as TurnQueued
+from conversation.events import TurnStarted as TurnStarted
 from conversation.message import Message as Message
 from conversation.message import ToolCall as ToolCall
 from conversation.message import Usage as Usage
@@ -88,8 +98,12 @@ from producers import requeue_turns as requeue_turns
 from producers import requeue_turns_async as requeue_turns_async
 from producers import send_message as send_message
 from producers import send_message_async as send_message_async
+from producers import thread_events as thread_events
+from producers import thread_events_async as thread_events_async
 from producers import thumbnail_url as thumbnail_url
 from producers import thumbnail_url_async as thumbnail_url_async
+from producers import user_events as user_events
+from producers import user_events_async as user_events_async
 from producers import warm_up as warm_up
 from producers import warm_up_async as warm_up_async
 from producers.django import send_message_in_atomic as send_message_in_atomic

@@ -35,23 +35,23 @@ def check_gateway_streams(stage: Stage) -> None:
 
 
 def _send(stage: Stage) -> Iterator[dict[str, Any]]:
+    """Make a thread and send the ticket to it; the events of its turn."""
     ticket = next(ticket for ticket in load_tickets() if ticket.ticket == STREAMED_TICKET)
-    content = prompt(ticket) if stage.is_offline else f"{ticket.message}\n\n{ticket.context}"
     thread_id = thread_id_of(stage.run, STREAMED_TICKET)
-    request = Request(
-        f"{stage.stack.addresses().gateway_url}v1/threads/{thread_id}/messages",
-        data=json.dumps({"content": content, "agent": "support"}).encode(),
-        headers={
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Idempotency-Key": f"{thread_id}-1",
-            "Authorization": f"Bearer {stage.stack.addresses().gateway_key}",
-        },
-    )
-    with build_opener(ProxyHandler({})).open(request, timeout=SILENCE_SECONDS) as answer:
+    content = prompt(ticket) if stage.is_offline else f"{ticket.message}\n\n{ticket.context}"
+    _post(stage, "v1/threads", {"id": thread_id}).close()
+    message = {"content": content, "agent": "support"}
+    with _post(stage, f"v1/threads/{thread_id}/messages", message, Accept="text/event-stream") as answer:
         for line in answer:
             if line.startswith(b"data:"):
                 yield json.loads(line.removeprefix(b"data:"))
+
+
+def _post(stage: Stage, path: str, body: dict[str, Any], **headers: str) -> Any:
+    addresses = stage.stack.addresses()
+    headers |= {"Content-Type": "application/json", "Authorization": f"Bearer {addresses.gateway_key}"}
+    request = Request(f"{addresses.gateway_url}{path}", data=json.dumps(body).encode(), headers=headers)
+    return build_opener(ProxyHandler({})).open(request, timeout=SILENCE_SECONDS)
 
 
 def _describe(event: dict[str, Any]) -> str:

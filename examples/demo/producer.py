@@ -1,4 +1,4 @@
-"""A backend of its own process: it sends tickets, waits, and prints every reply as it arrives.
+"""A backend of its own process: it sends tickets, and prints every reply as it comes.
 
     python -m examples.demo.producer --run ID [--agent NAME] [--for-people] TICKET ...
 
@@ -11,10 +11,11 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from conversation.events import MessageDone, ToolCallStarted, TurnStarted
 from conversation.turn import TurnResult, TurnState
 from examples.demo.desk import files_of, shorten, thread_id_of
 from examples.support.tickets import Ticket, load_tickets, prompt
-from producers import Turn, send_message
+from producers import Turn, default_producer, send_message
 
 #: Seconds for one turn: a real model thinks, and a killed worker's lease has to lapse.
 TURN_SECONDS = 180
@@ -34,12 +35,31 @@ def main() -> int:
         _say(f"-> {ticket.ticket}  {shorten(ticket.message, LINE_CHARS)}")
     completed_count = 0
     with ThreadPoolExecutor(len(started_turns)) as pool:
-        futures = {pool.submit(turn.wait, TURN_SECONDS): turn for turn in started_turns}
-        for future in as_completed(futures):
-            ticket, sent_at = started_turns[futures[future]]
-            _show(ticket, future.result(), time.monotonic() - sent_at)
-            completed_count += future.result().state is TurnState.COMPLETED
+        futures = {pool.submit(follow, turn, ticket): turn for turn, (ticket, _) in started_turns.items()}
+        try:
+            for future in as_completed(futures, TURN_SECONDS):
+                ticket, sent_at = started_turns[futures[future]]
+                _show(ticket, future.result(), time.monotonic() - sent_at)
+                completed_count += future.result().state is TurnState.COMPLETED
+        finally:
+            # Whoever follows still comes to an end.
+            default_producer().close()
     return 0 if completed_count == len(tickets) else 1
+
+
+def follow(turn: Turn, ticket: Ticket) -> TurnResult:
+    """Print what a turn does as it does it, until it has ended; its result."""
+    for event in turn.events():
+        match event:
+            case TurnStarted(attempt=attempt) if attempt > 1:
+                _say(f".. {ticket.ticket}  another worker goes on, attempt {attempt}")
+            case ToolCallStarted(call=call):
+                _say(f".. {ticket.ticket}  {shorten(f'{call.name} {call.arguments}', LINE_CHARS)}")
+            case MessageDone(message=message) if message.role == "assistant" and message.tool_calls and message.content:
+                _say(f".. {ticket.ticket}  {shorten(message.content, LINE_CHARS)}")
+    result = turn.result
+    assert result is not None
+    return result
 
 
 def send(ticket: Ticket, *, run: str, agent: str, for_people: bool) -> Turn:

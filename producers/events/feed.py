@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 
 from conversation.errors import ThreadNotFound, TurnNotFound
-from conversation.events import POSITION_BITS, MessageDone, ThreadEvent, TurnEnded, TurnQueued
+from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, MessageDone, ThreadEvent, TurnEnded, TurnQueued
 from producers.events.patience import insist
 from producers.events.piece import Piece
 from producers.events.rows import EventRows, Source
@@ -91,7 +91,7 @@ class Feed:
         piece = self._piece
         if piece is None or self.read_to is None or self.read_to > piece.base:
             return None
-        return piece if piece.is_confirmed or _is_next_slot(self.read_to, piece.base) else None
+        return piece if piece.is_confirmed or _follows_beginning(self.read_to, piece.base) else None
 
     def want_rows(self) -> None:
         """Have the rows read soon."""
@@ -223,7 +223,7 @@ class Feed:
             return
         if self._piece is None or self._piece.base < envelope.base:
             self._piece = Piece(envelope)
-            if self.read_to is None or not _is_next_slot(self.read_to, envelope.base):
+            if self.read_to is None or not _follows_beginning(self.read_to, envelope.base):
                 self.want_rows()
         if not self._piece.take(envelope):
             self._ask_for_reply()
@@ -241,9 +241,14 @@ class Feed:
             wake.set()
 
 
-def _is_next_slot(read_to: int, base: int) -> bool:
-    """Whether a reply's slot follows that of the last event that was read: nothing comes between."""
-    return (base >> POSITION_BITS) - (read_to >> POSITION_BITS) == 1
+def _follows_beginning(read_to: int, base: int) -> bool:
+    """Whether a reply is the first of an attempt whose beginning was read, with what was asked: nothing comes between.
+
+    Between later slots results of tools may come, which another read than that of their calls has.
+    """
+    return (read_to >> POSITION_BITS) & END_SLOT == START_SLOT and (base >> POSITION_BITS) - (
+        read_to >> POSITION_BITS
+    ) == 1
 
 
 def _chars_of(event: ThreadEvent) -> int:

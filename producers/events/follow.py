@@ -6,7 +6,7 @@ for a viewer who is slow but their place, and one page of rows where they are be
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
@@ -142,7 +142,7 @@ class Follower:
         return ThreadDeleted(thread_id=self.feed.source.thread_id) if self.feed.is_deleted else None
 
 
-async def follow(feed: Feed, after: int, *, patience: float | None) -> AsyncIterator[ThreadEvent]:
+async def follow(feed: Feed, after: int, *, patience: float | None) -> AsyncGenerator[ThreadEvent, None]:
     """Follow a feed from a number on.
 
     Raises `DatabaseUnavailable` where the database is away for longer than `patience` seconds at the beginning;

@@ -5,7 +5,7 @@ source, however many look; the last viewer of a feed takes it along, and the las
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -14,7 +14,10 @@ from conversation.events import ThreadEvent
 from conversation.validation import check_id, check_tenant
 from producers.events.follow import follow
 from producers.events.loop_feeds import LoopFeeds
+from producers.events.patience import insist
 from producers.events.rows import DatabaseRows, EventRows, Source
+from producers.events.user_cursor import read_user_cursor
+from producers.events.user_stream import follow_user_threads
 
 if TYPE_CHECKING:
     from producers.connections import Connections
@@ -33,7 +36,7 @@ class EventHub:
 
     async def follow_thread(
         self, tenant: str, thread_id: str, *, after: int = 0, patience: float | None = None
-    ) -> AsyncIterator[ThreadEvent]:
+    ) -> AsyncGenerator[ThreadEvent, None]:
         """The events of a thread behind a number, and those that come, without end.
 
         The first `after` is 0, a later one the number of the last event that was seen: then nothing is left out and
@@ -48,7 +51,7 @@ class EventHub:
 
     async def follow_turn(
         self, turn_id: str, *, after: int = 0, patience: float | None = None, source: Source | None = None
-    ) -> AsyncIterator[ThreadEvent]:
+    ) -> AsyncGenerator[ThreadEvent, None]:
         """The events of a turn, as `follow_thread`, until it has ended: then at once. Raises `TurnNotFound`.
 
         `source` spares who knows it the search for the turn's thread.
@@ -59,6 +62,21 @@ class EventHub:
         with feeds.use(source) as feed:
             async for event in follow(feed, after, patience=patience):
                 yield event
+
+    async def follow_user(
+        self, tenant: str, user: str, *, cursor: str | None = None, patience: float | None = None
+    ) -> AsyncGenerator[tuple[str, ThreadEvent], None]:
+        """The events of all threads of a user, from a cursor on or from now, each with the cursor behind it.
+
+        Without a cursor, turns that run are shown from their beginning. How exact it is, `user_stream` says. Raises
+        `InvalidInput` for a cursor that is none, and `DatabaseUnavailable` as `follow_thread`.
+        """
+        begin = read_user_cursor(cursor) if cursor is not None else None
+        feeds = self.feeds
+        with feeds.use_user(check_tenant(tenant), check_id("user", user)) as threads:
+            await insist(lambda: feeds.listen_to_user(threads), patience)
+            async for item in follow_user_threads(threads, feeds, begin, patience=patience):
+                yield item
 
     @property
     def feeds(self) -> LoopFeeds:

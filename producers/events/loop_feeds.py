@@ -15,6 +15,7 @@ from conversation.errors import DatabaseUnavailable
 from producers.events.feed import Feed
 from producers.events.patience import insist
 from producers.events.rows import EventRows, Source, ThreadName
+from producers.events.user_stream import UserThreads
 from store.live.event_channel import Envelope, topic_of, unseal
 from store.settings import Settings
 
@@ -50,6 +51,7 @@ class LoopFeeds:
         self.rows = rows
         self._settings = settings
         self._feeds: dict[Source, Feed] = {}
+        self._user_threads: dict[tuple[str, str], UserThreads] = {}
         self._hearers: dict[str, set[Hearer]] = {}
         self._read_slots = asyncio.Semaphore(READS_AT_ONCE)
         self._key: bytes | None = None
@@ -77,13 +79,27 @@ class LoopFeeds:
                 self._drop(feed)
 
     @contextmanager
-    def listen(self, topic: str, hearer: Hearer) -> Iterator[None]:
-        """Listen to a topic."""
-        self._add_hearer(topic, hearer)
+    def use_user(self, tenant: str, user: str) -> Iterator[UserThreads]:
+        """Follow a user's threads; the last that leaves ends their listing."""
+        threads = self._user_threads.get((tenant, user))
+        if threads is None:
+            threads = self._user_threads[tenant, user] = UserThreads(tenant, user, self.rows, pause=self._poll_seconds)
+        threads.users += 1
         try:
-            yield
+            yield threads
         finally:
-            self._remove_hearer(topic, hearer)
+            threads.users -= 1
+            if threads.users == 0:
+                if self._user_threads.get((tenant, user)) is threads:
+                    del self._user_threads[tenant, user]
+                threads.close()
+                self._remove_hearer(topic_of("owner", tenant, user), threads)
+
+    async def listen_to_user(self, threads: UserThreads) -> None:
+        """Listen to what happens in a user's threads. Raises `DatabaseUnavailable`."""
+        await self.load_key()
+        self._add_hearer(topic_of("owner", threads.tenant, threads.user), threads)
+        await self._wait_subscribed(threads.is_subscribed)
 
     async def find_turn(self, turn_id: str, *, patience: float | None) -> Source:
         """A turn, with its thread. Raises `TurnNotFound`, and `DatabaseUnavailable` after `patience` seconds."""
@@ -99,6 +115,8 @@ class LoopFeeds:
         """End all feeds, and wait until the connection to the broker is closed."""
         for feed in self._feeds.values():
             feed.end()
+        for threads in self._user_threads.values():
+            threads.end()
         self._hearers.clear()
         listener, self._listener = self._listener, None
         self._stop_polling()
@@ -112,14 +130,17 @@ class LoopFeeds:
         self._add_hearer(_topic_of(feed), feed)
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll(), name="threadmill-event-poll")
-        if self._listener is not None and not self._listener.is_away:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SUBSCRIBE_SECONDS):
-                    await feed.is_subscribed.wait()
+        await self._wait_subscribed(feed.is_subscribed)
         self._unmarked.add(feed)
         if self._marking is None or self._marking.done():
             self._marking = asyncio.create_task(self._mark_all(), name="threadmill-event-marks")
         await asyncio.shield(self._marking)
+
+    async def _wait_subscribed(self, is_subscribed: asyncio.Event) -> None:
+        if self._listener is not None and not self._listener.is_away:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                    await is_subscribed.wait()
 
     def _refresh(self, feed: Feed) -> None:
         if self._listener is not None:
@@ -183,13 +204,16 @@ class LoopFeeds:
         """Look at all threads now and then: a ring may be lost, and the broker away."""
         quiet_count = 0
         while True:
-            is_connected = self._listener is not None and self._listener.is_connected
-            seconds = backoff_seconds(quiet_count, first=POLL_SECONDS, maximum=POLL_MAX_SECONDS)
-            await asyncio.sleep(add_jitter(POLL_CONNECTED_SECONDS if is_connected else seconds))
+            await asyncio.sleep(add_jitter(self._poll_seconds(quiet_count)))
             quiet_count += 1
             with suppress(DatabaseUnavailable):
                 if await self._look_at_all():
                     quiet_count = 0
+
+    def _poll_seconds(self, quiet_count: int = 2) -> float:
+        if self._listener is not None and self._listener.is_connected:
+            return POLL_CONNECTED_SECONDS
+        return backoff_seconds(quiet_count, first=POLL_SECONDS, maximum=POLL_MAX_SECONDS)
 
     async def _look_at_all(self) -> bool:
         """Have the rows of those threads read that changed, or may have; whether there are any.

@@ -5,6 +5,7 @@ What stays true: what a viewer is shown of a thread's durable events was read he
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Protocol
@@ -13,6 +14,7 @@ from store.database.engine import Database
 from store.installation import read_signing_key
 from store.turns import event_rows, records
 from store.turns.event_rows import EventPage
+from store.turns.user_threads import ActiveThreads, list_user_threads
 
 #: The tenant and the id of a thread.
 ThreadName = tuple[str, str]
@@ -50,6 +52,12 @@ class EventRows(Protocol):
         """A mark of each thread that is stored: another one where its rows changed."""
         ...
 
+    async def list_active(
+        self, tenant: str, user: str, *, since: datetime | None, margin: timedelta, limit: int
+    ) -> ActiveThreads:
+        """The threads of a user that were in use since a moment less the margin, or since the margin."""
+        ...
+
 
 class DatabaseRows:
     """The rows of the database. All of it raises `DatabaseUnavailable`."""
@@ -77,3 +85,9 @@ class DatabaseRows:
             runner = self._database.acting_for(tenant)
             marks |= await runner.run_async(event_rows.peek_threads, list(names))
         return marks
+
+    async def list_active(
+        self, tenant: str, user: str, *, since: datetime | None, margin: timedelta, limit: int
+    ) -> ActiveThreads:
+        runner = self._database.acting_for(tenant)
+        return await runner.run_async(list_user_threads, tenant, user, since=since, margin=margin, limit=limit)

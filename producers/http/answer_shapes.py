@@ -308,7 +308,7 @@ class SummaryList(BaseModel):
 
 
 class UsageEntry(BaseModel):
-    """What was used under one key."""
+    """A sum of tokens and costs under one key."""
 
     key: str | None = Field(description="The day in UTC, the agent, or the user.", examples=["2030-01-31"])
     turns: int = Field(description="Turns that ended, and summaries.")
@@ -336,7 +336,7 @@ class UsageEntry(BaseModel):
 
 
 class UsageList(BaseModel):
-    """What was used in a time, the most expensive first."""
+    """The sums of tokens and costs of a time, the most expensive first."""
 
     by: Literal["day", "agent", "user"]
     since: Written

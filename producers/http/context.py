@@ -1,6 +1,7 @@
 """Keyed context over HTTP: texts that models read in every turn of a thread."""
 
 from fastapi import APIRouter
+from fastapi.responses import Response
 
 from producers.http.answer_shapes import ContextEntry, ContextList
 from producers.http.dependencies import GatewayOf, Reader, Writer
@@ -28,7 +29,9 @@ async def write(gateway: GatewayOf, principal: Writer, thread_id: str, key: str,
     return ContextEntry.of(text)
 
 
-@router.delete("/threads/{thread_id}/context/{key}", operation_id="delete_context", status_code=204)
+@router.delete(
+    "/threads/{thread_id}/context/{key}", operation_id="delete_context", status_code=204, response_class=Response
+)
 async def delete(gateway: GatewayOf, principal: Writer, thread_id: str, key: str) -> None:
     """Remove the text of a key."""
     if not await database_of(gateway, principal).run_async(delete_context, viewer_of(principal), thread_id, key):

@@ -70,7 +70,7 @@ class JwtAccess:
         try:
             return self._principal_of(await self._read_claims(token))
         except _Refused as refusal:
-            log.info("token refused", reason=str(refusal))
+            log.info("token_refused", reason=str(refusal))
         except IssuerAway:
             detail = "the keys of the tokens' issuer cannot be read now"
             raise Problem(503, "Service Unavailable", detail, headers={"Retry-After": "5"}, retryable=True) from None
@@ -97,8 +97,6 @@ class JwtAccess:
         algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
         if algorithm not in self._settings.gateway_jwt_algorithms:
             raise _Refused("its algorithm is none of the settings")
-        if "crit" in header:
-            raise _Refused("it has extensions that are not known here")
         if kid is not None and not isinstance(kid, str):
             raise _Refused("the name of its key is no text")
         if not isinstance(kind, str) or kind.lower() not in _TYPES:

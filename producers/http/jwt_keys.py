@@ -154,14 +154,14 @@ class RemoteKeys:
             self._read_at = self._tried_at = time.monotonic()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
             self._tried_at = time.monotonic()
-            log.warning("keys of the JWT issuer not read", url=self._url, error=type(error).__name__)
+            log.warning("issuer_keys_not_read", reason=type(error).__name__)
 
 
-def read_key_set(document: object, algorithms: frozenset[str], *, takes_secrets: bool = False) -> KeySet:
+def read_key_set(document: object, algorithms: frozenset[str]) -> KeySet:
     """The keys of a JWKS for these algorithms; what is for another use is passed over. Raises `ValueError`."""
     if isinstance(document, dict) and isinstance(document.get("keys"), list):
         entries = document["keys"][:MAX_KEYS]
-        keys = [_read_jwk(entry, algorithms, takes_secrets=takes_secrets) for entry in entries]
+        keys = [_read_jwk(entry, algorithms) for entry in entries]
         return KeySet([key for key in keys if key is not None])
     raise ValueError("is no JWKS: it has no list of keys")
 
@@ -197,7 +197,7 @@ def _read_setting(text: str, algorithms: frozenset[str]) -> KeySet:
     try:
         document = _parse_json(text)
         is_key = isinstance(document, dict) and "kty" in document
-        return read_key_set({"keys": [document]} if is_key else document, algorithms, takes_secrets=True)
+        return read_key_set({"keys": [document]} if is_key else document, algorithms)
     except ValueError:
         return KeySet([])
 
@@ -219,16 +219,15 @@ def _algorithms_of_pem(key: object) -> frozenset[str]:
     return _EDWARDS if isinstance(key, ed25519.Ed25519PublicKey) else frozenset()
 
 
-def _read_jwk(entry: object, algorithms: frozenset[str], *, takes_secrets: bool) -> VerificationKey | None:
+def _read_jwk(entry: object, algorithms: frozenset[str]) -> VerificationKey | None:
     """One key of a JWKS; None for one that verifies no signature of these algorithms."""
     if not isinstance(entry, dict) or not _is_for_signatures(entry):
         return None
     usable = _algorithms_of_jwk(entry) & algorithms
     if "alg" in entry:
         usable &= {entry["alg"]} if isinstance(entry["alg"], str) else frozenset()
-    is_secret = entry.get("kty") == "oct"
-    # A private key at an address is an accident: whoever reads it can sign.
-    if not usable or (is_secret and not takes_secrets) or (not is_secret and "d" in entry):
+    # A private key at an address is an accident: whoever reads it can sign. A secret one is never pinned there.
+    if not usable or "d" in entry:
         return None
     kid = entry.get("kid")
     try:

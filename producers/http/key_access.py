@@ -13,7 +13,6 @@ from conversation.errors import ThreadmillError
 from producers.http.expiring_cache import ExpiringCache
 from producers.http.principal import SCOPES, Principal
 from store.database.engine import Database
-from store.database.tenant import look_for_keys
 from store.keys.key_text import ApiKey
 from store.keys.lookup import USE_PERIOD_SECONDS, UsableKey, find_keys, note_uses
 
@@ -87,11 +86,10 @@ class KeyAccess:
         if not uses:
             return
         try:
-            with look_for_keys(uses):
-                await self._database.run_async(note_uses, uses)
+            await self._database.run_async(note_uses, uses)
         except ThreadmillError as error:
             # It is missed by nobody but a reader of the list.
-            log.warning("uses of keys not written", keys=len(uses), error=type(error).__name__)
+            log.warning("key_uses_not_written", keys=len(uses), reason=type(error).__name__)
 
 
 class _KeyReader:
@@ -119,8 +117,7 @@ class _KeyReader:
             ids = list(self._waiting)[:READ_MAX_KEYS]
             futures = {key_id: self._waiting.pop(key_id) for key_id in ids}
             try:
-                with look_for_keys(ids):
-                    keys = await self._database.run_async(find_keys, ids)
+                keys = await self._database.run_async(find_keys, ids)
             except Exception as error:  # noqa: BLE001 - raised in those that wait
                 for future in futures.values():
                     future.set_exception(error)

@@ -25,7 +25,7 @@ _BRANCHES = frozenset({"text", "parts", "image_url", "file"})
 
 @dataclass(frozen=True, slots=True)
 class MessageBody:
-    """What a request says, and the files that it brings."""
+    """The message of a request, and the files that it brings."""
 
     message: NewMessage
     files: Sequence[UploadFile] = ()
@@ -64,7 +64,7 @@ def _read_field(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise invalid_field(name, "json_invalid", "is no JSON") from None
+        raise invalid_field(name, "no_json", "is no JSON") from None
 
 
 def _request_error(error: ValidationError) -> RequestValidationError:

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from producers.events.rows import Source
 from producers.http.answer_shapes import MessageList, OneTurn, page_json
 from producers.http.dependencies import GatewayOf, Reader, Writer, path_of
 from producers.http.idempotency import key_of_send
 from producers.http.message_bodies import REQUEST_BODY, read_message
 from producers.http.sending import send_message
+from producers.http.streams import turn_stream_response
 from producers.http.visibility import database_of, viewer_of
 from store.turns.message_pages import PAGE_MAX, list_messages
 
@@ -60,9 +62,7 @@ async def send(
         key = key_of_send(request, principal, thread_id)
         sent = await send_message(gateway, principal, thread_id, message, key=key, creates=create)
     if EVENT_STREAM in accept.lower():
-        from producers.http.streams import turn_stream_response
-
-        return await turn_stream_response(gateway, sent.turn_id)
+        return await turn_stream_response(gateway, Source(principal.tenant, thread_id, sent.turn_id))
     headers = {"Location": path_of(request, f"/v1/turns/{sent.turn_id}")}
     if not sent.is_new:
         headers["Idempotency-Replayed"] = "true"

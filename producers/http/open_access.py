@@ -18,6 +18,8 @@ from producers.http.problems import Problem
 
 #: The tenant of whoever asks.
 TENANT = "default"
+#: What whoever starts an open gateway is told.
+WARNING = "THE GATEWAY IS OPEN: whoever reaches it may do everything in the tenant 'default', without a key."
 #: A host of this machine, as `Host` has it.
 _LOCAL_HOST = r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 _HOST = re.compile(_LOCAL_HOST, re.IGNORECASE)
@@ -35,7 +37,7 @@ class OpenAccess:
             raise InvalidInput(
                 "open", f"lets everybody in, and {host!r} is reached by others", "listen on 127.0.0.1, or make keys"
             )
-        log.warning("THE GATEWAY IS OPEN: whoever reaches it may do everything, without a key", host=host)
+        log.warning("gateway_is_open", host=host)
 
     async def authenticate(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Principal | None:
         """The one bearer that there is. Raises `Problem` for a request of another machine's page."""

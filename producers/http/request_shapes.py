@@ -43,7 +43,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_require_text), Field(strict=F
 
 
 class RequestShape(BaseModel):
-    """What is common to the bodies of requests."""
+    """The base of the bodies of requests."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,7 +58,7 @@ class NewThread(RequestShape):
 
 
 class ThreadChanges(RequestShape):
-    """What changes of a thread."""
+    """Changes to be made to a thread."""
 
     title: Title | None = Field(None, description="null removes it.", examples=["Parcel 4711"])
     metadata: Metadata | None = Field(

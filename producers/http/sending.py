@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile
 
 from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict, InvalidInput
+from conversation.parts import Content
 from conversation.turn import TurnState
 from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import Gateway
@@ -55,7 +56,7 @@ async def send_message(
     attachments = [*chosen_files, *(file.attachment for file in received_files)]
     options = _options_of(message, attachments, user=user, key=key, tenant=principal.tenant)
     content = message.content if isinstance(message.content, str) else [part.model_dump() for part in message.content]
-    request = build_request(thread_id, content, options, gateway.settings)
+    request = _build_request(thread_id, content, options, gateway.settings)
     await store_files(gateway, principal, received_files)
     try:
         sent = await database_of(gateway, principal).run_async(
@@ -110,6 +111,16 @@ def _options_of(
         not_before=message.not_before,
         deadline=message.deadline,
     )
+
+
+def _build_request(thread_id: str, content: Content, options: SendOptions, settings: Settings) -> SendRequest:
+    try:
+        return build_request(thread_id, content, options, settings)
+    except InvalidInput as error:
+        if error.field != "parts":
+            raise
+        # Over HTTP the parts are the content.
+        raise InvalidInput("content", error.problem, "attach it as well") from None
 
 
 async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> None:

@@ -29,20 +29,19 @@ PURPOSE = "threadmill.stream-token.v1"
 #: Characters of a token, at most: an id may have 255 characters of four bytes.
 TOKEN_MAX_CHARS = 8_192
 
-router = APIRouter()
+router = APIRouter(tags=["events"])
 
 
 class StreamToken(BaseModel):
     """A token for the events of one thread."""
 
+    #: A secret, which begins with `tms_`.
     token: str
     expires_at: datetime
 
 
-@router.post(
-    "/threads/{thread_id}/stream-tokens", status_code=201, operation_id="create_stream_token", tags=["stream_tokens"]
-)
-async def create_stream_token(thread_id: str, principal: Reader, gateway: GatewayOf, response: Response) -> StreamToken:
+@router.post("/threads/{thread_id}/stream-tokens", status_code=201)
+async def create_stream_token(gateway: GatewayOf, principal: Reader, thread_id: str, response: Response) -> StreamToken:
     """Make a token that reads the events of this thread for a few minutes, as `?token=` in their address."""
     await visible_thread(gateway, principal, thread_id)
     seconds = gateway.settings.gateway_stream_token_seconds

@@ -15,12 +15,14 @@ from pydantic import BeforeValidator, Field
 
 from conversation.errors import InvalidInput
 from conversation.events import ThreadEvent, TurnEnded, TurnQueued
+from producers.events.rows import Source
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
 from producers.http.long_poll import EventList, IdentifiedEvent, Look, poll
 from producers.http.principal import Principal
 from producers.http.problems import Problem
 from producers.http.sse import EventStreamResponse, encode_event
-from producers.http.visibility import visible_thread, visible_turn
+from producers.http.visibility import database_of, visible_thread, visible_turn
+from store.database.engine import PatientRunner
 from store.turns.event_rows import read_thread_events, read_turn_events
 
 #: The highest number that JavaScript can count to: on a turn's stream, that of an end which has no number itself.
@@ -94,9 +96,10 @@ async def follow_turn(
     """Follow the events of a turn, to its end."""
     turn = await visible_turn(gateway, principal, turn_id)
     seen = _choose_after(last_event_id, after)
-    events = _follow_turn(gateway, turn_id, seen)
+    source = Source(principal.tenant, turn.record.thread_id, turn.record.id)
+    events = _follow_turn(gateway, source, seen)
     if wait is not None:
-        look = _look_at_turn(gateway, turn_id, seen)
+        look = _look_at_turn(database_of(gateway, principal), source, seen)
         return await poll(
             request, gateway, events, look=look, seconds=wait, after=seen, credential=principal.credential
         )
@@ -126,7 +129,7 @@ async def follow_thread(
     seen = _choose_after(last_event_id, after)
     events = _with_numbers(gateway.hub.follow_thread(principal.tenant, thread_id, after=seen))
     if wait is not None:
-        look = _look_at_thread(gateway, principal.tenant, thread_id, seen)
+        look = _look_at_thread(database_of(gateway, principal), principal.tenant, thread_id, seen)
         return await poll(
             request, gateway, events, look=look, seconds=wait, after=seen, credential=principal.credential
         )
@@ -153,12 +156,12 @@ async def follow_user(
     return _stream(gateway, events, principal.credential)
 
 
-async def turn_stream_response(gateway: Gateway, turn_id: str, *, after: int = 0) -> EventStreamResponse:
+async def turn_stream_response(gateway: Gateway, source: Source, *, after: int = 0) -> EventStreamResponse:
     """The events of a turn as an answer; whoever calls this has seen to it that its bearer may read them.
 
     No limit refuses it: the turn is sent already.
     """
-    return _stream(gateway, _follow_turn(gateway, turn_id, after), None)
+    return _stream(gateway, _follow_turn(gateway, source, after), None)
 
 
 def _stream(gateway: Gateway, events: AsyncGenerator[IdentifiedEvent], credential: str | None) -> EventStreamResponse:
@@ -173,10 +176,10 @@ async def _encode(events: AsyncGenerator[IdentifiedEvent]) -> AsyncGenerator[byt
             yield encode_event(event, event_id)
 
 
-async def _follow_turn(gateway: Gateway, turn_id: str, after: int) -> AsyncGenerator[IdentifiedEvent]:
+async def _follow_turn(gateway: Gateway, source: Source, after: int) -> AsyncGenerator[IdentifiedEvent]:
     if after == MAX_NUMBER:
         return
-    events = gateway.hub.follow_turn(turn_id, after=after)
+    events = gateway.hub.follow_turn(source.turn_id or "", after=after, source=source)
     async with _closing(events):
         async for event in events:
             yield _number_in_turn(event), event
@@ -187,9 +190,9 @@ def _number_in_turn(event: ThreadEvent) -> int | None:
     return MAX_NUMBER if event.number is None and isinstance(event, TurnEnded) else event.number
 
 
-def _look_at_turn(gateway: Gateway, turn_id: str, after: int) -> Look:
+def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
-        page = await gateway.producer.database.run_async(read_turn_events, turn_id, after=after)
+        page = await database.run_async(read_turn_events, source.turn_id or "", after=after)
         unseen = [] if after == MAX_NUMBER else [*page.notices, *page.events]
         is_over = page.running is None and not any(isinstance(notice, TurnQueued) for notice in page.notices)
         return [(_number_in_turn(event), event) for event in unseen], is_over
@@ -197,9 +200,9 @@ def _look_at_turn(gateway: Gateway, turn_id: str, after: int) -> Look:
     return look
 
 
-def _look_at_thread(gateway: Gateway, tenant: str, thread_id: str, after: int) -> Look:
+def _look_at_thread(database: PatientRunner, tenant: str, thread_id: str, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
-        page = await gateway.producer.database.run_async(read_thread_events, tenant, thread_id, after=after)
+        page = await database.run_async(read_thread_events, tenant, thread_id, after=after)
         return [(event.number, event) for event in (*page.notices, *page.events)], False
 
     return look

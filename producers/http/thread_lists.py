@@ -6,7 +6,7 @@ from typing import Any
 
 from conversation.errors import InvalidInput
 from producers.http.answer_shapes import ListedThread, Snippet, Thread, ThreadList
-from store.database.engine import Database
+from store.database.engine import PatientRunner
 from store.threads.listing import ThreadFilter
 from store.threads.search import HITS_MAX, Hit, search_messages
 from store.threads.thread_views import ThreadView, list_views, read_views
@@ -25,13 +25,13 @@ def read_metadata_filter(text: str | None) -> dict[str, Any]:
     return value
 
 
-async def search_threads(database: Database, query: str, filters: ThreadFilter, limit: int) -> ThreadList:
+async def search_threads(database: PatientRunner, query: str, filters: ThreadFilter, limit: int) -> ThreadList:
     """The threads in which messages have the words of a query, best first, with what was found in each."""
     hits = await database.run_async(search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX)
     views = await database.run_async(read_views, filters, {hit.thread_id for hit in hits}) if hits else {}
     found_ids = [thread_id for thread_id in dict.fromkeys(hit.thread_id for hit in hits) if thread_id in views]
     return ThreadList(
-        threads=[_listed(views[thread_id], _hits_in(thread_id, hits)) for thread_id in found_ids[:limit]],
+        threads=[_add_snippets(views[thread_id], _hits_in(thread_id, hits)) for thread_id in found_ids[:limit]],
         next_cursor=None,
     )
 
@@ -40,13 +40,13 @@ def _hits_in(thread_id: str, hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in hits if hit.thread_id == thread_id]
 
 
-def _listed(view: ThreadView, hits: Sequence[Hit]) -> ListedThread:
+def _add_snippets(view: ThreadView, hits: Sequence[Hit]) -> ListedThread:
     snippets = [Snippet.of(hit) for hit in hits]
     return ListedThread(**Thread.of(view).model_dump(), snippets=snippets)
 
 
 async def list_threads(
-    database: Database, filters: ThreadFilter, *, limit: int, cursor: str | None, order: Any
+    database: PatientRunner, filters: ThreadFilter, *, limit: int, cursor: str | None, order: Any
 ) -> ThreadList:
     """A page of threads, the newest first."""
     page = await database.run_async(list_views, filters, limit=limit, cursor=cursor, order=order)

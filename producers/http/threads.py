@@ -102,7 +102,7 @@ async def change(
     return _answer(view, response)
 
 
-@router.delete("/threads/{thread_id}", operation_id="delete_thread", status_code=204)
+@router.delete("/threads/{thread_id}", operation_id="delete_thread", status_code=204, response_class=Response)
 async def delete(gateway: GatewayOf, principal: Operator, thread_id: str) -> None:
     """Delete a thread with all that belongs to it."""
     await database_of(gateway, principal).run_async(delete_visible_thread, viewer_of(principal), thread_id)

@@ -43,6 +43,7 @@ async def list_all(
 async def read(
     gateway: GatewayOf,
     principal: Reader,
+    request: Request,
     turn_id: str,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait, at most, until it is over.")
@@ -51,7 +52,7 @@ async def read(
     """Read a turn, and what it answered once it is over."""
     view = await visible_turn(gateway, principal, turn_id, with_messages=True)
     if wait and not view.record.state.is_final:
-        await wait_for_end(gateway, turn_id, wait)
+        await wait_for_end(gateway, principal, request, view, seconds=wait)
         view = await visible_turn(gateway, principal, turn_id, with_messages=True)
     return JSONResponse(turn_json(view))
 
@@ -102,6 +103,6 @@ async def requeue(
 
 
 def _name_of(principal: Principal) -> str:
-    """Who asks, in one line that can be printed."""
+    """The name of who asks, in one line that can be printed."""
     name = principal.user or principal.credential or "gateway"
     return "".join(char if char.isprintable() else "?" for char in name)[:REQUESTER_MAX_CHARS]

@@ -1,4 +1,4 @@
-"""What a principal may see: one place decides for threads and turns, and so for all that belongs to them.
+"""The sight of a principal: one place decides for threads and turns, and so for all that belongs to them.
 
 What stays true: what one may not see does not exist: it raises what an id that is not stored raises.
 """

@@ -195,8 +195,26 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
         | has_archives
         | has_dropped_files
         | select_shared_keys(subject).exists()
+        | exists().where(_is_upload_of(subject))
     )
     return bool(connection.execute(select(has_rows)).scalar_one())
+
+
+def record_uploads(connection: Connection, erasure_id: str, subject: Subject) -> bool:
+    """Record the next page of files that the user put and perhaps never sent; False at the end. Their rows go."""
+    ids = select(uploads.c.id).where(_is_upload_of(subject)).limit(PAGE)
+    deletion = delete(uploads).where(uploads.c.id.in_(ids.scalar_subquery())).returning(uploads.c.sha256)
+    hashes = connection.execute(deletion).scalars().all()
+    if hashes:
+        record_items(connection, erasure_id, "blob", sorted(set(hashes)), reopens=True)
+        add_erased_counts(connection, erasure_id, {"uploads": len(hashes)})
+    return bool(hashes)
+
+
+def _is_upload_of(subject: Subject) -> ColumnElement[bool]:
+    if subject.user is None:
+        return false()
+    return (uploads.c.tenant == subject.tenant) & (uploads.c.owner == subject.user)
 
 
 def load_remaining_files(connection: Connection, erasure_id: str) -> list[str]:

@@ -97,10 +97,9 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
         _erase_thread(database, erasure_id, subject, key)
     for key in _iterate_locked_out_keys(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
-    while database.run(sent_turns.erase_sent_turns, erasure_id=erasure_id, subject=subject):
-        pass
-    while database.run(steps.record_dropped_files, erasure_id=erasure_id, subject=subject):
-        pass
+    for step in (sent_turns.erase_sent_turns, steps.record_dropped_files, steps.record_uploads):
+        while database.run(step, erasure_id=erasure_id, subject=subject):
+            pass
     if subject.whole_tenant:
         _record_all_files(database, erasure_id, subject)
     _erase_files(database, files, erasure_id, subject)

@@ -6,3 +6,4 @@ SET search_path FROM CURRENT
 AS $$
     SELECT found.* FROM api_keys AS found WHERE found.id = ANY (ids) AND found.revoked_at IS NULL
 $$;
+REVOKE ALL ON FUNCTION threadmill.find_api_keys_v1 FROM PUBLIC;

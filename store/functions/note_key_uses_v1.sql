@@ -10,3 +10,4 @@ AS $$
         FOR UPDATE SKIP LOCKED
     )
 $$;
+REVOKE ALL ON FUNCTION threadmill.note_key_uses_v1 FROM PUBLIC;

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from conversation.storable_text import make_storable
 from store.live.event_channel import (
     WATCHED_SECONDS,
     WATCHED_TOPICS_MAX,
@@ -55,6 +56,11 @@ class EventPublisher:
                     feed.show_all(topic)
         while len(self._watched) > WATCHED_TOPICS_MAX:
             del self._watched[next(iter(self._watched))]
+
+    @property
+    def has_watchers(self) -> bool:
+        """Whether anybody may follow any topic."""
+        return bool(self._watched)
 
     def is_watched(self, topic: str) -> bool:
         """Whether somebody follows a topic."""
@@ -140,8 +146,6 @@ class TurnFeed:
 
     def add_text(self, text: str) -> None:
         """Add text to the reply: it goes out at once, or with what comes in the next moment."""
-        self._texts.append(text)
-        self._length += len(text)
         self._unsent.append(text)
         if self._timer is None and self._is_watched():
             self._send_unsent()
@@ -174,14 +178,17 @@ class TurnFeed:
             self._publisher.send(topic, piece)
 
     def _is_watched(self) -> bool:
-        return any(self._publisher.is_watched(topic) for topic in self.topics)
+        return self._publisher.has_watchers and any(map(self._publisher.is_watched, self.topics))
 
     def _send_unsent(self) -> None:
         """Give what came since the last delta a number, and send it to those who follow."""
         self._timer = None
         if not self._unsent or self._number >= self._max_number:
             return
-        text, self._unsent = "".join(self._unsent), []
+        # As the message will have it.
+        text, self._unsent = make_storable("".join(self._unsent)), []
+        self._texts.append(text)
+        self._length += len(text)
         previous, self._number = self._number, self._number + 1
         self._ends.append((self._number, self._length))
         self._send_delta(previous, text)

@@ -71,7 +71,7 @@ uploads = Table(
     metadata,
     Column("id", OurId, primary_key=True),
     Column("tenant", Text, nullable=False),
-    #: The user who puts it, and alone may attach it; null where the tenant does.
+    #: The user who puts it: no other user attaches it by its hash. Null where the tenant does.
     Column("owner", Text),
     Column("filename", Text, nullable=False),
     #: As the client declared it: the store's server checks it, and completion again.

@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text, true
+from sqlalchemy import ColumnElement, Connection, Select, column, func, literal_column, select, text, true
 
 from conversation.arguments import check_whole_number
 from conversation.errors import InvalidInput
 from conversation.validation import check_id, check_tenant, check_text
 from store.database.estimates import estimate
+from store.database.function_calls import has_functions
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
+from store.database.tenant import current_tenant
+from store.functions import SCHEMA
 from store.tables import messages, threads
 
 #: Hits of one search, at most.
@@ -127,7 +130,7 @@ def _search_postgresql(connection: Connection, groups: list[_Group], scope: _Sco
         rows = connection.execute(_rank(_select_recent_matches(words, scope), words, limit)).all()
         if rows and rows[0].matches == RANKED_MAX:
             return list(map(_hit, rows))
-    return list(map(_hit, connection.execute(_rank(_select_matches(words, scope), words, limit))))
+    return list(map(_hit, connection.execute(_rank(_select_matches(connection, words, scope), words, limit))))
 
 
 def _is_common(connection: Connection, words: ColumnElement[Any]) -> bool:
@@ -145,8 +148,13 @@ def _document(content: ColumnElement[str]) -> ColumnElement[Any]:
     return func.to_tsvector(_SIMPLE, func.left(content, literal_column(str(SEARCHED_CHARS))))
 
 
-def _select_matches(words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
+def _select_matches(connection: Connection, words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
     """The newest messages that match, found by the index."""
+    if has_functions(connection) and current_tenant() == scope.tenant:
+        # Also where row-level security keeps the role from the index.
+        columns = [column(each.name, each.type) for each in (threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)]
+        find = getattr(func, SCHEMA).find_messages_v1(words, scope.user, RANKED_MAX)
+        return select(find.table_valued(*columns))
     is_visible = scope.condition & (messages.c.seq > threads.c.history_starts_after)
     return (
         select(threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)

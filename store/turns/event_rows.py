@@ -2,7 +2,8 @@
 
 What stays true: pages end at ends of turns, and what a page costs depends on what comes after `after`, never on the
 history before it. A turn's row and its messages are read in one statement, so that nobody sees an
-end without what was said before it.
+end without what was said before it; and the turns under way before the messages, so that nobody sees one begin
+without what it was asked.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -71,9 +72,10 @@ def read_thread_events(
     if thread is None:
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
     while True:
+        open_rows = _read_open_turns(connection, thread.key)
         rows, has_more = _read_messages(connection, thread, after, limit)
-        open_rows = [] if has_more else _read_open_turns(connection, thread.key)
-        logs = _load_logs(connection, thread.key, thread_id, _list_claimed(rows, open_rows), rows)
+        open_rows = [] if has_more else _bring_up_to_date(open_rows, rows)
+        logs = _load_logs(connection, thread.key, thread_id, _list_claimed(open_rows, rows), rows)
         loose = message_rows.load(connection, thread.key, [row for row in rows if row.turns_fencing_token is None])
         events = list(_arrange(thread_id, after, (*rows, *open_rows), logs, {each.id: each for each in loose}))
         if events or not has_more:
@@ -170,6 +172,14 @@ def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: in
     return [*rows, *connection.execute(rest)], True
 
 
+def _bring_up_to_date(open_rows: Sequence[AnyRow], rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """The turns under way: where one has become another since, as the newer row beside its messages says."""
+    newer_rows = {row.turns_id: row for row in rows}
+    pairs = [(row, newer_rows.get(row.turns_id, row)) for row in open_rows]
+    current_rows = [row if row.turns_state == newer.turns_state else newer for row, newer in pairs]
+    return [row for row in current_rows if row.turns_state in ("queued", "running")]
+
+
 def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
     """The turns in rows that were claimed, each once."""
     return {row.turns_id: _turn_of(row) for row in chain(*rows) if row.turns_fencing_token is not None}.values()
@@ -233,7 +243,11 @@ def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Map
         .order_by(steps.c.turn_id, steps.c["index"])
     )
     journals: dict[str, list[JournalledStep]] = {}
+    fences = {turn.id: turn.fencing_token or 0 for turn in of_turns}
     for row in connection.execute(statement):
+        if row.fencing_token > fences[row.turn_id]:
+            # Of an attempt that began since: its beginning comes first.
+            continue
         step = convert_row(row, Step, usage=Usage(**row.usage) if row.usage else None)
         journals.setdefault(row.turn_id, []).append(JournalledStep(step, row.fencing_token))
     return journals

@@ -1,14 +1,14 @@
 """The messages of a thread, page by page, in either direction.
 
-What stays true: a page costs the same number of statements, wherever it begins and however long the history is; a
-message that retention hides is on none.
+What stays true: a page costs the same number of statements, wherever it begins and however long the history is, and
+bounded memory, however long its messages are; a message that retention hides is on none.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from conversation.arguments import check_one_of, check_whole_number
 from conversation.cursor import read_cursor, write_cursor
@@ -24,8 +24,12 @@ from store.turns.event_rows import number_messages
 
 PageOrder = Literal["asc", "desc"]
 PAGE_ORDERS = get_args(PageOrder)
-#: Messages of one page, at most: each may hold a megabyte of text.
+#: Messages of one page, at most.
 PAGE_MAX = 200
+#: Bytes of their texts: with the message that comes to as many, a page ends.
+PAGE_MAX_BYTES = 4 * 1024 * 1024
+#: Messages that wait, of one page, at most: the newest.
+PENDING_MAX = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def list_messages(
     thread_key = find_thread(connection, viewer, thread_id).key
     # First of all, so that a message which is claimed meanwhile is seen twice, and not never.
     may_have_end = order == "asc" or after_seq is None
-    pending = load_pending(connection, viewer.tenant, thread_id, last=limit) if may_have_end else ()
+    pending = load_pending(connection, viewer.tenant, thread_id, last=min(limit, PENDING_MAX)) if may_have_end else ()
     rows, has_more = _load_rows(connection, thread_key, after_seq, order, limit)
     page = message_rows.load(connection, thread_key, rows)
     if order == "asc" and has_more:
@@ -84,5 +88,12 @@ def _load_rows(
         statement = statement.where(position > after_seq if order == "asc" else position < after_seq)
     statement = statement.order_by(position if order == "asc" else position.desc())
     # One more, to know whether another page follows.
-    rows = list(connection.execute(statement.limit(limit + 1)))
-    return rows[:limit], len(rows) > limit
+    selected = statement.limit(limit + 1).subquery()
+    length = func.octet_length if connection.dialect.name == "postgresql" else func.length
+    seq = selected.c.seq if order == "asc" else selected.c.seq.desc()
+    bytes_before = func.sum(length(selected.c.content)).over(order_by=seq, rows=(None, -1))
+    measured = select(selected, bytes_before.label("before"), func.count().over().label("selected")).subquery()
+    fits = func.coalesce(measured.c.before, 0) < PAGE_MAX_BYTES
+    seq = measured.c.seq if order == "asc" else measured.c.seq.desc()
+    rows = list(connection.execute(select(measured).where(fits).order_by(seq)))[:limit]
+    return rows, bool(rows) and rows[0].selected > len(rows)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, case, func, select
 
 from conversation.errors import TurnNotFound
+from conversation.events import number_of_end
 from conversation.message import Message
 from conversation.quotation import quote
 from conversation.turn import TurnRecord, TurnState
@@ -30,6 +31,8 @@ class TurnView:
     thread_key: int
     #: Turns of the thread that come before it; None where it does not wait.
     position: int | None = None
+    #: The number before that of its end, should its newest attempt be the last.
+    end_of_attempt: int = 0
     #: What it added after the user's message; None while it is not over, or where that was not asked for.
     messages: tuple[Message, ...] | None = None
 
@@ -48,7 +51,8 @@ def read_turn(connection: Connection, viewer: Viewer, turn_id: str, *, with_mess
     record = build_record(row)
     has_messages = with_messages and record.state.is_final
     messages = read_replies(connection, turn_id) if has_messages else None
-    return TurnView(record, row.thread_key, row.position, messages)
+    end_of_attempt = 0 if row.fencing_token is None else number_of_end(row.fencing_token) - 1
+    return TurnView(record, row.thread_key, row.position, end_of_attempt, messages)
 
 
 def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str) -> TurnView:

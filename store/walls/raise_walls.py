@@ -14,7 +14,7 @@ from store.database.retry_policy import sqlstate_of
 from store.functions import SCHEMA
 from store.tables.metadata import metadata
 from store.walls.policies import PROCESS_POLICY, TENANT_POLICY, rule_of
-from store.walls.roles import MAINTENANCE, ROLES, WORKER, changeable_columns_of, create_roles_sql, privileges_of
+from store.walls.roles import CALLERS, MAINTENANCE, ROLES, WORKER, create_roles_sql, privileges_of
 
 #: SQLSTATE of a statement that the user may not run.
 NOT_ALLOWED = "42501"
@@ -102,15 +102,19 @@ def _grant_statements(connection: Connection, roles: list[str]) -> Iterator[str]
             yield f"GRANT {privilege} ON {table} TO {role}"
         for _, table, privilege in sorted(one for one in stored - wanted if one[0] == role):
             yield f"REVOKE {privilege} ON {table} FROM {role}"
-        yield from _column_grants(connection, role)
+        yield from _function_grants(connection, role)
         yield from _schema_grants(connection, role)
 
 
-def _column_grants(connection: Connection, role: str) -> Iterator[str]:
-    query = text("SELECT has_column_privilege(:role, :table, :column, 'UPDATE')")
-    for table, column in changeable_columns_of(role).items():
-        if not connection.execute(query, {"role": role, "table": table, "column": column}).scalar_one():
-            yield f"GRANT UPDATE ({column}) ON {table} TO {role}"
+def _function_grants(connection: Connection, role: str) -> Iterator[str]:
+    """The statements that let a role call what works with the owner's rights."""
+    names = [name for name, callers in CALLERS.items() if role in callers]
+    query = text(
+        "SELECT proname FROM pg_proc WHERE pronamespace = CAST(:schema AS regnamespace) AND proname = ANY (:names) "
+        "AND NOT has_function_privilege(:role, oid, 'EXECUTE')"
+    )
+    for name in connection.execute(query, {"schema": SCHEMA, "names": names, "role": role}).scalars():
+        yield f"GRANT EXECUTE ON FUNCTION {SCHEMA}.{name} TO {role}"
 
 
 def _schema_grants(connection: Connection, role: str) -> Iterator[str]:

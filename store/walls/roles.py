@@ -37,14 +37,14 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "renditions": ("S", "SI", "SID"),
     "uploads": ("SIUD", "SIUD", "SIUD"),
     # Retention and erasure
-    "archives": ("", "", "SIUD"),
-    "dropped_files": ("I", "", "SIUD"),
+    "archives": ("SU", "", "SIUD"),
+    "dropped_files": ("SIU", "", "SIUD"),
     "erasure_items": ("", "", "SIUD"),
     "erasures": ("", "", "SIUD"),
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
-    # Access: keys are found and noted by functions, whoever's they are
+    # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
     # Operations
@@ -54,13 +54,13 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-#: What the gateway may change of a table of which it may change no more.
-_COLUMNS: Mapping[str, Mapping[str, str]] = {GATEWAY: {"api_keys": "last_used_at"}}
-
-
-def changeable_columns_of(role: str) -> Mapping[str, str]:
-    """The one column of a table that a role may change, by table, where it may not change the others."""
-    return _COLUMNS.get(role, {})
+#: Functions that work with their owner's rights, each on the rows that its arguments or the named tenant let it: the
+#: roles that may call them. Nobody else may.
+CALLERS: Mapping[str, tuple[str, ...]] = {
+    "find_messages_v1": ROLES,
+    "find_api_keys_v1": (GATEWAY,),
+    "note_key_uses_v1": (GATEWAY,),
+}
 
 
 def privileges_of(role: str) -> dict[str, frozenset[str]]:

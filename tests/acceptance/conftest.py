@@ -2,10 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.acceptance.installation import Installation, worker
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.acceptance.chat import OpenTab
 
 
 @pytest.fixture
@@ -30,3 +36,26 @@ def running(installation: Installation) -> Installation:
     """An installation with one worker, called `one`, and the sweep."""
     installation.start(worker("one"), *installation.upkeep())
     return installation
+
+
+# Of one module: while it is there, a loop seems to run in this thread.
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.acceptance.chat import CHROMIUM
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(browser: "Browser") -> "Iterator[OpenTab]":
+    """Opens tabs with the chat page, logged in."""
+    from tests.acceptance.chat import lend_tabs
+
+    with lend_tabs(browser) as open_tab:
+        yield open_tab

@@ -78,7 +78,9 @@ class Installation:
     def launch(self, *wanted: Program, **variables: str) -> None:
         """Start programs and wait for nothing."""
         for program in wanted:
-            process = WarmProcess(
+            # What is no program of Celery's is imported anew.
+            kind = WarmProcess if "celery" in program.argv else Process
+            process = kind(
                 program.name,
                 program.argv,
                 log=self.folder / f"{program.name}.log",

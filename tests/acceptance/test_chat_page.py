@@ -1,79 +1,23 @@
 """The chat page in a real browser: what a person sees, through faults of the network, in two tabs, after a reload."""
 
-import asyncio
 import re
-import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
+from tests.acceptance.chat import PATIENCE, Chat, CuttingProxy, OpenTab
 from tests.stub_gateway import KEY, StubGateway
 
 pytestmark = pytest.mark.soak
 
-CHROMIUM = "/usr/bin/chromium"
-#: Milliseconds that a machine which has other things to do may take.
-PATIENCE = 30_000
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000002000000020802000000fdd49a730000001249444154789c63f8cfc0c0f01f84191800"
     "1ded03fdd2ae7c340000000049454e44ae426082"
 )
+NewChat = Callable[..., Chat]
 EVIL = '<img src=x onerror="window.wasRun = 1"><script>window.wasRun = 1</script>'
-
-
-class CuttingProxy:
-    """Stands between a browser and the gateway, and cuts every connection when it is told to."""
-
-    def __init__(self, port: int) -> None:
-        self._upstream = port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.is_down = False
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        opening = asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(opening, self._loop).result(10)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop):
-            self._loop.run_forever()
-            self._server.close()
-
-    def cut(self) -> None:
-        """End all connections at once."""
-        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_down:
-            writer.transport.abort()
-            return
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
-        self._writers |= {writer, upstream_writer}
-        await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
-        self._writers -= {writer, upstream_writer}
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
 
 
 @pytest.fixture(scope="module")
@@ -88,67 +32,14 @@ def proxy(gateway: StubGateway) -> Iterator[CuttingProxy]:
         yield proxy
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Chat:
-    """One tab with the page, as its user sees it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        #: What the page itself did wrong. A refused request is no such thing.
-        self.errors: list[str] = []
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", self._hear)
-
-    def _hear(self, message: Any) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.errors.append(message.text)
-
-    def log_in(self, address: str, key: str = KEY) -> Self:
-        self.page.goto(address)
-        self.page.get_by_label("Key").fill(key)
-        self.page.get_by_role("button", name="Log in").click()
-        return self
-
-    def send(self, text: str) -> None:
-        self.page.get_by_label("Message", exact=True).fill(text)
-        self.page.keyboard.press("Enter")
-
-    def see(self, text: str) -> None:
-        expect(self.page.locator("#log")).to_contain_text(text, timeout=PATIENCE)
-
-    def said(self) -> list[str]:
-        """All that stands in the conversation, in order."""
-        return [text.strip() for text in self.page.locator("#log > *").all_inner_texts()]
-
-
-NewChat = Callable[..., Chat]
-
-
 @pytest.fixture
-def new_chat(browser: Browser, gateway: StubGateway) -> Iterator[NewChat]:
+def new_chat(open_tab: OpenTab, gateway: StubGateway) -> NewChat:
     """Makes a tab that is logged in, of a browser of its own or of another tab's."""
-    contexts: list[BrowserContext] = []
-    chats: list[Chat] = []
 
     def make(port: int = gateway.port, *, beside: Chat | None = None, **options: Any) -> Chat:
-        context = beside.page.context if beside else browser.new_context(**options)
-        contexts.append(context)
-        chats.append(Chat(context.new_page()))
-        address = beside.page.url if beside else f"http://127.0.0.1:{port}/"
-        return chats[-1].log_in(address)
+        return open_tab(port, KEY, beside=beside, **options)
 
-    yield make
-    for context in contexts:
-        context.close()
-    assert [error for chat in chats for error in chat.errors] == []
+    return make
 
 
 def test_a_key_that_does_not_hold_is_refused_in_a_sentence(new_chat: NewChat, gateway: StubGateway) -> None:

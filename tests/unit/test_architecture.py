@@ -38,8 +38,9 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def sources() -> list[Path]:
-    """Our modules, besides those that are lists."""
+    """Our modules and those of the client, besides those that are lists."""
     folders = [ROOT / package.replace(".", "/") for package in PACKAGES]
+    folders.append(ROOT / "clients" / "python" / "threadmill_client")
     found = [path for folder in folders for path in folder.glob("*.py")]
     return sorted(path for path in found if LONG_LISTS not in path.as_posix())
 

@@ -41,6 +41,9 @@ def dump(connection: Connection) -> str:
         shown = [f"quote_nullable({name}::text)" if is_postgresql else f"quote({name})" for name in names]
         rows = connection.execute(text(f"SELECT {', '.join(shown)} FROM {table.name} ORDER BY 1, 2"))
         values = [f"({', '.join(row)})" for row in rows]
+        if table is tables.installation:
+            # Its row is made with the schema.
+            lines.append(f"DELETE FROM {table.name};")
         lines += [f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {row};" for row in values]
         key = table.autoincrement_column
         if is_postgresql and key is not None and key.identity is not None:

@@ -22,6 +22,8 @@ from store.erasure import steps as erase
 from store.erasure.subject import Subject
 from store.files import uploads
 from store.files.blob_rows import confirm, reserve
+from store.keys import key_rows
+from store.keys.key_text import make_key
 from store.retention import archive, move_cut, policies
 from store.retention.policy import Policy
 from store.summaries import repository as summaries
@@ -194,6 +196,7 @@ def _installation(connection: Connection) -> None:
             tenant="default", thread_id="gone", action="deleted", details={"by": "test"}, created_at=clock()
         )
     )
+    key_rows.create_key(connection, key_rows.KeyRequest(tenant="default", user="ann"), make_key())
     _kept_no_longer(connection)
     connection.execute(
         insert(tables.blobs).values(

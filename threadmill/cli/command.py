@@ -37,6 +37,7 @@ from threadmill.cli.output import print_text
 from threadmill.cli.schedules import schedules
 from threadmill.cli.send import send
 from threadmill.cli.status import status
+from threadmill.cli.tail import tail_thread
 from threadmill.cli.top import top
 from threadmill.cli.up import up
 from threadmill.cli.usage import usage
@@ -73,6 +74,7 @@ app.command("init", hidden=True)(migrate)
 app.command()(status)
 app.command()(chat)
 app.command()(send)
+threads.group.command("tail")(tail_thread)
 threads.group.command()(summaries.summarize)
 threads.group.command()(summaries.summaries)
 threads.group.command("restore-summary")(summaries.restore)

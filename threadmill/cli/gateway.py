@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.output import print_text
+from threadmill.cli.output import print_note, print_text
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -42,6 +42,10 @@ def gateway(
         raise OperatorError(str(error)) from error
     listener = _listen(host, port)
     print_text(f"gateway: {_address_of(listener, host)}")
+    if is_open:
+        from producers.http.open_access import WARNING
+
+        print_note(f"threadmill: {WARNING}")
     _serve(_configure(app, current()), listener)
 
 

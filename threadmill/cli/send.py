@@ -21,6 +21,9 @@ def send(
     user: Annotated[str | None, typer.Option(help="Who asks; a thread that is nobody's is theirs from now on.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key sends only once.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer; 0 does not wait.")] = 60,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the answer as it grows, until the turn has ended.")
+    ] = False,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +42,9 @@ def send(
             idempotency_key=idempotency_key,
             attachments=attach or [],
         )
-        if wait == 0:
+        if stream:
+            _stream_answer(turn, as_json=as_json)
+        elif wait == 0:
             print_json({"turn": turn.id}) if as_json else print_text(turn.id)
         else:
             _print_answer(turn, wait, as_json=as_json)
@@ -64,6 +69,19 @@ def _print_answer(turn: "Turn", seconds: float, *, as_json: bool) -> None:
     else:
         print_problem(f"the turn {result.state}: {error_text}")
     if error_text is not None:
+        raise typer.Exit(1)
+
+
+def _stream_answer(turn: "Turn", *, as_json: bool) -> None:
+    """Print the answer as it grows. Ctrl-C leaves the turn running."""
+    from threadmill.cli.tail import EventPrinter
+
+    printer = EventPrinter(as_json=as_json, with_questions=False)
+    printer.print_all(turn.events(), f"the turn goes on; threadmill turns tail {turn.id}")
+    result = turn.result
+    if result is not None and not as_json:
+        _print_notes(result)
+    if result is None or result.error is not None:
         raise typer.Exit(1)
 
 

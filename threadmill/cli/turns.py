@@ -1,4 +1,4 @@
-"""`threadmill turns …`: list turns, show one, cancel them, requeue those that failed."""
+"""`threadmill turns …`: list turns, show one, follow one, cancel them, requeue those that failed."""
 
 import getpass
 import os
@@ -6,17 +6,20 @@ from typing import Annotated
 
 import typer
 
-from threadmill.cli import turn_listing, turn_requeue, turn_timeline
+from threadmill.cli import tail, turn_listing, turn_requeue, turn_timeline
 from threadmill.cli.common_options import AsJson, open_producer
 from threadmill.cli.output import print_json, print_text
 
-group = typer.Typer(help="List turns, show one, cancel them, requeue those that failed.", no_args_is_help=True)
+group = typer.Typer(
+    help="List turns, show or follow one, cancel them, requeue those that failed.", no_args_is_help=True
+)
 
 TurnIds = Annotated[list[str], typer.Argument(help="The ids of turns.")]
 
 
 group.command("list")(turn_listing.list_turns)
 group.command()(turn_timeline.show)
+group.command("tail")(tail.tail_turn)
 group.command()(turn_requeue.requeue)
 
 

@@ -125,7 +125,7 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
 
 def gateway(directory: Path) -> Program:
     """The HTTP gateway on loopback, with the user's page or the chat page. Its folder keeps its port, and a key."""
-    port, page = Home(directory).choose_port(), load().gateway_page or CHAT_PAGE
+    port, page = Home(directory).choose_port(), Path(load().gateway_page or CHAT_PAGE)
     return Program(
         name=HTTP_GATEWAY,
         argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}"),

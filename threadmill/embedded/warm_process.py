@@ -1,4 +1,4 @@
-"""A program of Celery's, forked from a process that has imported its libraries already.
+"""A program of Celery's or of ours, forked from a process that has imported its libraries already.
 
 From nothing, a worker takes three seconds of processor time until it works, nearly all of them imports. What stays
 true: the child sees the arguments, the environment and the folder that it is given, and no settings or agents of
@@ -25,14 +25,14 @@ from threadmill.embedded.tether import SET_PARENT_DEATH_SIGNAL
 
 
 class WarmProcess(Process):
-    """A `Process` whose program is `python -m celery …`, started warm."""
+    """A `Process` whose program is `python -m celery …` or `python -m threadmill …`, started warm."""
 
     def _fork(self) -> Any:
-        assert self.argv[:3] == [sys.executable, "-m", "celery"], self.argv
+        assert self.argv[0:2] == [sys.executable, "-m"], self.argv
         self.log.touch()
         self._log_start = self.log.stat().st_size
         child = _context().Process(
-            target=_run_celery, args=(self.argv[3:], self._environment or dict(os.environ), self._directory, self.log)
+            target=_run_module, args=(self.argv[2:], self._environment or dict(os.environ), self._directory, self.log)
         )
         child.start()
         return _Child(child)
@@ -72,7 +72,7 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _run_celery(arguments: Sequence[str], environment: Mapping[str, str], directory: Path | None, log: Path) -> None:
+def _run_module(arguments: Sequence[str], environment: Mapping[str, str], directory: Path | None, log: Path) -> None:
     """Become the program: everything of a process that is not its memory is set anew."""
     assert settings.current.cache_info().currsize == 0, "a preloaded module has read the settings"
     if sys.platform == "linux":
@@ -88,8 +88,8 @@ def _run_celery(arguments: Sequence[str], environment: Mapping[str, str], direct
     os.chdir(directory or Path.cwd())
     # As `python -m` does.
     sys.path[:0] = [str(Path.cwd()), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    sys.argv = ["celery", *arguments]
+    sys.argv = list(arguments)
     try:
-        runpy.run_module("celery", run_name="__main__", alter_sys=True)
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()  # noqa: SLF001 - a child of multiprocessing would skip them

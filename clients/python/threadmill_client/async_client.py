@@ -130,7 +130,7 @@ class AsyncThreadmill(ConfiguredClient[httpx.AsyncClient]):
             except Exception as error:  # noqa: BLE001, PERF203 - raised by the plan, if it has no answer to it
                 run.fail(error)
             else:
-                run.succeed(outcome)
+                run.resume(outcome)
         return run.result
 
     async def follow(self, feed: Feed) -> AsyncGenerator[Event, None]:

@@ -128,12 +128,14 @@ def send_message(
     priority: int | None = None,
     not_before: datetime | None = None,
     deadline: datetime | None = None,
+    create: bool = False,
     idempotency_key: str | None = None,
 ) -> Plan[Turn]:
     """Send a user's message; an agent answers in the turn that is returned. Files are those that were uploaded.
 
-    One call makes one turn, whatever the network does. With an `idempotency_key` of your own, as the id of what
-    causes the message, so do all calls with that key.
+    With `create`, the thread is made if there is none of this id; else that raises `NotFound`. One call makes one
+    turn, whatever the network does. With an `idempotency_key` of your own, as the id of what causes the message, so
+    do all calls with that key.
     """
     values = drop_nones(
         content=content if isinstance(content, str) else list(content),
@@ -145,8 +147,8 @@ def send_message(
         not_before=_moment("not_before", not_before),
         deadline=_moment("deadline", deadline),
     )
-    where = path("threads", thread_id, "messages")
-    answer = yield json_request("POST", where, values, headers=idempotency(idempotency_key))
+    where, query = path("threads", thread_id, "messages"), {"create": "true" if create else None}
+    answer = yield json_request("POST", where, values, query=query, headers=idempotency(idempotency_key))
     return _turn_of(answer)
 
 
@@ -203,7 +205,7 @@ def _moment(name: str, value: datetime | None) -> str | None:
 def read_context(thread_id: str) -> Plan[dict[str, ContextEntry]]:
     """Read what the agent is told in each turn of a thread, by its keys."""
     answer = yield Request(method="GET", path=path("threads", thread_id, "context"))
-    entries = read_models(ContextEntry, _named(answer.json(), "context"))
+    entries = read_models(ContextEntry, _take(answer.json(), "context"))
     return {entry.key: entry for entry in entries}
 
 
@@ -224,7 +226,7 @@ def delete_context(thread_id: str, key: str) -> Plan[None]:
 def list_summaries(thread_id: str) -> Plan[tuple[Summary, ...]]:
     """Read the texts that stand for older messages of a thread."""
     answer = yield Request(method="GET", path=path("threads", thread_id, "summaries"))
-    return read_models(Summary, _named(answer.json(), "summaries"))
+    return read_models(Summary, _take(answer.json(), "summaries"))
 
 
 def read_usage(
@@ -233,10 +235,10 @@ def read_usage(
     """Read what was used, by `day`, `agent` or `user`."""
     query = drop_nones(since=_moment("since", since), until=_moment("until", until), by=by)
     answer = yield Request(method="GET", path=path("usage"), query=query)
-    return read_models(UsageRow, _named(answer.json(), "usage"))
+    return read_models(UsageRow, _take(answer.json(), "usage"))
 
 
-def _named(body: Any, name: str) -> Any:
+def _take(body: Any, name: str) -> Any:
     if not isinstance(body, dict) or name not in body:
         raise UnexpectedAnswer(f"the answer lacks {name!r}")
     return body[name]

@@ -128,7 +128,7 @@ class Threadmill(ConfiguredClient[httpx.Client]):
             except Exception as error:  # noqa: BLE001, PERF203 - raised by the plan, if it has no answer to it
                 run.fail(error)
             else:
-                run.succeed(outcome)
+                run.resume(outcome)
         return run.result
 
     def follow(self, feed: Feed) -> Generator[Event, None, None]:

@@ -1,4 +1,4 @@
-"""What the two clients are opened with."""
+"""Options of the two clients."""
 
 from typing import Any, ClassVar, Generic, TypeVar
 

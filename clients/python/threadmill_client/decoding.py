@@ -19,7 +19,7 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What an answer says of one thing."""
+    """One thing that an answer tells of."""
 
     #: The JSON as it came, with what this version of the client does not know.
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False, hash=False)

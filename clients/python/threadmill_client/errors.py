@@ -1,4 +1,4 @@
-"""What can go wrong with a call.
+"""Errors of a call.
 
     ThreadmillError
     ├── ConnectionLost        no answer came: the network, or the gateway is away
@@ -97,7 +97,7 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """What is to be made exists, or the state of the thing does not allow it."""
+    """The thing to be made exists, or the state of one does not allow it."""
 
 
 class PreconditionFailed(Problem):

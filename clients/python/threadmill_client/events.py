@@ -14,7 +14,7 @@ from threadmill_client.models import Message, ToolCall, TurnError, Usage
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Model):
-    """What all events have."""
+    """An event: the fields of all kinds."""
 
     kind: ClassVar[str] = ""
     thread_id: str = ""

@@ -116,14 +116,17 @@ class Follower:
         """Seconds to wait before the next connection. Raises the failure of the last one when it is time to give up."""
         self._failures += 1
         failure = failure or ConnectionLost("the stream ended as soon as it began")
-        if self._heard_at is None and self._failures > self._retries.limit:
-            raise failure
-        if self._heard_at is not None and time.monotonic() - self._heard_at > self._patience_seconds:
+        wanted = (failure.retry_after_seconds if isinstance(failure, Problem) else None) or 0
+        if self._is_hopeless() or wanted > self._retries.longest_wait_seconds:
             raise failure
         first = _RECONNECTION_SECONDS if self._reconnection_seconds is None else self._reconnection_seconds
         grown = min(first * 2.0 ** min(self._failures - 1, 10), max(first, self._retries.longest_pause_seconds))
-        wanted = failure.retry_after_seconds if isinstance(failure, Problem) else None
-        return max(grown, wanted or 0) + grown / 2 * self._retries.draw()
+        return max(grown, wanted) + grown / 2 * self._retries.draw()
+
+    def _is_hopeless(self) -> bool:
+        if self._heard_at is None:
+            return self._failures > self._retries.limit
+        return time.monotonic() - self._heard_at > self._patience_seconds
 
     def _is_repetition(self, event: Event) -> bool:
         if event.number is None:

@@ -1,4 +1,4 @@
-"""What both clients share: where the gateway is, the key, and the times; and how values become httpx's requests.
+"""The gateway as both clients speak to it: its address, the key, the times; and requests as httpx sends them.
 
 What stays true: the key goes to the gateway alone, and stands in no text that is made of these objects. A presigned
 address is a secret as well: httpx logs the addresses that it asks, so it sees this one without its query.
@@ -111,6 +111,6 @@ def check_base_url(base_url: str) -> str:
 
 
 def name_client(user_agent: str | None) -> str:
-    """What the gateway's log calls this client, behind the name of the program that uses it."""
+    """The name of this client in the gateway's log, behind that of the program that uses it."""
     own = f"threadmill-client/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
     return f"{user_agent} {own}" if user_agent else own

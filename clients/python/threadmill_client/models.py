@@ -1,4 +1,4 @@
-"""What the gateway tells of: threads, messages, turns, files, and what belongs to them.
+"""Threads, messages, turns, files, and what belongs to them, as the gateway tells of them.
 
 What stays true: values, which nothing changes; fields that a newer gateway adds stand in `raw`.
 """
@@ -204,7 +204,7 @@ class Summary(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class UsageRow(Model):
-    """What was used under one key: a day, an agent or a user."""
+    """The usage under one key: a day, an agent or a user."""
 
     key: str | None = None
     #: Turns that ended, and summaries.
@@ -221,7 +221,7 @@ class UsageRow(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamToken(Model):
-    """What `EventSource` in a browser shows instead of a key: good for one thread's events, and not for long."""
+    """A token that `EventSource` in a browser shows instead of a key: good for one thread's events, not for long."""
 
     token: str = field(repr=False)
     expires_at: datetime | None = None

@@ -19,7 +19,7 @@ class Run(Generic[T]):
         self.result: T
         self._go_on(self._steps.send, None)
 
-    def succeed(self, outcome: Any) -> None:
+    def resume(self, outcome: Any) -> None:
         """Tell what the step gave."""
         self._go_on(self._steps.send, outcome)
 

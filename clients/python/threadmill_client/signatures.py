@@ -1,4 +1,4 @@
-"""What `help` and editors at run time see of a verb that became a method."""
+"""Signatures of methods that were made of verbs, for `help` and whatever inspects them."""
 
 import inspect
 from collections.abc import Callable

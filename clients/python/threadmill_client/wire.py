@@ -1,4 +1,4 @@
-"""What goes over the wire, as values: requests, answers, and the plans of verbs that are made of them.
+"""Requests and answers as values, and the plans of verbs that are made of them.
 
 What stays true: nothing here does I/O. A plan says which request comes next, and is told the answer; who carries it
 out may block or await. So each verb is written once.

@@ -35,6 +35,7 @@ FUNCTIONS: tuple[str, ...] = (
     "check_message_v1",
     "request_digest_v1",
     "new_id_v1",
+    "find_messages_v1",
     "send_message_v1",
     "send_message",
     "find_api_keys_v1",

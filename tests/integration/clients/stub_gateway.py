@@ -52,6 +52,15 @@ class Call:
     body: bytes
     behaviour: str
 
+    @property
+    def kind(self) -> str:
+        return self.behaviour.removeprefix("node-").partition("-")[0]
+
+    @property
+    def count(self) -> int:
+        """The number behind it; 0 without one."""
+        return int(self.behaviour.removeprefix("node-").partition("-")[2] or 0)
+
     def json(self) -> Any:
         return json.loads(self.body or b"null")
 
@@ -74,6 +83,11 @@ class Stub:
     def asked(self, behaviour: str) -> list[Call]:
         return [call for call in self.calls if call.behaviour == behaviour]
 
+    def forget(self) -> None:
+        """Begin anew."""
+        for each in (self.calls, self.answers, self.tries, self.threads, self.files):
+            each.clear()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while call := await read_call(reader):
@@ -84,10 +98,14 @@ class Stub:
             pass
         writer.transport.abort()
 
-    async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> bool:  # noqa: PLR0911 - one for each behaviour
         key = (call.behaviour, call.headers.get("idempotency-key", f"{call.method} {call.path}"))
         self.tries[key] += 1
-        if call.behaviour == "busy" and self.tries[key] <= len(BUSY):
+        if call.kind == "page":
+            return await respond(writer, 200, b"<html>", {"Content-Type": "text/html"})
+        if call.kind == "moved":
+            return await respond(writer, 307, None, {"Location": self.url()})
+        if call.kind == "busy" and self.tries[key] <= len(BUSY):
             status, headers, retryable = BUSY[self.tries[key] - 1]
             body = {"title": "Later", "status": status} | ({"retryable": retryable} if retryable else {})
             return await respond(writer, status, body, headers)
@@ -98,8 +116,8 @@ class Stub:
         if call.method != "POST" or key not in self.answers:
             self.answers[key] = route(self, call)
         status, body = self.answers[key]
-        if call.method == "POST" and self.tries[key] == 1 and call.behaviour in ("lose", "half"):
-            if call.behaviour == "half":
+        if call.method == "POST" and self.tries[key] == 1 and call.kind in ("lose", "half"):
+            if call.kind == "half":
                 await respond(writer, status, body, cut=True)
             return False
         return await respond(writer, status, body, {"ETag": '"1"'})
@@ -108,22 +126,25 @@ class Stub:
         after = int(call.headers.get("last-event-id") or 0)
         turn_id = call.path.split("/")[3]
         left = [event for event in events_of(turn_id) if (event["id"] or 0) > after or not after]
+        again = [event for event in events_of(turn_id)[1:] if event["id"] <= after] if call.kind == "again" else []
         if not left:
             return await respond(writer, 204, None)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         # The notice, which the first connection has, is none of them.
-        limit = int(call.behaviour.partition("-")[2] or len(left)) + (not after)
-        stream = "".join(encode(event) for event in left[:limit]).encode()
+        limit = (call.count or len(left)) + (not after)
+        stream = "".join(encode(event) for event in [*again, *left[:limit]]).encode()
         if limit < len(left):
             # The next event begins, and is not whole: cut somewhere in it, perhaps within a letter.
             begun = encode(left[limit]).encode()
             stream += begun[: random.randrange(len(begun) - 1)]
         stream = b"\xef\xbb\xbf:\nretry: 1\n\n" + stream
-        size = 1 if call.behaviour.startswith("drip") else 23
+        size = 1 if call.kind == "drip" else 23
         for start in range(0, len(stream), size):
             chunk = stream[start : start + size]
             writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             await writer.drain()
+        if call.kind == "mute" and limit < len(left):
+            await asyncio.sleep(30)
         if limit < len(left):
             return False
         writer.write(b"0\r\n\r\n")

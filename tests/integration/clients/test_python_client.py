@@ -70,7 +70,7 @@ async def connect(request: pytest.FixtureRequest, stub: Stub) -> AsyncIterator[A
         opened.append(client)
         return Blocking(client) if isinstance(client, Threadmill) else client, behaviour
 
-    stub.calls.clear(), stub.tries.clear(), stub.answers.clear(), stub.threads.clear()
+    stub.forget()
     yield connect
     for client in opened:
         closing = client.close()
@@ -92,9 +92,9 @@ async def test_a_message_is_sent_once_whatever_becomes_of_the_answer(connect: An
     assert sent[0].headers["user-agent"].startswith("threadmill-client/")
 
 
-@pytest.mark.parametrize("behaviour", ["plain", "drip", "cut-1", "cut-3", "cut-7"])
+@pytest.mark.parametrize("behaviour", ["drip", "cut-1", "cut-7", "mute-9", "again-9"])
 async def test_a_stream_is_whole_and_has_nothing_twice(connect: Any, stub: Stub, behaviour: str) -> None:
-    client, _ = connect(behaviour)
+    client, _ = connect(behaviour, silence_seconds=0.2)
 
     events = [event async for event in client.turn_events("t")]
 
@@ -192,6 +192,18 @@ async def test_a_small_file_goes_through_the_gateway(connect: Any, stub: Stub, m
     first, second = stub.asked(behaviour)
     assert (first.body, first.headers["content-type"]) == (second.body, second.headers["content-type"])
     assert b'name="file"; filename="a %22b%22.txt"\r\nContent-Type: text/plain\r\n\r\nabc\r\n' in first.body
+
+
+async def test_what_is_no_gateway_is_told(connect: Any) -> None:
+    page, _ = connect("page")
+    moved, _ = connect("moved")
+
+    with pytest.raises(UnexpectedAnswer, match="text/html"):
+        await page.get_turn("t")
+    with pytest.raises(UnexpectedAnswer, match="text/html"):
+        _ = [event async for event in page.turn_events("t")]
+    with pytest.raises(UnexpectedAnswer, match="elsewhere"):
+        await moved.send_message("a", "Hi")
 
 
 async def test_nobody_there_is_told_after_some_tries(stub: Stub) -> None:

@@ -37,7 +37,7 @@ class ScriptedHub:
         async for event in self._follow(after):
             yield event
 
-    async def follow_turn(self, turn_id: str, *, after: int) -> AsyncIterator[ThreadEvent]:
+    async def follow_turn(self, turn_id: str, *, after: int, source: Any = None) -> AsyncIterator[ThreadEvent]:
         async for event in self._follow(after):
             yield event
 
@@ -92,9 +92,12 @@ def make_app(producer: Producer, hub: Any, principal: Principal = ADA, **setting
 def serve(app: Any) -> Iterator[str]:
     """A real server of an app, in a thread; gives its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
+        if isinstance(app, FastAPI):
+            # No signal comes to a thread.
+            app.state.gateway.streams.hear_stop()
         thread.join()

@@ -90,7 +90,7 @@ def test_an_event_is_given_when_its_last_line_ends_by_a_return() -> None:
 FRAGMENTS = st.sampled_from([*"\r\n: \0\ufeff", "\r\n", "data", "id", "event", "retry", "ä🧵", "1"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(FRAGMENTS, max_size=40).map("".join), st.lists(st.integers(0, 200), max_size=12))
 @example("\ufeffdata:🧵\r\n\r\n", [1, 2, 12, 13, 14, 15, 16])
 def test_the_borders_of_chunks_change_nothing(text: str, borders: list[int]) -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from conversation.errors import FileNotStored
 from conversation.ids import new_id
@@ -21,10 +22,14 @@ from producers.http.principal import SCOPES, Principal
 from producers.producer import Producer
 from store.blobs.local import LocalBlobs
 from store.blobs.presigned import PresignedUpload
+from store.database.engine import Database
 from store.settings import Settings
 from store.threads import repository
 from store.turns import claims, settle, workers
 from store.turns.claims import ClaimRequest
+from store.turns.thread_turns import list_of_thread
+from store.walls.roles import GATEWAY
+from tests.integration.store.walls.one_of_each import as_role
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001a5f64540"
@@ -43,6 +48,7 @@ PRINCIPALS = {
         f"only-{scope}": Principal(tenant="acme", scopes=frozenset({scope}), credential=f"key-{scope}")
         for scope in SCOPES
     },
+    "cleo": Principal(tenant="acme", user="cleo", scopes=ALL, credential="key-cleo"),
     "ada-reads": Principal(tenant="acme", user="ada", scopes=frozenset({"read"}), credential="key-ada-reads"),
 }
 
@@ -78,34 +84,20 @@ class Names:
         return PRINCIPALS.get(headers.get("authorization", "").removeprefix("Bearer "))
 
 
-class Hub:
-    """Follows one turn at a time, by looking."""
-
-    def __init__(self) -> None:
-        self.producer: Any = None
-        self.followed: list[str] = []
-
-    async def follow_turn(self, turn_id: str, *, after: int) -> AsyncGenerator[int]:
-        self.followed.append(turn_id)
-        turn = await self.producer.find_turn_async(turn_id)
-        while not (await turn.state()).is_final:
-            await asyncio.sleep(0.01)
-            yield after
-
-
 class Site:
     """The app, its client, and the hands of a worker."""
 
     def __init__(self, settings: Settings) -> None:
         self.runner = asyncio.Runner()
+        self.database = Database(settings)
+        # The gateway has its own role, which row-level security binds.
+        url = as_role(settings.database_url.get_secret_value(), GATEWAY)
+        settings = settings.model_copy(update={"database_url": SecretStr(url)})
         self.producer = Producer(settings)
-        self.database = self.producer.database
         self.blobs = BlobsWithUploads(settings.file_store_url)
-        self.producer.__dict__["blobs"] = self.blobs
-        self.hub = Hub()
-        self.hub.producer = self.producer
+        if "://" not in settings.file_store_url:
+            self.producer.__dict__["blobs"] = self.blobs
         self.app = create_gateway(settings, producer=self.producer, authenticator=Names())
-        self.app.state.gateway = replace(self.app.state.gateway, hub=self.hub)
         transport = httpx.ASGITransport(self.app)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway")
         worker, serves = new_id(), {"assistant": "1", "other": "1"}
@@ -115,8 +107,10 @@ class Site:
 
     def close(self) -> None:
         self.runner.run(self.client.aclose())
+        self.runner.run(self.app.state.gateway.hub.close_async())
         self.runner.run(self.producer.close_async())
         self.runner.close()
+        self.database.close()
 
     def ask(self, who: str, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {who}"} | options.pop("headers", {})
@@ -131,6 +125,16 @@ class Site:
         answer = self.ask(who, "POST", f"/threads/{thread_id}/messages", json={"content": content} | fields)
         assert answer.status_code == 202, answer.text
         return answer.json()["turn"]
+
+    def ask_turns(self, thread_id: str) -> list[str]:
+        """The ids of a thread's turns, the newest first."""
+        page = self.database.run(list_of_thread, "acme", thread_id, limit=10)
+        return [record.id for record in page]
+
+    def wait_for_turn(self, thread_id: str) -> None:
+        """Return when something was sent to a thread."""
+        while not self.ask_turns(thread_id):
+            time.sleep(0.02)
 
     def append(self, thread_id: str, messages: Sequence[Message], tenant: str = "acme") -> None:
         """Append messages of no turn."""

@@ -135,7 +135,7 @@ async def test_while_the_keys_are_away_those_that_are_known_go_on(
         assert await status_of(access, token(header=OLD)) == 503
         assert await status_of(access, token(header=OLD)) == 503
     assert server.requests == 1
-    assert [(line["event"], line["error"]) for line in lines] == [("keys of the JWT issuer not read", "ValueError")]
+    assert [(line["event"], line["reason"]) for line in lines] == [("issuer_keys_not_read", "ValueError")]
     # A token that no issuer can have made is refused, keys or none.
     assert await status_of(access, token(header={"alg": "HS256"})) == 401
 

@@ -191,7 +191,7 @@ async def test_a_database_that_is_away_is_no_answer_about_a_key(
     monkeypatch.setattr(database, "run_async", fail)
     with capture_logs() as lines:
         await settle()
-    assert [line["event"] for line in lines] == ["uses of keys not written"]
+    assert [line["event"] for line in lines] == ["key_uses_not_written"]
 
 
 async def test_uses_are_written_when_the_gateway_closes(

@@ -1,11 +1,13 @@
 """A thread's events out of its rows: whoever reads on from any number has each of them once, with rising numbers."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
+from sqlalchemy import event as sql_event
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
@@ -366,3 +368,72 @@ def test_what_is_not_stored_is_named(any_database: Database) -> None:
     with pytest.raises(TurnNotFound, match="turn_id"):
         any_database.run(read_turn_events, "no id")
     assert number_of_start(7) < number_of_end(7) < number_of_start(8) < 2**53
+
+
+class Between:
+    """Does something between two statements of a reading, as another process may."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.statements = 0
+
+    def read(self, after: int, act: Callable[[], object], at: int) -> EventPage:
+        """Read a page, and act before its statement of this index."""
+
+        def reading(connection: Connection) -> EventPage:
+            self.statements = 0
+
+            def count(*_: object) -> None:
+                self.statements += 1
+                if self.statements == at:
+                    act()
+
+            sql_event.listen(connection, "before_cursor_execute", count)
+            try:
+                return read_thread_events(connection, "default", "t", after=after)
+            finally:
+                sql_event.remove(connection, "before_cursor_execute", count)
+
+        return self._database.run(reading)
+
+
+def act_out(site: Site) -> Iterator[Callable[[], object]]:
+    """What happens to a thread, in steps: two turns are sent, one of them through the death of its worker."""
+    claimed: list[ClaimedTurn] = []
+    call = ToolCall(id="c", name="m", arguments="{}")
+    first, second = reply(0, "", call, finish_reason="tool_calls"), reply(2, "It is.")
+    yield lambda: site.send("Is it?")
+    yield lambda: claimed.append(site.claim())
+    yield lambda: site.record(claimed[-1], first, intent(1, call))
+    yield site.die
+    yield lambda: claimed.append(site.claim())
+    yield lambda: site.record(claimed[-1], done(1, call))
+    yield lambda: site.send("And then?")
+    yield lambda: site.complete(claimed[-1], first, done(1, call), second)
+    yield lambda: claimed.append(site.claim())
+    yield lambda: site.complete(claimed[-1], reply(0, "That is all."))
+
+
+def test_whatever_happens_between_two_statements_of_a_reading_no_event_is_passed_over(database: Database) -> None:
+    """Each statement sees another moment."""
+    for at in range(1, 9):
+        site = Site(database, Viewer(database))
+        site.register()
+        database.run(lambda connection: connection.execute(delete(tables.threads)))
+        between, seen = Between(database), []
+        site.send("Before.")
+        site.complete(site.claim(), reply(0, "Hello."))
+        for act in act_out(site):
+            page = between.read(seen[-1].number if seen else 0, act, at)
+            if between.statements < at:
+                act()
+            seen += page.events
+            waiting = {notice.turn_id for notice in page.notices}
+            for index, each in enumerate(page.events):
+                # A reply's first delta may come at once behind both.
+                if isinstance(each, TurnStarted) and each.attempt == 1:
+                    assert story(list(page.events[index + 1 : index + 2]))[0].startswith("user: ")
+            assert not waiting & {event.turn_id for event in page.events if isinstance(event, TurnStarted)}
+        seen += read(database, after=seen[-1].number or 0).events
+
+        assert story(seen) == story(list(read(database).events)), f"before statement {at}"

@@ -111,7 +111,7 @@ def test_a_database_of_one_tenant_names_it_and_a_block_or_a_call_names_another(s
 
 @pytest.mark.parametrize("name", ["", "it's", "a'; RESET ROLE; --", "a b", "ä", "a\x00", 7])
 def test_a_name_that_is_none_never_reaches_sql(name: object, producer: Producer, tap: WireTap) -> None:
-    runner = producer.database.acting_for(name)  # type: ignore[arg-type] - what a caller without types may pass
+    runner = producer.database.acting_for(name)  # type: ignore[arg-type]  # what a caller without types may pass
 
     with tap.listening() as traffic:
         with pytest.raises(InvalidInput):

@@ -55,7 +55,7 @@ def settings_of(postgres_server: EmbeddedPostgres, database_url: str, valkey_url
 
 @pytest.fixture
 async def worker(settings_of: MakeSettings) -> AsyncIterator[Site]:
-    site = Site(settings_of(WORKER), None)  # type: ignore[arg-type] - nobody listens to the wire here
+    site = Site(settings_of(WORKER), None)  # type: ignore[arg-type]  # nobody listens to the wire here
     await site.open()
     yield site
     await site.close()

@@ -14,9 +14,10 @@ from sqlalchemy.exc import ProgrammingError
 from store.database.engine import Database
 from store.settings import load
 from store.tables import metadata
+from store.threads.search import search_messages
 from store.walls.policies import rule_of
 from store.walls.roles import GATEWAY
-from tests.integration.store.walls.one_of_each import OURS, THEIRS, Rows, insert_one_of_each, make_row
+from tests.integration.store.walls.one_of_each import OURS, THEIRS, Rows, as_role, insert_one_of_each, make_row
 
 WITH_TENANT = [table for table in metadata.sorted_tables if rule_of(table) is not None]
 
@@ -94,6 +95,24 @@ def test_a_role_sees_its_named_tenants_rows_and_none_without_a_name(site: Site) 
     assert seen == {OURS: [1] * len(WITH_TENANT), THEIRS: [1] * len(WITH_TENANT)} | dict.fromkeys(
         ("nobody", None), [0] * len(WITH_TENANT)
     )
+
+
+def test_a_search_by_the_gateway_finds_its_tenants_words_by_the_index_and_nobody_elses(
+    site: Site, database_url: str
+) -> None:
+    database = Database(load(database_url=as_role(database_url, GATEWAY)))
+    words = site.theirs["messages"]["content"]
+
+    hits = {
+        tenant: len(database.acting_for(tenant).run(search_messages, words, tenant=asked))
+        for tenant, asked in ((THEIRS, THEIRS), (OURS, THEIRS), (OURS, OURS), (None, THEIRS))
+    }
+    with site.as_gateway(THEIRS) as connection:
+        found = connection.execute(text("SELECT id FROM threadmill.find_messages_v1(to_tsquery('a:*'), null, 9)"))
+
+    assert hits == {THEIRS: 1, OURS: 0, None: 0}
+    assert set(found.scalars()) <= {site.theirs["messages"]["id"]}
+    database.close()
 
 
 @pytest.mark.parametrize("tenant", [OURS, None])

@@ -6,6 +6,7 @@ By the first wall alone, as the owner of the tables, whom row-level security doe
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, cast, literal_column, select
@@ -26,6 +27,7 @@ from tests.integration.hostile.verb import Verb
 from tests.integration.hostile.verbs import VERBS
 from tests.integration.store.walls.one_of_each import OURS, as_role
 
+PAGE = Path("docs/explanation/security.md")
 #: What they say, in every place that holds words.
 SECRET = "their-secret-words"
 #: Verbs that take nothing of a store's, or open another one: none of another tenant's data is within their reach.
@@ -114,6 +116,8 @@ def test_no_verb_shows_or_changes_what_is_another_tenants(
         monkeypatch.setattr(producers.api, "_default", ours.producer)
         answers = {name: _call(ours, verb) for name, verb in verbs.items()}
 
+    page = "the queries alone" if role is None else "both walls"
+    assert f"| {page} | {len(verbs)} | 0 |" in PAGE.read_text()
     assert {name: answer for name, answer in answers.items() if SECRET in answer} == {}
     assert theirs.producer.database.run(list_rows) == before
     if role is not None:

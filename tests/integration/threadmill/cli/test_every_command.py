@@ -182,5 +182,8 @@ def check_values(path: tuple[str, ...], value: object, name: str = "") -> None:
         offset = datetime.fromisoformat(str(value)).utcoffset()
         assert offset is not None, (path, name, value)
         assert not offset, (path, name, value)
+    elif path[-1] == "tail" and name == "id":
+        # The id of an event is its number, that of a message a text.
+        assert value is None or isinstance(value, int | str), (path, name, value)
     elif name == "id" or name.endswith("_id"):
         assert value is None or isinstance(value, str), (path, name, value)

@@ -1,0 +1,215 @@
+/**
+ * What the gateway tells of, as its JSON has it. Moments are text of RFC 3339. A newer gateway may add fields.
+ */
+
+export interface Page<T> {
+  items: T[];
+  /** Where the next page begins; null on the last. */
+  nextCursor: string | null;
+}
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  cached_tokens: number;
+  is_estimate?: boolean;
+}
+
+export interface File {
+  sha256: string;
+  filename: string;
+  media_type: string | null;
+  /** In bytes. */
+  size: number | null;
+}
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** JSON text as the model wrote it, perhaps not valid. */
+  arguments: string;
+}
+
+export type Part =
+  | { type: "text"; text: string }
+  | { type: "image_url"; image_url: { url: string } }
+  | { type: "file"; file: { filename: string } };
+
+export interface Message {
+  id: string;
+  role: "system" | "user" | "assistant" | "tool";
+  content: string;
+  parts: Part[];
+  tool_calls: ToolCall[];
+  tool_call_id: string | null;
+  name: string | null;
+  reasoning: string | null;
+  source: Record<string, unknown> | null;
+  metadata: Record<string, unknown>;
+  attachments: File[];
+  usage: Usage | null;
+  created_at: string;
+  state: "complete" | "partial" | "truncated";
+  turn_id: string | null;
+  seq: number | null;
+  /** Of a listed message: `threadEvents(id, { after: event_id })` goes on behind it. */
+  event_id?: number;
+}
+
+export interface TurnError {
+  /** A stable word, as `model_error` or `time_limit`. */
+  kind: string;
+  message: string;
+  retryable: boolean;
+  fault: string;
+}
+
+export interface Turn {
+  id: string;
+  thread_id: string;
+  state: "queued" | "running" | "completed" | "failed" | "cancelled";
+  agent: string;
+  attempt: number;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  error: TurnError | null;
+  usage: Usage | null;
+  /** In US dollars; null where no price is known. */
+  cost: number | null;
+  /** Turns of the thread that come before it, while it waits. */
+  position: number | null;
+  /** What it answered, once it is over. */
+  messages: Message[] | null;
+}
+
+export interface Snippet {
+  message_id: string;
+  seq: number;
+  role: string;
+  /** The passage, with what was found between `**`. */
+  highlight: string;
+}
+
+export interface Thread {
+  id: string;
+  title: string | null;
+  user: string | null;
+  metadata: Record<string, unknown>;
+  created_at: string;
+  updated_at: string;
+  messages: number;
+  /** `threadEvents(id, { after: last_event_id })` goes on from here. */
+  last_event_id: number;
+  running_turn: string | null;
+  /** Of a search: what was found, best first. */
+  snippets?: Snippet[] | null;
+  /** For `updateThread`; not in lists. */
+  etag?: string;
+}
+
+export interface StreamToken {
+  token: string;
+  expires_at: string;
+}
+
+interface EventOfThread {
+  thread_id: string;
+  /** Its place in the thread; null for a notice, which is sent anew to each viewer that comes. */
+  id: number | null;
+  /** Where a stream goes on behind it: pass it as `after`. */
+  cursor: string;
+}
+
+interface EventOfTurn extends EventOfThread {
+  turn_id: string;
+}
+
+/** A notice: the turn waits. */
+export interface TurnQueued extends EventOfTurn {
+  type: "turn.queued";
+  position: number;
+  due_at: string | null;
+  error: TurnError | null;
+}
+
+/** A worker runs the turn. From the second attempt on, drop a message that is not done. */
+export interface TurnStarted extends EventOfTurn {
+  type: "turn.started";
+  attempt: number;
+  agent: string;
+}
+
+/** A piece of a message that is being written: append it to what came of the message so far. */
+export interface MessageDelta extends EventOfTurn {
+  type: "message.delta";
+  message_id: string;
+  text: string;
+}
+
+/** The model begins the message anew: drop what came of it so far. */
+export interface MessageRestarted extends EventOfTurn {
+  type: "message.restarted";
+  message_id: string;
+}
+
+/** A whole message. */
+export interface MessageDone extends EventOfThread {
+  type: "message.done";
+  turn_id: string | null;
+  message: Message;
+}
+
+/** A tool call of a reply begins; the tool message that answers it is its end. */
+export interface ToolStarted extends EventOfTurn {
+  type: "tool.started";
+  message_id: string;
+  call: ToolCall;
+}
+
+/** The turn is over. */
+export interface TurnEnded extends EventOfTurn {
+  type: "turn.ended";
+  state: "completed" | "failed" | "cancelled";
+  error: TurnError | null;
+  usage: Usage | null;
+  cost: number | null;
+}
+
+/** The thread is not stored any more. */
+export interface ThreadDeleted extends EventOfThread {
+  type: "thread.deleted";
+  turn_id: null;
+}
+
+/** An event of a kind that a newer gateway has: pass over it. */
+export interface UnknownEvent extends EventOfThread {
+  type: "unknown";
+  /** Its type, as it came. */
+  name: string;
+  turn_id: string | null;
+  /** All of it. */
+  raw: Record<string, unknown>;
+}
+
+export type ThreadEvent =
+  | TurnQueued
+  | TurnStarted
+  | MessageDelta
+  | MessageRestarted
+  | MessageDone
+  | ToolStarted
+  | TurnEnded
+  | ThreadDeleted
+  | UnknownEvent;
+
+export const KNOWN_EVENTS: ReadonlySet<string> = new Set<Exclude<ThreadEvent["type"], "unknown">>([
+  "turn.queued",
+  "turn.started",
+  "message.delta",
+  "message.restarted",
+  "message.done",
+  "tool.started",
+  "turn.ended",
+  "thread.deleted",
+]);

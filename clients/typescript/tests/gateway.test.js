@@ -1,0 +1,40 @@
+/** The client against the gateway itself, behind a proxy that cuts each connection after some bytes. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const { Problem, Threadmill } = await import(process.env.CLIENT ?? "../src/index.ts");
+const { url, key } = JSON.parse(readFileSync(process.env.GIVEN, "utf8"));
+
+test("a conversation", async () => {
+  const client = new Threadmill(url, key);
+  const thread = await client.createThread({ title: "Parcel" });
+  const file = await client.uploadFile(new Blob(["Hello"]), { filename: "note.txt" });
+  const turn = await client.sendMessage(thread.id, "Where is it?", { attachments: [file] });
+  let open = "";
+  const done = [];
+  const numbers = [];
+  for await (const event of client.threadEvents(thread.id)) {
+    if (event.id !== null) numbers.push(event.id);
+    if (event.type === "turn.started" || event.type === "message.restarted") open = "";
+    if (event.type === "message.delta") open += event.text;
+    if (event.type === "message.done") {
+      assert.ok(event.message.content.startsWith(open));
+      open = "";
+      done.push(event.message);
+    }
+    if (event.type === "turn.ended") break;
+  }
+  assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b));
+  assert.deepEqual(done.map((message) => message.role), ["user", "assistant", "tool", "assistant"]);
+  const over = await client.waitForTurn(turn.id);
+  assert.deepEqual([over.state, over.messages.at(-1).content], ["completed", done.at(-1).content]);
+  const stored = [];
+  for await (const message of client.listMessages(thread.id, { order: "desc", pageSize: 3 })) stored.push(message.id);
+  assert.deepEqual(stored, done.map((message) => message.id).reverse());
+  assert.equal(new TextDecoder().decode(await client.downloadFile(thread.id, file.sha256)), "Hello");
+  assert.match((await client.createStreamToken(thread.id)).token, /^tms_/);
+  await assert.rejects(client.sendMessage(thread.id, "Hi", { priority: 99 }), (error) => {
+    return error instanceof Problem && error.field === "priority";
+  });
+});

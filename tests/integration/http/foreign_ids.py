@@ -1,0 +1,170 @@
+"""Tries of strangers: each operation of the gateway, asked with every id that one of another tenant or user has.
+
+What stays true: an operation that the gateway has and that is not tried here fails the test; and each try is one that
+succeeds for whom the ids belong to.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from conversation.ids import new_id
+
+#: Words that stand in all that is theirs, and in no request.
+SECRET = "their-secret-words"
+#: The user whose threads are tried, in the tenant that they are tried in.
+THEIRS, ANN = "theirs", "ann-who-owns"
+#: Their threads: one that was answered, with a file, context and a summary; and one that waits.
+ANSWERED, WAITING = "answered", "waiting"
+CONTENT = f"{SECRET} in a file".encode()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The ids of theirs that are made while they are stored."""
+
+    answered_turn: str
+    waiting_turn: str
+    upload: str
+    cursor: str
+    #: The asker's own thread, and a token for its stream.
+    mine: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One request."""
+
+    #: The method and the path of the operation, as OpenAPI has it.
+    operation: str
+    #: The values of the path.
+    path: dict[str, str] = field(default_factory=dict)
+    #: The other arguments of the client's call.
+    request: dict[str, Any] = field(default_factory=dict)
+    #: Whoever may not see what it names is refused; else it is enough that nothing of theirs is shown or changed.
+    is_refused: bool = True
+    #: Also whom it belongs to is refused, in this way.
+    fails_anyway: bool = False
+
+    @property
+    def method(self) -> str:
+        return self.operation.partition(" ")[0]
+
+    @property
+    def url(self) -> str:
+        return self.operation.partition(" ")[2].format(**self.path)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url} {self.request}"
+
+
+def list_tries(ids: Ids) -> list[Try]:
+    """All tries, those that destroy something last."""
+    return [
+        *_list_reads(ids),
+        *_list_turns(ids),
+        *_list_files(ids),
+        *_list_lists(ids),
+        *_list_writes(ids),
+        Try("DELETE /v1/threads/{thread_id}", {"thread_id": WAITING}),
+        Try("DELETE /v1/threads/{thread_id}", {"thread_id": ANSWERED}),
+        # Their ids, given to something of one's own: of another tenant, that is allowed.
+        *_list_namesakes(ids),
+    ]
+
+
+def _list_reads(ids: Ids) -> list[Try]:
+    thread = {"thread_id": ANSWERED}
+    now, by_token = {"params": {"wait": 0}}, {"params": {"wait": 0, "token": ids.token}}
+    return [
+        Try("GET /v1/threads/{thread_id}", thread),
+        Try("GET /v1/threads/{thread_id}/messages", thread),
+        Try("GET /v1/threads/{thread_id}/messages", thread, {"params": {"order": "desc", "limit": 1}}),
+        Try("GET /v1/threads/{thread_id}/turns", thread),
+        Try("GET /v1/threads/{thread_id}/context", thread),
+        Try("GET /v1/threads/{thread_id}/summaries", thread),
+        Try("GET /v1/threads/{thread_id}/events", thread, now),
+        Try("GET /v1/threads/{thread_id}/events", thread, by_token, fails_anyway=True),
+        Try("POST /v1/threads/{thread_id}/stream-tokens", thread),
+    ]
+
+
+def _list_turns(ids: Ids) -> list[Try]:
+    return [
+        try_
+        for turn_id in (ids.answered_turn, ids.waiting_turn)
+        for try_ in (
+            Try("GET /v1/turns/{turn_id}", {"turn_id": turn_id}),
+            Try("GET /v1/turns/{turn_id}", {"turn_id": turn_id}, {"params": {"wait": 0.01}}),
+            Try("GET /v1/turns/{turn_id}/events", {"turn_id": turn_id}, {"params": {"wait": 0}}),
+        )
+    ]
+
+
+def _list_files(ids: Ids) -> list[Try]:
+    upload = {"filename": "a.txt", "media_type": "text/plain", "size": len(CONTENT), "sha256": SHA256}
+    attached = {"content": "see", "attachments": [{"sha256": SHA256}]}
+    return [
+        Try("GET /v1/threads/{thread_id}/files/{sha256}", {"thread_id": ANSWERED, "sha256": SHA256}),
+        Try("GET /v1/threads/{thread_id}/files/{sha256}/thumbnail", {"thread_id": ANSWERED, "sha256": SHA256}),
+        # Its bytes never came.
+        Try("POST /v1/uploads/{upload_id}/complete", {"upload_id": ids.upload}, fails_anyway=True),
+        Try("POST /v1/uploads", request={"json": upload}, is_refused=False),
+        # Theirs, in a message of one's own. A user has to have sent a file to the thread, or uploaded it.
+        Try("POST /v1/threads/{thread_id}/messages", {"thread_id": ids.mine}, {"json": attached}, fails_anyway=True),
+        Try("POST /v1/files", request={"files": {"file": ("a.txt", b"other bytes", "text/plain")}}, is_refused=False),
+    ]
+
+
+def _list_lists(ids: Ids) -> list[Try]:
+    queries: list[dict[str, Any]] = [
+        {},
+        {"user": ANN},
+        {"q": "words"},
+        {"q": "words", "user": ANN},
+        {"title": "their-secret"},
+        {"metadata": json.dumps({"number": 7})},
+        {"cursor": ids.cursor},
+        {"order": "updated"},
+    ]
+    return [
+        *(Try("GET /v1/threads", request={"params": query}, is_refused=False) for query in queries),
+        *(Try("GET /v1/usage", request={"params": {"by": by}}, is_refused=False) for by in ("day", "agent", "user")),
+        Try("GET /v1/events", request={"params": {"wait": 0}}, is_refused=False),
+        Try("GET /v1/events", request={"params": {"wait": 0, "user": ANN}}, is_refused=False),
+    ]
+
+
+def _list_writes(ids: Ids) -> list[Try]:
+    thread = {"thread_id": ANSWERED}
+    file = {"files": ("a.txt", b"a file", "text/plain")}
+    key = {"Idempotency-Key": new_id()}
+    send = "POST /v1/threads/{thread_id}/messages"
+    return [
+        Try("POST /v1/threads", request={"json": {"user": ANN}}, is_refused=False),
+        Try("PATCH /v1/threads/{thread_id}", thread, {"json": {"title": "taken"}}),
+        Try("PATCH /v1/threads/{thread_id}", thread, {"json": {"metadata": {"a": 1}}, "headers": {"If-Match": "*"}}),
+        Try("POST /v1/threads/{thread_id}/fork", thread, {"json": {"id": new_id()}}),
+        Try(send, thread, {"json": {"content": "hello"}}),
+        Try(send, thread, {"json": {"content": "hello"}, "headers": key}),
+        Try(send, thread, {"data": {"content": "hello"}, "files": file}),
+        Try("PUT /v1/threads/{thread_id}/context/{key}", thread | {"key": "role"}, {"json": {"content": "taken"}}),
+        Try("DELETE /v1/threads/{thread_id}/context/{key}", thread | {"key": "role"}),
+        Try("POST /v1/turns/{turn_id}/cancel", {"turn_id": ids.waiting_turn}),
+        Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.waiting_turn}, {"json": {}}),
+        Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.answered_turn}, {"json": {}}, is_refused=False),
+    ]
+
+
+def _list_namesakes(ids: Ids) -> list[Try]:
+    send = "POST /v1/threads/{thread_id}/messages"
+    hello = {"json": {"content": "hello"}, "params": {"create": True}}
+    return [
+        Try("POST /v1/threads", request={"json": {"id": ANSWERED}}, is_refused=False),
+        Try("POST /v1/threads/{thread_id}/fork", {"thread_id": ids.mine}, {"json": {"id": WAITING}}, is_refused=False),
+        Try(send, {"thread_id": ANSWERED}, hello, is_refused=False),
+        Try("GET /v1/threads", request={"params": {"q": "words"}}, is_refused=False),
+    ]

@@ -1,0 +1,116 @@
+"""Making the roles: once for a cluster, again without a change, and by an administrator where the owner may not."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from store.migrations import upgrade
+from store.tables import metadata
+from store.walls.policies import rule_of
+from store.walls.roles import CALLERS, GATEWAY, MAINTENANCE, ROLES, WORKER, privileges_of
+from tests.command import run_command
+from threadmill.embedded.postgres import EmbeddedPostgres
+
+#: What a migration could change: the policies of tables, and who may do what.
+SCHEMA = """
+SELECT relname, relrowsecurity, relacl::text, pg_class.xmin::text,
+    (SELECT array_agg(oid || polname ORDER BY polname) FROM pg_policy WHERE polrelid = pg_class.oid)
+FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY relname
+"""
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A cluster in which no role is there before the first test here makes them."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("roles") / "server", durable=False) as server:
+        yield server
+
+
+def run(url: str, *statements: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = [connection.execute(statement) for statement in statements][-1]
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_who_may_not_create_roles_migrates_and_is_told_what_an_administrator_has_to_do(
+    own_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    run(own_server.url, "CREATE ROLE app LOGIN PASSWORD 'app'", "ALTER SCHEMA public OWNER TO app")
+    run(own_server.url, f"ALTER DATABASE {make_url(own_server.url).database} OWNER TO app")
+    url = make_url(own_server.url).set(username="app", password="app").render_as_string(hide_password=False)
+    environment = {"THREADMILL_DATABASE_URL": url}
+
+    first = run_command("migrate", folder=tmp_path, environment=environment)
+    shut_out = run(own_server.url, "SELECT count(*) FROM pg_class WHERE relrowsecurity")
+    sql = run_command("migrate", "--roles-sql", folder=tmp_path, environment={}).stdout
+    with ThreadPoolExecutor(2) as pool:
+        # Two at once, as two databases of a cluster may be.
+        list(pool.map(run, [own_server.url, own_server.url_of("postgres")], [sql, sql]))
+    second = run_command("migrate", folder=tmp_path, environment=environment)
+
+    assert f"{GATEWAY}, {WORKER}, {MAINTENANCE}: not there" in first.stdout
+    assert "threadmill migrate --roles-sql" in first.stdout
+    assert shut_out == [(sum(rule_of(table) is not None for table in metadata.sorted_tables),)]
+    assert "not there" not in second.stdout.partition("\n")[2]
+    granted = run(own_server.url, f"SELECT has_table_privilege('{GATEWAY}', 'threads', 'SELECT')")
+    assert granted == [(True,)]
+
+
+def test_two_databases_of_a_cluster_share_the_roles_and_a_migration_that_runs_again_changes_nothing(
+    own_server: EmbeddedPostgres,
+) -> None:
+    names = [f"shared_{uuid4().hex}" for _ in range(2)]
+    run(own_server.url, *(f"CREATE DATABASE {name}" for name in names))
+    urls = [own_server.url_of(name) for name in names]
+
+    for url in urls:
+        upgrade(url)
+    before = [run(url, SCHEMA) for url in urls]
+    for url in urls:
+        upgrade(url)
+
+    assert [run(url, SCHEMA) for url in urls] == before
+    roles = run(own_server.url, "SELECT rolname FROM pg_roles WHERE rolname LIKE 'threadmill_%' AND NOT rolcanlogin")
+    assert {role for (role,) in roles} == set(ROLES)
+
+
+def test_a_migration_gives_what_is_missing_and_takes_what_is_too_much(database_url: str) -> None:
+    run(
+        database_url,
+        f"REVOKE SELECT ON threads FROM {GATEWAY}",
+        f"GRANT SELECT ON api_keys TO {GATEWAY}",
+        f"GRANT DELETE ON messages TO {WORKER}",
+        "DROP POLICY threadmill_tenant_1 ON messages",
+        "ALTER TABLE steps DISABLE ROW LEVEL SECURITY",
+    )
+
+    upgrade(database_url)
+
+    query = f"""
+    SELECT has_table_privilege('{GATEWAY}', 'threads', 'SELECT'),
+        has_table_privilege('{GATEWAY}', 'api_keys', 'SELECT'),
+        has_table_privilege('{WORKER}', 'messages', 'DELETE'),
+        (SELECT count(*) FROM pg_policy WHERE polrelid = 'messages'::regclass),
+        (SELECT relrowsecurity FROM pg_class WHERE relname = 'steps')
+    """
+    assert run(database_url, query) == [(True, False, False, 2, True)]
+
+
+def test_each_table_is_among_the_rights_of_each_role() -> None:
+    assert set(privileges_of(GATEWAY)) == {"alembic_version", *metadata.tables}
+
+
+def test_nobody_but_its_callers_may_call_what_works_with_the_owners_rights(database_url: str) -> None:
+    query = """
+    SELECT proname, array_agg(grantee::regrole::text ORDER BY grantee::regrole::text)
+        FILTER (WHERE grantee <> proowner) FROM pg_proc, aclexplode(proacl)
+    WHERE prosecdef AND pronamespace = 'threadmill'::regnamespace GROUP BY proname
+    """
+    callers = {name: sorted(of_function or []) for name, of_function in run(database_url, query)}  # type: ignore[arg-type]
+
+    assert callers == {"send_message": []} | {name: sorted(of_function) for name, of_function in CALLERS.items()}
