@@ -61,5 +61,5 @@ def is_repeat(request: Request) -> bool:
 
 
 def scope_of(principal: Principal) -> str:
-    """The owner of keys: one user, by whichever credential, or one credential of the tenant."""
+    """The owner of a key: a user, by whichever credential, or a credential of the whole tenant."""
     return f"user:{principal.user}" if principal.user is not None else f"credential:{principal.credential}"
