@@ -71,12 +71,14 @@ class Feed:
         self._refresh = refresh
         self._read_slots = read_slots
         self._is_prepared = False
+        #: Rows have more than what was read last.
+        self._has_more = False
         self._piece: Piece | None = None
         self._waiting: tuple[Notice, ...] = ()
         #: Turns that waited, and ended without beginning.
         self._endings: dict[str, TurnEnded] = {}
         self._wanted = asyncio.Event()
-        self._pages: dict[int, asyncio.Task[EventPage]] = {}
+        self._pages: dict[int, asyncio.Task[tuple[EventPage, int]]] = {}
         self._refreshed_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
@@ -89,7 +91,7 @@ class Feed:
     def open_piece(self) -> Piece | None:
         """The reply that is being written, where nothing in the rows comes after its beginning."""
         piece = self._piece
-        if piece is None or self.read_to is None or self.read_to > piece.base:
+        if piece is None or self.read_to is None or self.read_to > piece.base or self._has_more:
             return None
         return piece if piece.is_confirmed or _follows_beginning(self.read_to, piece.base) else None
 
@@ -115,17 +117,20 @@ class Feed:
                 if self.source.turn_id in (None, envelope.turn_id):
                     self._hear_reply(envelope)
 
-    async def read_page(self, after: int) -> EventPage:
-        """Read events behind a number: once, where several ask at the same time. Raises as `EventRows`."""
+    async def read_page(self, after: int) -> tuple[EventPage, int]:
+        """Read events behind a number: once, where several ask at the same time. Raises as `EventRows`.
+
+        Also gives the number up to which the feed had read before: the last page has all up to there.
+        """
         page_task = self._pages.get(after)
         if page_task is None:
-            page_task = self._pages[after] = asyncio.create_task(self._read(after))
+            page_task = self._pages[after] = asyncio.create_task(self._read_after(after))
             page_task.add_done_callback(lambda task: self._forget_page(after, task))
-        page = await asyncio.shield(page_task)
+        page, read_to = await asyncio.shield(page_task)
         # What a client says is no number that rows have: an empty page may be far behind the thread's end.
         if self.read_to is None and not page.has_more and (page.events or after == 0):
             self._begin(page, after)
-        return page
+        return page, read_to
 
     def end(self) -> None:
         """Let all followers go: the hub is closed."""
@@ -138,11 +143,16 @@ class Feed:
             if task is not None:
                 task.cancel()
 
-    def _forget_page(self, after: int, page_task: asyncio.Task[EventPage]) -> None:
+    def _forget_page(self, after: int, page_task: asyncio.Task[tuple[EventPage, int]]) -> None:
         self._pages.pop(after, None)
         if not page_task.cancelled():
             # It may be that nobody waits for it any more.
             page_task.exception()
+
+    async def _read_after(self, after: int) -> tuple[EventPage, int]:
+        # Noted here, where the reading begins: whoever joins it later must not think that it is newer.
+        read_to = self.read_to or 0
+        return await self._read(after), read_to
 
     async def _read(self, after: int) -> EventPage:
         if not self._is_prepared:
@@ -203,6 +213,7 @@ class Feed:
                 self.tail.append(event)
                 self.read_to = event.number
         self._trim_tail()
+        self._has_more = page.has_more
         if not page.has_more:
             self._waiting, self.running = page.notices, page.running
             while len(self._endings) > ENDINGS_MAX:

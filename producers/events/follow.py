@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
+    DONE_POSITION,
     MessageDone,
+    MessageRestarted,
     ThreadDeleted,
     ThreadEvent,
     TurnEnded,
@@ -76,17 +78,17 @@ class Follower:
 
     async def _read_backlog(self) -> None:
         """Read one page of what the feed keeps no more, or has not read yet."""
-        read_to = self.feed.read_to
-        page = await self.feed.read_page(self._position)
+        has_begun = self.feed.read_to is not None
+        page, read_to = await self.feed.read_page(self._position)
         self.has_begun = True
         self._backlog.extend(event for event in page.events if (event.number or 0) > self.number)
         if page.events:
             self._position = max(self._position, page.events[-1].number or 0)
-        elif read_to is None and not page.has_more:
+        elif not has_begun and not page.has_more:
             # Rows have nothing there, or no such number: how far they go is still to be seen.
             self._position = 0
         if not page.has_more:
-            self._position = max(self._position, read_to or 0)
+            self._position = max(self._position, read_to)
 
     def _next_event(self) -> ThreadEvent | None:
         event = self._next_durable()
@@ -99,13 +101,28 @@ class Follower:
     def _next_durable(self) -> ThreadEvent | None:
         event = self._backlog[0] if self._backlog else self._next_in_tail()
         match event:
-            case MessageDone() if self._piece is not None and self._piece.message_id == event.message.id:
-                missing = self._piece.complete(event, self.number)
-                self._piece = None
-                return missing or event
+            case MessageDone():
+                return self._complete_reply(event) or event
             case TurnStarted():
                 self._notices.pop(event.turn_id, None)
         return event
+
+    def _complete_reply(self, message_done: MessageDone) -> ThreadEvent | None:
+        """What comes before a whole message, so that the deltas of it are its text, or are void."""
+        piece, self._piece = self._piece, None
+        if piece is not None and piece.message_id == message_done.message.id:
+            return piece.complete(message_done, self.number)
+        number = message_done.number - 1
+        has_seen_some = message_done.number - DONE_POSITION < self.number < number
+        if not has_seen_some or message_done.message.role != "assistant" or message_done.turn_id is None:
+            return None
+        # What it was that the viewer saw before they came, nobody knows any more.
+        return MessageRestarted(
+            thread_id=message_done.thread_id,
+            turn_id=message_done.turn_id,
+            number=number,
+            message_id=message_done.message.id,
+        )
 
     def _next_in_tail(self) -> ThreadEvent | None:
         tail = self.feed.tail
