@@ -31,7 +31,8 @@ from tests.integration.producers.events.stage import (
     started,
 )
 
-SEEDS = range(40)
+#: A plan for each seed, in `make test` and in `make endurance`.
+SEEDS, MORE_SEEDS = range(40), range(40, 2000)
 
 
 @dataclass
@@ -183,7 +184,10 @@ class Play:
             self._refresh(self.feed)
 
 
-@pytest.mark.parametrize("seeds", [SEEDS])
+@pytest.mark.parametrize(
+    "seeds",
+    [pytest.param(SEEDS, id="some"), pytest.param(MORE_SEEDS, id="many", marks=pytest.mark.endurance)],
+)
 async def test_each_client_sees_all_of_it_once_and_in_order(seeds: range, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "READ_AGAIN_SECONDS", 0)
     monkeypatch.setattr(feed_module, "REFRESH_AGAIN_SECONDS", 0)
