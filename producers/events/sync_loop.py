@@ -24,7 +24,7 @@ class SyncLoop:
         self._thread: threading.Thread | None = None
 
     def iterate(self, follow: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        """What an async iterator gives, for a caller who blocks. Closing the iterator closes both."""
+        """Iterate over an async iterator, for a caller who blocks. Closing the one closes the other."""
         loop = self._open()
         stream: _Stream[T] = _Stream(follow)
         try:

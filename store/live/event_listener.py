@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 class EventListener:
-    """What one event loop listens to."""
+    """The subscriptions of one event loop."""
 
     def __init__(
         self, settings: Settings, *, receive: Callable[[str, bytes], None], confirm: Callable[[str], None]

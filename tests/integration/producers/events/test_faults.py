@@ -16,6 +16,7 @@ from conversation.events import (
     number_of_end,
 )
 from producers.events import feed as feed_module
+from producers.events import tail as tail_module
 from producers.events.feed import Feed
 from producers.events.follow import follow
 from producers.events.rows import Source
@@ -185,13 +186,12 @@ class Play:
 
 
 @pytest.mark.parametrize(
-    "seeds",
-    [pytest.param(SEEDS, id="some"), pytest.param(MORE_SEEDS, id="many", marks=pytest.mark.endurance)],
+    "seeds", [pytest.param(SEEDS, id="some"), pytest.param(MORE_SEEDS, id="many", marks=pytest.mark.endurance)]
 )
 async def test_each_client_sees_all_of_it_once_and_in_order(seeds: range, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "READ_AGAIN_SECONDS", 0)
     monkeypatch.setattr(feed_module, "REFRESH_AGAIN_SECONDS", 0)
-    monkeypatch.setattr(feed_module, "TAIL_EVENTS", 5)
+    monkeypatch.setattr(tail_module, "TAIL_EVENTS", 5)
     mended_count = 0
     for seed in seeds:
         play = Play(seed)
