@@ -40,7 +40,7 @@ class Piece:
         return True
 
     def next_event(self, after: int) -> MessageDelta | MessageRestarted | None:
-        """The next event for a viewer who has seen all events up to a number; None where there is none."""
+        """The next event for a viewer who has seen all of them up to a number; None where there is none."""
         if after <= self.base:
             seen_count = 0
         elif self._restarted is not None and after < self._restarted:
