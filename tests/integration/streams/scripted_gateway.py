@@ -45,8 +45,8 @@ class ScriptedHub:
         self, tenant: str, user: str, *, cursor: str | None
     ) -> AsyncIterator[tuple[str, ThreadEvent]]:
         self.asked.append((tenant, user, cursor))
-        async for event in self._follow(int(cursor.removeprefix("c")) if cursor else 0):
-            yield f"c{event.number}", event
+        async for event in self._follow(int(cursor.removeprefix("u"), 16) if cursor else 0):
+            yield f"u{event.number or 0:x}", event
 
     async def _follow(self, after: int) -> AsyncIterator[ThreadEvent]:
         self.asked.append(after)
