@@ -113,7 +113,7 @@ class Viewer:
             if line.startswith(b"event: "):
                 kind = line[7:].strip()
                 self.ends += kind == b"turn.ended"
-            elif line.startswith(b"id: "):
+            elif line.startswith(b"id: ") and kind != b"turn.queued":
                 self.numbers.append(int(line[4:]))
                 if kind in {b"message.delta", b"message.restarted"}:
                     self.deltas.add(self.numbers[-1])
