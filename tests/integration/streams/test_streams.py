@@ -1,5 +1,6 @@
 """The routes of events, on a real server: what a reader has seen last, and what it may see at all."""
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from conversation.events import ThreadDeleted, TurnEnded, TurnQueued
 from conversation.turn import TurnState
 from producers.http.streams import MAX_NUMBER
 from tests.integration.streams.conftest import Stage
-from tests.integration.streams.scripted_gateway import ADA, THREAD, delta, serve
+from tests.integration.streams.scripted_gateway import ADA, THREAD, delta, make_app, serve
 
 KEY = {"Authorization": "secret"}
 
@@ -196,3 +197,25 @@ def test_the_first_byte_comes_at_once_and_who_leaves_is_noticed_behind_any_middl
             stage.hub.events.append(delta(5))
             assert b"id: 5\n" in next(chunks)
         until(lambda: not stage.hub.followers and not len(stage.streams))
+
+
+def test_a_reader_that_takes_nothing_costs_others_nothing(stage: Stage) -> None:
+    """What it has not read stays unmade: neither the gateway nor the system holds more than a few megabytes for it."""
+    text = "x" * 100_000
+    app = make_app(stage.producer, stage.hub, gateway_stream_send_timeout_seconds=1)
+    with client(app) as http, socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect((http.base_url.host, http.base_url.port))
+        stalled.sendall(
+            f"GET /v1/threads/{THREAD}/events HTTP/1.1\r\nHost: x\r\nAuthorization: secret\r\n\r\n".encode()
+        )
+        until(lambda: stage.hub.followers)
+        stage.hub.events = [delta(number, text) for number in range(1, 300)]
+        until(lambda: stage.hub.shown >= 1)
+
+        events = read(http, f"/v1/threads/{THREAD}/events", 299)
+
+        assert [int(event.id) for event in events] == list(range(1, 300))
+        # All of the other's, and of this one what fits on its way.
+        assert stage.hub.shown < 299 + 150
+        until(lambda: not stage.hub.followers)
