@@ -16,7 +16,7 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import schedule_runs, tables
+from store import idempotent_answers, schedule_runs, tables
 from store.database.column_types import clock
 from store.erasure import steps as erase
 from store.erasure.subject import Subject
@@ -186,6 +186,16 @@ def _other_tenant(connection: Connection) -> None:
     connection.execute(update(tables.threads).where(held).values(legal_hold=True))
 
 
+def _answered_request(connection: Connection) -> None:
+    """A request to the gateway whose answer is kept for its key."""
+    request = idempotent_answers.OnceRequest(
+        tenant="default", id="k" * 64, digest="d" * 64, claim=new_id(), made_id=new_id()
+    )
+    idempotent_answers.claim(connection, request, lease_seconds=60, keep_seconds=86_400)
+    answer = idempotent_answers.StoredAnswer(status=201, headers={"Location": "/v1/threads/story"}, body="{}")
+    idempotent_answers.store(connection, request, answer)
+
+
 def _installation(connection: Connection) -> None:
     """What belongs to no thread."""
     run = schedule_runs.claim_run(connection, "retention", every_seconds=60)
@@ -196,6 +206,7 @@ def _installation(connection: Connection) -> None:
             tenant="default", thread_id="gone", action="deleted", details={"by": "test"}, created_at=clock()
         )
     )
+    _answered_request(connection)
     key_rows.create_key(connection, key_rows.KeyRequest(tenant="default", user="ann"), make_key())
     _kept_no_longer(connection)
     connection.execute(
