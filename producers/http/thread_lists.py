@@ -27,7 +27,15 @@ def read_metadata_filter(text: str | None) -> dict[str, Any]:
 
 async def search_threads(database: PatientRunner, query: str, filters: ThreadFilter, limit: int) -> ThreadList:
     """The threads in which messages have the words of a query, best first, with what was found in each."""
-    hits = await database.run_async(search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX)
+    try:
+        hits = await database.run_async(
+            search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX
+        )
+    except InvalidInput as error:
+        if error.field != "query":
+            raise
+        # As the parameter is called.
+        raise InvalidInput("q", error.problem, error.fix) from None
     views = await database.run_async(read_views, filters, {hit.thread_id for hit in hits}) if hits else {}
     found_ids = [thread_id for thread_id in dict.fromkeys(hit.thread_id for hit in hits) if thread_id in views]
     return ThreadList(

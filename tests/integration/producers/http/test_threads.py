@@ -88,6 +88,8 @@ def test_what_is_no_id_is_refused_or_not_there(site: Site, path: str) -> None:
     assert site.ask("ada", "GET", f"/threads/a%2F{path}/messages").status_code == 404
     for turn in (path, "1", "00000000-0000-0000-0000-000000000000"):
         assert site.ask("ada", "GET", f"/turns/{turn}").status_code in (400, 404)
+    # Before the stream begins, which its reader would ask for again and again.
+    assert site.ask("acme", "GET", f"/events?user={path}").json()["field"] == "user"
 
 
 def list_ids(site: Site, who: str, path: str, name: str, **params: Any) -> list[list[str]]:
@@ -133,6 +135,8 @@ def test_a_search_finds_ones_own_threads_with_snippets(site: Site) -> None:
     assert {each["id"] for each in of_tenant["threads"]} == {threads["ada"], threads["bob"]}
     assert site.ask("ada", "GET", "/threads", params={"q": word, "title": "nothing"}).json()["threads"] == []
     assert site.ask("ada", "GET", "/threads", params={"q": word, "cursor": "x"}).json()["field"] == "cursor"
+    for no_query in ("", "-", "x" * 2000, "a\0b"):
+        assert site.ask("ada", "GET", "/threads", params={"q": no_query}).json()["field"] == "q"
 
 
 def test_messages_are_listed_both_ways_each_with_its_event(site: Site) -> None:
