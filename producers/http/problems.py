@@ -137,7 +137,8 @@ def invalid_input(error: InvalidInput) -> Problem:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+    # Not that of a word in capitals: JSON.
+    return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 
 def _problem_of_ours(error: ThreadmillError) -> Problem:

@@ -110,6 +110,7 @@ async def test_a_request_that_cannot_be_read_is_told_which_field_is_wrong(
     assert len(answer.content) < 1500
     if field is not None:
         assert body["problem"]
+        assert "jSON" not in body["problem"]
         assert body["fix"]
     if status == 405:
         assert answer.headers["Allow"] == "GET, POST"
