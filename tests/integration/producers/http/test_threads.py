@@ -88,8 +88,11 @@ def test_what_is_no_id_is_refused_or_not_there(site: Site, path: str) -> None:
     assert site.ask("ada", "GET", f"/threads/a%2F{path}/messages").status_code == 404
     for turn in (path, "1", "00000000-0000-0000-0000-000000000000"):
         assert site.ask("ada", "GET", f"/turns/{turn}").status_code in (400, 404)
-    # Before the stream begins, which its reader would ask for again and again.
-    assert site.ask("acme", "GET", f"/events?user={path}").json()["field"] == "user"
+
+
+def test_events_of_what_is_no_user_are_refused_before_a_stream_begins(site: Site) -> None:
+    for user in ("", "a b", "a\0", "x" * 300):
+        assert site.ask("acme", "GET", "/events", params={"user": user}).json()["field"] == "user"
 
 
 def list_ids(site: Site, who: str, path: str, name: str, **params: Any) -> list[list[str]]:
