@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from store.database.caller_connection import CallerConnection
 
 AnyTurn = TypeVar("AnyTurn", bound=TurnHandle)
+#: An event of a user's thread, with the cursor behind it.
+UserEvent = tuple[str, ThreadEvent]
 #: Seconds that `warm_up` waits for the broker, at most: a name to look up can take any time.
 WARM_UP_SECONDS = 5.0
 
@@ -164,7 +166,7 @@ class Producer:
         return await self.database.acting_for(tenant).run_async(repository.load, *of_thread, last=last)
 
     def thread_events(self, thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
-        """What happens in a thread, as it happens; see `producers.thread_events`."""
+        """The events of a thread, as they happen; see `producers.thread_events`."""
         follow = partial(self.thread_events_async, thread_id, tenant=tenant, after=after)
         return self.connections.sync_loop.iterate(follow)
 
@@ -174,15 +176,13 @@ class Producer:
         """As `thread_events`, on the event loop."""
         return self.connections.events.follow_thread(tenant, thread_id, after=after)
 
-    def user_events(
-        self, user: str, *, tenant: str = "default", cursor: str | None = None
-    ) -> Iterator[tuple[str, ThreadEvent]]:
-        """What happens in all threads of a user, as it happens; see `producers.user_events`."""
+    def user_events(self, user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[UserEvent]:
+        """The events of all threads of a user, as they happen; see `producers.user_events`."""
         return self.connections.sync_loop.iterate(partial(self.user_events_async, user, tenant=tenant, cursor=cursor))
 
     def user_events_async(
         self, user: str, *, tenant: str = "default", cursor: str | None = None
-    ) -> AsyncIterator[tuple[str, ThreadEvent]]:
+    ) -> AsyncIterator[UserEvent]:
         """As `user_events`, on the event loop."""
         return self.connections.events.follow_user(tenant, user, cursor=cursor)
 

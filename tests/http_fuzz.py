@@ -192,6 +192,8 @@ class Fuzz:
     known: dict[str, list[Any]]
     statuses: Counter[int] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+    #: How likely a value of the request that is being made is a hostile one.
+    _malice: float = 0.0
 
     async def run(self, count: int, *, at_once: int = 8) -> None:
         """Send so many requests, and note what is wrong with their answers."""
@@ -274,6 +276,7 @@ class Fuzz:
     def make(self, path: str, method: str, operation: dict[str, Any]) -> FuzzedRequest:
         """Make a request to an operation, and spoil some of it."""
         operation["x-path"] = path
+        self._malice = self.random.choice([0.005, 0.05, 0.25])
         query: list[tuple[str, Any]] = []
         headers = [(b"authorization", self.authorization)]
         for parameter in operation.get("parameters", ()):
@@ -288,7 +291,7 @@ class Fuzz:
             query.append((self._text(), self._text()))
         kind, body = self._body(operation)
         headers += [(b"content-type", kind.encode("latin-1"))] if kind else []
-        while self._is(0.2):
+        while self._is(2 * self._malice):
             value = self.random.choice(HEADER_VALUES)
             headers.append((self.random.choice(HEADERS).encode(), value))
         if self._is(0.03):
@@ -302,7 +305,7 @@ class Fuzz:
         contents = operation.get("requestBody", {}).get("content", {})
         if (not contents and self._is(0.95)) or self._is(0.02):
             return "", b""
-        if not contents or self._is(0.1):
+        if not contents or self._is(self._malice):
             return self.random.choice(KINDS), self.random.choice(BODIES)
         kind, content = self.random.choice(sorted(contents.items()))
         value = self._value(content.get("schema", {}), "")
@@ -322,9 +325,9 @@ class Fuzz:
 
     def _value(self, schema: dict[str, Any], name: str, depth: int = 0) -> Any:
         """A value of a schema, mostly; what the app knows by this name, often."""
-        if self._is(0.08):
+        if self._is(self._malice):
             return self._hostile(depth)
-        if self.known.get(name) and self._is(0.7):
+        if self.known.get(name) and self._is(0.8):
             return self.random.choice(self.known[name])
         if "$ref" in schema:
             schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
@@ -339,7 +342,7 @@ class Fuzz:
         match schema.get("type"):
             case "object":
                 properties, required = schema.get("properties", {}), schema.get("required", ())
-                chosen = {key for key in properties if key in required or self._is(0.4)}
+                chosen = {key for key in properties if key in required or self._is(0.3)}
                 return {key: self._value(properties[key], key, depth + 1) for key in properties if key in chosen}
             case "array":
                 return [self._value(schema.get("items", {}), name, depth + 1) for _ in range(self.random.randrange(3))]

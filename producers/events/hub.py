@@ -84,6 +84,9 @@ class EventHub:
         loop = asyncio.get_running_loop()
         feeds = self._feeds.get(loop)
         if feeds is None:
+            # What a loop left keeps it alive.
+            for closed_loop in [each for each in self._feeds if each.is_closed()]:
+                self._feeds.pop(closed_loop, None)
             feeds = self._feeds[loop] = LoopFeeds(self._settings, self._rows)
         return feeds
 

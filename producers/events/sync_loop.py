@@ -24,7 +24,7 @@ class SyncLoop:
         self._thread: threading.Thread | None = None
 
     def iterate(self, follow: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        """What an async iterator gives, for a caller who blocks. Closing the iterator closes both."""
+        """Iterate over an async iterator, for a caller who blocks. Closing the one closes the other."""
         loop = self._open()
         stream: _Stream[T] = _Stream(follow)
         try:
@@ -35,7 +35,10 @@ class SyncLoop:
             return
         finally:
             if self._loop is loop:
-                asyncio.run_coroutine_threadsafe(stream.close(), loop).result(CLOSE_SECONDS)
+                closing = asyncio.run_coroutine_threadsafe(stream.close(), loop)
+                # A collector of garbage may run in the loop's own thread, which must not wait for itself.
+                if threading.current_thread() is not self._thread:
+                    closing.result(CLOSE_SECONDS)
 
     def close(self, clean_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Clean up on the loop, then stop it: viewers that block come to their end. Nothing where none is running."""

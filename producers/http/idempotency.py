@@ -61,5 +61,5 @@ def is_repeat(request: Request) -> bool:
 
 
 def scope_of(principal: Principal) -> str:
-    """Whose keys are the same: those of one user, by whichever credential, or those of one credential of the tenant."""
+    """The owner of a key: a user, by whichever credential, or a credential of the whole tenant."""
     return f"user:{principal.user}" if principal.user is not None else f"credential:{principal.credential}"

@@ -176,7 +176,8 @@ def _add_links(document: dict[str, Any]) -> None:
 def _statuses_of(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]:
     """The problems that an operation may answer with, by their statuses."""
     if path.startswith("/health"):
-        return {"503": "The gateway cannot serve now."} if path.endswith("ready") else {}
+        own = {"503": "The gateway cannot serve now."} if path.endswith("ready") else {}
+        return own | {"413": _ALL_STATUSES["413"]}
     has_etag = any(each["name"].lower() == "if-match" for each in operation.get("parameters", ()))
     groups = [
         (True, _ALL_STATUSES),

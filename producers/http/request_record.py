@@ -1,4 +1,4 @@
-"""What a gateway knows of the request that it answers: its middleware and its routes share one record of it.
+"""The record of a request that a gateway answers: its middleware and its routes share it.
 
 What stays true: the record is made where a request comes in and lives in its ASGI scope; nothing in it is secret.
 """

@@ -15,6 +15,7 @@ from conversation.attachment import Attachment
 from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.parts import Content
 from conversation.turn import TurnState
+from conversation.validation import check_id
 from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import Gateway
 from producers.http.message_bodies import MessageBody
@@ -48,6 +49,7 @@ async def send_message(
     gateway: Gateway, principal: Principal, thread_id: str, body: MessageBody, *, key: str | None, creates: bool
 ) -> SentMessage:
     """Send a message. Raises as `producers.send_message`, and `ThreadNotFound`, unless it `creates` the thread."""
+    check_id("thread_id", thread_id)
     producer, message = gateway.producer, body.message
     user = acting_user(principal, message.user, message.metadata)
     producer.connections.notifier.warm_up()

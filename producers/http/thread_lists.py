@@ -27,9 +27,11 @@ def read_metadata_filter(text: str | None) -> dict[str, Any]:
 
 async def search_threads(database: PatientRunner, query: str, filters: ThreadFilter, limit: int) -> ThreadList:
     """The threads in which messages have the words of a query, best first, with what was found in each."""
+    # Each hit costs a passage. Filters may leave few of them.
+    hits_max = HITS_MAX if filters.title or filters.metadata else min(limit, HITS_MAX)
     try:
         hits = await database.run_async(
-            search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX
+            search_messages, query, tenant=filters.tenant, user=filters.user, limit=hits_max
         )
     except InvalidInput as error:
         if error.field != "query":

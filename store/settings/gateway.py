@@ -10,7 +10,7 @@ from store.settings.variables import variable
 
 
 class GatewaySettings(BaseModel):
-    """What a gateway takes of one request, how long it works at it, and how many of them it answers."""
+    """The bounds of a gateway: of one request, of the time for it, of how many there are and from where they come."""
 
     #: Bytes of the body of one request that brings no files.
     gateway_max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024)

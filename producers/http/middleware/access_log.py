@@ -40,12 +40,15 @@ class AccessLog:
 
 
 def _log_request(scope: Scope, status: int | None, milliseconds: int) -> None:
-    record, route, method = record_of(scope), route_of(scope), scope["method"]
-    # Probes come every few seconds.
-    write = log.debug if route is not None and route.startswith("/health") else log.info
-    write(
+    record, route = record_of(scope), route_of(scope)
+    method = scope["method"] if scope["method"] in HTTPMethod.__members__ else "OTHER"
+    if route is not None and route.startswith("/health"):
+        # Probes come every few seconds.
+        log.debug("http_request", method=method, route=route, status=status, ms=milliseconds)
+        return
+    log.info(
         "http_request",
-        method=method if method in HTTPMethod.__members__ else "OTHER",
+        method=method,
         route=route,
         status=status,
         ms=milliseconds,

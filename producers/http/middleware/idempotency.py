@@ -135,7 +135,7 @@ def _is_concerned(scope: Scope) -> bool:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """What hands the app a body that was read already, and then what else comes."""
+    """A source of messages that begins with a body that was read already."""
     is_read = False
 
     async def receive_again() -> Message:
