@@ -40,6 +40,10 @@ _FIXES = {
     "missing": "send it",
     "extra_forbidden": "leave it out",
     "json_invalid": "send JSON (RFC 8259) as UTF-8",
+    "less_than_equal": "send a smaller number",
+    "greater_than_equal": "send a larger number",
+    "int_parsing": "send a whole number",
+    "literal_error": "send one of these words",
     "model_attributes_type": "send a JSON object, as `Content-Type: application/json`",
 }
 
