@@ -255,3 +255,22 @@ def test_context_is_what_a_save_would_write(site: Site) -> None:
     site.send("ada", thread)
     assert set(site.claim(thread).context) == {"two", "three"}
     assert [site.ask("ada", "DELETE", f"{path}/b").status_code for _ in range(2)] == [204, 404]
+
+
+def test_context_is_bounded_by_keys_and_by_length(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.threads.thread_context.KEYS_MAX", 2)
+    monkeypatch.setattr("store.threads.thread_context.CHARS_MAX", 10)
+    path = f"/threads/{site.make_thread('ada')['id']}/context"
+
+    def write(key: str, text: str) -> tuple[int, str | None]:
+        answer = site.ask("ada", "PUT", f"{path}/{key}", json={"content": text})
+        return answer.status_code, answer.json().get("field")
+
+    assert write("a", "12345") == (200, None)
+    assert write("b", "123456") == (400, "content")
+    assert write("b", "12345") == (200, None)
+    assert write("a", "123456") == (400, "content")
+    assert write("c", "1") == (400, "key")
+    # What a save has made longer is made shorter.
+    monkeypatch.setattr("store.threads.thread_context.CHARS_MAX", 1)
+    assert write("a", "1234") == (200, None)
