@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from conversation.errors import DatabaseUnavailable
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 AnyTurn = TypeVar("AnyTurn", bound=TurnHandle)
 #: An event of a user's thread, with the cursor behind it.
 UserEvent = tuple[str, ThreadEvent]
+UserEvents = AsyncIterator[UserEvent]
 #: Seconds that `warm_up` waits for the broker, at most: a name to look up can take any time.
 WARM_UP_SECONDS = 5.0
 
@@ -167,8 +168,7 @@ class Producer:
 
     def thread_events(self, thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
         """The events of a thread, as they happen; see `producers.thread_events`."""
-        follow = partial(self.thread_events_async, thread_id, tenant=tenant, after=after)
-        return self.connections.sync_loop.iterate(follow)
+        return self.connections.sync_loop.iterate(self.thread_events_async, thread_id, tenant=tenant, after=after)
 
     def thread_events_async(
         self, thread_id: str, *, tenant: str = "default", after: int = 0
@@ -178,11 +178,9 @@ class Producer:
 
     def user_events(self, user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[UserEvent]:
         """The events of all threads of a user, as they happen; see `producers.user_events`."""
-        return self.connections.sync_loop.iterate(partial(self.user_events_async, user, tenant=tenant, cursor=cursor))
+        return self.connections.sync_loop.iterate(self.user_events_async, user, tenant=tenant, cursor=cursor)
 
-    def user_events_async(
-        self, user: str, *, tenant: str = "default", cursor: str | None = None
-    ) -> AsyncIterator[UserEvent]:
+    def user_events_async(self, user: str, *, tenant: str = "default", cursor: str | None = None) -> UserEvents:
         """As `user_events`, on the event loop."""
         return self.connections.events.follow_user(tenant, user, cursor=cursor)
 

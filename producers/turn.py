@@ -92,7 +92,7 @@ class Turn(TurnHandle):
 
     def events(self, after: int = 0) -> Iterator[ThreadEvent]:
         """The events of the turn, as they happen, until it has ended; see `producers.thread_events`."""
-        return self.connections.sync_loop.iterate(partial(self._follow, after))
+        return self.connections.sync_loop.iterate(self._follow, after)
 
     def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""

@@ -196,12 +196,8 @@ class Feed:
         if self.source.turn_id is not None or page.has_more:
             return {}
         here = {page.running, *(each.turn_id for each in (*page.notices, *page.events))}
-        endings: dict[str, TurnEnded] = {}
-        for turn_id in {notice.turn_id for notice in self._waiting} - here:
-            with suppress(TurnNotFound):
-                turn_page = await self._rows.read_page(replace(self.source, turn_id=turn_id), 0)
-                endings.update((turn_id, notice) for notice in turn_page.notices if isinstance(notice, TurnEnded))
-        return endings
+        gone = {notice.turn_id for notice in self._waiting} - here
+        return await _find_endings(self._rows, [replace(self.source, turn_id=turn_id) for turn_id in gone])
 
     def _take(self, page: EventPage, tail: Tail) -> None:
         tail.add(page.events)
@@ -236,6 +232,16 @@ class Feed:
     def _wake_all(self) -> None:
         for wake in self.wakes:
             wake.set()
+
+
+async def _find_endings(rows: EventRows, sources: Iterable[Source]) -> dict[str, TurnEnded]:
+    """The notices of turns that ended without beginning."""
+    endings: dict[str, TurnEnded] = {}
+    for source in sources:
+        with suppress(TurnNotFound):
+            page = await rows.read_page(source, 0)
+            endings |= {notice.turn_id: notice for notice in page.notices if isinstance(notice, TurnEnded)}
+    return endings
 
 
 def _follows_beginning(read_to: int, base: int) -> bool:

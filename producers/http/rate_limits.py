@@ -61,7 +61,7 @@ class RateLimiter:
         """Close the connections to the broker."""
         strategy, self._strategy = self._strategy, None
         if strategy is not None and self._loop is asyncio.get_running_loop():
-            await strategy.storage.bridge.storage.aclose()  # type: ignore[union-attr]  # redis-py's client
+            await strategy.storage.bridge.storage.aclose()  # type: ignore[attr-defined]  # redis-py's client
 
     def _limits_of(self, principal: Principal) -> "list[_Limit]":
         """The limits that hold: their names, how many requests they allow, and whose they are."""

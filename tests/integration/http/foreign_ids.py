@@ -64,10 +64,10 @@ class Try:
 def list_tries(ids: Ids) -> list[Try]:
     """All tries, those that destroy something last."""
     return [
-        *_list_reads(ids),
-        *_list_turns(ids),
-        *_list_files(ids),
         *_list_lists(ids),
+        *_list_turns(ids),
+        *_list_reads(ids),
+        *_list_files(ids),
         *_list_writes(ids),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": WAITING}),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": ANSWERED}),

@@ -5,16 +5,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Connection, func, select, text, update
 
 from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
+from producers.http.app import create_gateway
 from store import idempotent_answers, tables
 from store.database.engine import Database
 from store.settings import Settings, load
 from tasks.jobs.expire_uploads import run_scheduled_expiry
-from tests.unit.http.gateways import NOWHERE, client_of, make_gateway
+from tests.integration.producers.backend import register_agent
+from tests.unit.http.gateways import NOWHERE, NameAuthenticator, client_of, make_gateway
 
 KEY = "Idempotency-Key"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -221,3 +224,51 @@ async def close(*gateways: Any) -> None:
     for gateway in gateways:
         async with gateway.router.lifespan_context(gateway):
             pass
+
+
+async def test_a_crash_before_the_answer_doubles_nothing(settings: Settings, database: Database) -> None:
+    """Threads with and without an id of the client's, copies and requeued turns are what they were at first."""
+    register_agent(database, "assistant")
+    gateway = create_gateway(settings, authenticator=NameAuthenticator())
+    async with gateway.router.lifespan_context(gateway), client_of(gateway) as client:
+
+        async def post_through_crash(path: str, body: dict[str, Any]) -> list[Any]:
+            first = await client.post(path, json=body, headers={KEY: new_id()})
+            with database.engine.begin() as connection:
+                connection.execute(update(tables.idempotent_answers).values(status=None, claimed_until=LONG_AGO))
+            again = await client.post(path, json=body, headers={KEY: first.request.headers[KEY]})
+            assert (again.status_code, "Idempotent-Replayed" in again.headers) == (first.status_code, False)
+            return [first.json(), again.json()]
+
+        made, named = await post_through_crash("/v1/threads", {}), await post_through_crash("/v1/threads", {"id": "a"})
+        copies = await post_through_crash("/v1/threads/a/fork", {})
+        turn = (await client.post("/v1/threads/a/messages", json={"content": "hello"})).json()["turn"]
+        await client.post(f"/v1/turns/{turn['id']}/cancel")
+        requeued = await post_through_crash(f"/v1/turns/{turn['id']}/requeue", {})
+        threads = (await client.get("/v1/threads")).json()["threads"]
+        turns = (await client.get("/v1/threads/a/turns")).json()["turns"]
+
+    for pair in (made, named, copies):
+        assert pair[0]["id"] == pair[1]["id"]
+    assert requeued[0]["turn"]["id"] == requeued[1]["turn"]["id"]
+    assert (len(threads), len(turns)) == (3, 1)
+
+
+async def test_the_key_of_a_send_is_one_threads_and_one_clients(settings: Settings, database: Database) -> None:
+    register_agent(database, "assistant")
+    gateway = create_gateway(settings, authenticator=NameAuthenticator())
+    async with gateway.router.lifespan_context(gateway), client_of(gateway) as client:
+
+        async def send(thread_id: str, content: str, *, name: str = "acme") -> httpx.Response:
+            headers = {KEY: "k", "Authorization": f"Bearer {name}"}
+            return await client.post(f"/v1/threads/{thread_id}/messages", json={"content": content}, headers=headers)
+
+        for thread_id, name in (("a", "acme"), ("b", "acme"), ("a", "globex")):
+            await client.post("/v1/threads", json={"id": thread_id}, headers={"Authorization": f"Bearer {name}"})
+        first, again, changed = await send("a", "hello"), await send("a", "hello"), await send("a", "bye")
+        others = [await send("b", "hello"), await send("a", "hello", name="globex")]
+
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert (changed.status_code, changed.json()["field"]) == (422, "Idempotency-Key")
+    ids = {answer.json()["turn"]["id"] for answer in (first, *others)}
+    assert len(ids) == 3
