@@ -67,5 +67,5 @@ async def send(
         return await turn_stream_response(gateway, Source(principal.tenant, thread_id, sent.turn_id))
     headers = {"Location": path_of(request, f"/v1/turns/{sent.turn_id}")}
     if not sent.is_new:
-        headers["Idempotency-Replayed"] = "true"
+        headers["Idempotent-Replayed"] = "true"
     return JSONResponse({"turn": sent.turn_json}, 202, headers)

@@ -40,6 +40,10 @@ _FIXES = {
     "missing": "send it",
     "extra_forbidden": "leave it out",
     "json_invalid": "send JSON (RFC 8259) as UTF-8",
+    "less_than_equal": "send a smaller number",
+    "greater_than_equal": "send a larger number",
+    "int_parsing": "send a whole number",
+    "literal_error": "send one of these words",
     "model_attributes_type": "send a JSON object, as `Content-Type: application/json`",
 }
 
@@ -137,7 +141,8 @@ def invalid_input(error: InvalidInput) -> Problem:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+    # Not that of a word in capitals: JSON.
+    return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 
 def _problem_of_ours(error: ThreadmillError) -> Problem:

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from conversation.errors import InvalidInput
 from conversation.events import ThreadEvent, TurnEnded, TurnQueued
+from conversation.validation import check_id
 from producers.events.rows import Source
 from producers.events.user_cursor import read_user_cursor
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
@@ -263,7 +264,8 @@ def _choose_user(principal: Principal, user: str | None) -> str:
     if principal.user is None:
         if user is None:
             raise InvalidInput("user", "is missing", "name the user whose threads you want to follow")
-        return user
+        # Before the stream begins: its reader would come again and again.
+        return check_id("user", user)
     if user not in (None, principal.user):
         raise InvalidInput("user", "is not the user of your credential", "leave it out")
     return principal.user

@@ -29,7 +29,15 @@ async def search_threads(database: PatientRunner, query: str, filters: ThreadFil
     """The threads in which messages have the words of a query, best first, with what was found in each."""
     # Each hit costs a passage. Filters may leave few of them.
     hits_max = HITS_MAX if filters.title or filters.metadata else min(limit, HITS_MAX)
-    hits = await database.run_async(search_messages, query, tenant=filters.tenant, user=filters.user, limit=hits_max)
+    try:
+        hits = await database.run_async(
+            search_messages, query, tenant=filters.tenant, user=filters.user, limit=hits_max
+        )
+    except InvalidInput as error:
+        if error.field != "query":
+            raise
+        # As the parameter is called.
+        raise InvalidInput("q", error.problem, error.fix) from None
     views = await database.run_async(read_views, filters, {hit.thread_id for hit in hits}) if hits else {}
     found_ids = [thread_id for thread_id in dict.fromkeys(hit.thread_id for hit in hits) if thread_id in views]
     return ThreadList(

@@ -1,6 +1,7 @@
 """What each answer of a gateway has, whatever its route does: ids, limits, problems, and nothing of secrets."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -18,9 +19,10 @@ from conversation import errors
 from conversation.errors import InvalidInput, ThreadmillError
 from producers.http.app import run_gateway
 from producers.http.principal import Principal
-from producers.http.problems import Problem
+from producers.http.problems import Problem, describe_problem, invalid_request
 from producers.http.rate_limits import RateLimiter
 from store.settings import load
+from tests.docs.pages import ROOT
 from tests.unit.http.gateways import SECRET, client_of, make_gateway, make_settings, show
 
 PROBLEM = "application/problem+json"
@@ -110,9 +112,20 @@ async def test_a_request_that_cannot_be_read_is_told_which_field_is_wrong(
     assert len(answer.content) < 1500
     if field is not None:
         assert body["problem"]
+        assert "jSON" not in body["problem"]
         assert body["fix"]
     if status == 405:
         assert answer.headers["Allow"] == "GET, POST"
+
+
+def test_the_page_shows_a_problem_as_it_is_answered() -> None:
+    page = (ROOT / "docs" / "how-to" / "serve-the-gateway.md").read_text()
+    shown = json.loads(page.partition("```json")[2].partition("```")[0])
+    message = "Input should be less than or equal to 200"
+
+    problem = invalid_request([{"type": "less_than_equal", "loc": ("query", "limit"), "msg": message}])
+
+    assert describe_problem(problem, shown["request_id"]) == shown
 
 
 async def test_without_a_key_there_is_no_answer() -> None:

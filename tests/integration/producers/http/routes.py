@@ -103,7 +103,7 @@ ROUTES = [
             "user": {"params": {"user": "bob"}},
             "title": {"params": {"title": "x" * 501}},
             "metadata": {"params": {"metadata": "[1]"}},
-            "query": {"params": {"q": "-"}},
+            "q": {"params": {"q": "-"}},
             "titel": {"params": {"titel": "x"}},
         },
         statements=1,
@@ -241,7 +241,7 @@ ROUTES = [
         "write",
         {"json": {"content": "Porto"}},
         {"content": {"json": {"content": None}}, "key": "/threads/{thread}/context/leading:x"},
-        statements=4,
+        statements=5,
     ),
     Route(
         "DELETE",

@@ -42,7 +42,7 @@ def test_the_same_key_with_the_same_message_is_one_turn_and_one_answer(site: Sit
     of_the_tenant = post(site, "acme", thread, "k-1", json={"content": "as another"})
 
     assert later.content == first.content == quoted.content
-    assert [each.headers.get("Idempotency-Replayed") for each in (first, later)] == [None, "true"]
+    assert [each.headers.get("Idempotent-Replayed") for each in (first, later)] == [None, "true"]
     assert first.headers["Location"] == f"/v1/turns/{first.json()['turn']['id']}"
     assert (other.status_code, other.json()["field"]) == (422, "Idempotency-Key")
     # A key is a word of its client's own.

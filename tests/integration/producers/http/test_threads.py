@@ -90,6 +90,11 @@ def test_what_is_no_id_is_refused_or_not_there(site: Site, path: str) -> None:
         assert site.ask("ada", "GET", f"/turns/{turn}").status_code in (400, 404)
 
 
+def test_events_of_what_is_no_user_are_refused_before_a_stream_begins(site: Site) -> None:
+    for user in ("", "a b", "a\0", "x" * 300):
+        assert site.ask("acme", "GET", "/events", params={"user": user}).json()["field"] == "user"
+
+
 def list_ids(site: Site, who: str, path: str, name: str, **params: Any) -> list[list[str]]:
     """The ids of all pages."""
     pages = []
@@ -133,6 +138,8 @@ def test_a_search_finds_ones_own_threads_with_snippets(site: Site) -> None:
     assert {each["id"] for each in of_tenant["threads"]} == {threads["ada"], threads["bob"]}
     assert site.ask("ada", "GET", "/threads", params={"q": word, "title": "nothing"}).json()["threads"] == []
     assert site.ask("ada", "GET", "/threads", params={"q": word, "cursor": "x"}).json()["field"] == "cursor"
+    for no_query in ("", "-", "x" * 2000, "a\0b"):
+        assert site.ask("ada", "GET", "/threads", params={"q": no_query}).json()["field"] == "q"
 
 
 def test_messages_are_listed_both_ways_each_with_its_event(site: Site) -> None:
@@ -248,3 +255,22 @@ def test_context_is_what_a_save_would_write(site: Site) -> None:
     site.send("ada", thread)
     assert set(site.claim(thread).context) == {"two", "three"}
     assert [site.ask("ada", "DELETE", f"{path}/b").status_code for _ in range(2)] == [204, 404]
+
+
+def test_context_is_bounded_by_keys_and_by_length(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.threads.thread_context.KEYS_MAX", 2)
+    monkeypatch.setattr("store.threads.thread_context.CHARS_MAX", 10)
+    path = f"/threads/{site.make_thread('ada')['id']}/context"
+
+    def write(key: str, text: str) -> tuple[int, str | None]:
+        answer = site.ask("ada", "PUT", f"{path}/{key}", json={"content": text})
+        return answer.status_code, answer.json().get("field")
+
+    assert write("a", "12345") == (200, None)
+    assert write("b", "123456") == (400, "content")
+    assert write("b", "12345") == (200, None)
+    assert write("a", "123456") == (400, "content")
+    assert write("c", "1") == (400, "key")
+    # What a save has made longer is made shorter.
+    monkeypatch.setattr("store.threads.thread_context.CHARS_MAX", 1)
+    assert write("a", "1234") == (200, None)
