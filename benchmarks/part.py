@@ -49,6 +49,7 @@ class Part:
 PARTS = (
     Part("turns", "Turns of one worker process", timeout_seconds=240),
     Part("latency", "Added latency at 12 turns a second"),
+    Part("streams", "From a send to its first words on a stream"),
     Part("waiting", "Turns that wait in one worker process", timeout_seconds=300),
     Part("send", "Sending"),
     Part("history", "A turn beside its thread's history"),

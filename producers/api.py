@@ -127,7 +127,7 @@ async def read_thread_async(thread_id: str, *, tenant: str = "default", last: in
 
 
 def thread_events(thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
-    """What happens in a thread, as it happens, without end: what was said and is said, and how its turns go.
+    """The events of a thread, as they happen, without end: what was said and is said, and how its turns go.
 
     Each event that is kept has a number; `after` is the number of the last one that was seen, or 0 for all: nothing
     is left out then, and nothing comes twice. A `MessageDelta` is a preview of the `MessageDone` that follows;
@@ -145,7 +145,7 @@ def thread_events_async(thread_id: str, *, tenant: str = "default", after: int =
 
 
 def user_events(user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[tuple[str, ThreadEvent]]:
-    """What happens in all threads of a user, as it happens: events as of `thread_events`, each with a cursor.
+    """The events of all threads of a user, as they happen: those of `thread_events`, each with a cursor.
 
     From `cursor` on, which came with the last event that was seen; without one from now on, and turns that run are
     shown from their beginning. Raises `InvalidInput`.

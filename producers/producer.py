@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from conversation.errors import DatabaseUnavailable
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from store.database.caller_connection import CallerConnection
 
 AnyTurn = TypeVar("AnyTurn", bound=TurnHandle)
+#: An event of a user's thread, with the cursor behind it.
+UserEvent = tuple[str, ThreadEvent]
+UserEvents = AsyncIterator[UserEvent]
 #: Seconds that `warm_up` waits for the broker, at most: a name to look up can take any time.
 WARM_UP_SECONDS = 5.0
 
@@ -164,9 +167,8 @@ class Producer:
         return await self.database.acting_for(tenant).run_async(repository.load, *of_thread, last=last)
 
     def thread_events(self, thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
-        """What happens in a thread, as it happens; see `producers.thread_events`."""
-        follow = partial(self.thread_events_async, thread_id, tenant=tenant, after=after)
-        return self.connections.sync_loop.iterate(follow)
+        """The events of a thread, as they happen; see `producers.thread_events`."""
+        return self.connections.sync_loop.iterate(self.thread_events_async, thread_id, tenant=tenant, after=after)
 
     def thread_events_async(
         self, thread_id: str, *, tenant: str = "default", after: int = 0
@@ -174,15 +176,11 @@ class Producer:
         """As `thread_events`, on the event loop."""
         return self.connections.events.follow_thread(tenant, thread_id, after=after)
 
-    def user_events(
-        self, user: str, *, tenant: str = "default", cursor: str | None = None
-    ) -> Iterator[tuple[str, ThreadEvent]]:
-        """What happens in all threads of a user, as it happens; see `producers.user_events`."""
-        return self.connections.sync_loop.iterate(partial(self.user_events_async, user, tenant=tenant, cursor=cursor))
+    def user_events(self, user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[UserEvent]:
+        """The events of all threads of a user, as they happen; see `producers.user_events`."""
+        return self.connections.sync_loop.iterate(self.user_events_async, user, tenant=tenant, cursor=cursor)
 
-    def user_events_async(
-        self, user: str, *, tenant: str = "default", cursor: str | None = None
-    ) -> AsyncIterator[tuple[str, ThreadEvent]]:
+    def user_events_async(self, user: str, *, tenant: str = "default", cursor: str | None = None) -> UserEvents:
         """As `user_events`, on the event loop."""
         return self.connections.events.follow_user(tenant, user, cursor=cursor)
 

@@ -91,8 +91,8 @@ class Turn(TurnHandle):
         raise AssertionError("the pauses never end")
 
     def events(self, after: int = 0) -> Iterator[ThreadEvent]:
-        """What happens in the turn, as it happens, until it has ended; see `producers.thread_events`."""
-        return self.connections.sync_loop.iterate(partial(self._follow, after))
+        """The events of the turn, as they happen, until it has ended; see `producers.thread_events`."""
+        return self.connections.sync_loop.iterate(self._follow, after)
 
     def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""

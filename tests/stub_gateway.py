@@ -81,7 +81,7 @@ class StubGateway:
         self.requests: list[str] = []
         #: Events without a number.
         self.notices: list[dict[str, Any]] = []
-        self.gate = asyncio.Event()
+        self.halts: dict[str, asyncio.Event] = {}
         #: Answer each request with this problem.
         self.problem: tuple[int, dict[str, Any]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,18 +102,12 @@ class StubGateway:
         self._socket.close()
 
     def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            runner.run(self._server.serve([self._socket]))
+        asyncio.run(self._server.serve([self._socket]))
 
     def find(self, turn_id: str) -> tuple[Thread, dict[str, Any]]:
         return next(
             (thread, turn) for thread in self.threads.values() for turn in thread.turns if turn["id"] == turn_id
         )
-
-    def release(self) -> None:
-        """Let turns that hold go on."""
-        self._loop.call_soon_threadsafe(self.gate.set)
 
     # Turns
 
@@ -121,6 +115,7 @@ class StubGateway:
         turn = {"id": f"turn-{thread.id}-{len(thread.turns)}", "thread_id": thread.id, "state": "queued", "attempt": 0}
         turn |= {"content": content, "fields": fields, "error": None, "is_cancelled": False}
         thread.turns.append(turn)
+        self.halts[turn["id"]] = asyncio.Event()
         self._start(self._run_turn(thread, turn))
         return turn
 
@@ -223,7 +218,7 @@ class StubGateway:
     async def cancel(self, request: Request) -> Response:
         thread, turn = self.find(request.path_params["id"])
         turn["is_cancelled"] = True
-        self.gate.set()
+        self.halts[turn["id"]].set()
         if turn["state"] == "queued":
             turn["state"] = "cancelled"
             # It has no place: no worker began it.
@@ -310,32 +305,11 @@ async def echo(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
     thread.say(turn, f"{turn['id']}-0", "assistant", f"You said: {turn['content']}")
 
 
-async def grow(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
-    """Say twenty words, one after the other."""
-    words = [f"word{number} " for number in range(20)]
-    for word in words:
-        thread.stream(turn, f"{turn['id']}-0", [word])
-        await asyncio.sleep(0.05)
-    thread.say(turn, f"{turn['id']}-0", "assistant", "".join(words))
-
-
 async def hold(gateway: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
-    """Say half, and wait for the test."""
-    gateway.gate.clear()
+    """Say half, and wait until it is stopped."""
     thread.stream(turn, f"{turn['id']}-0", ["half of ", "an answer"])
-    await gateway.gate.wait()
-    is_whole = not turn["is_cancelled"]
-    content = "half of an answer, and the rest" if is_whole else "half of an answer"
-    thread.say(turn, f"{turn['id']}-0", "assistant", content, state="complete" if is_whole else "partial")
-
-
-async def call(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
-    """Call a tool, and say what it said."""
-    asked = {"id": "call_1", "name": "stock_of", "arguments": '{"item": "<b>tent</b>"}'}
-    thread.say(turn, f"{turn['id']}-0", "assistant", "", tool_calls=[asked])
-    thread.tell("tool.started", turn, message_id=f"{turn['id']}-0", call=asked)
-    thread.say(turn, f"{turn['id']}-0.1", "tool", "4 pieces", tool_call_id="call_1", name="stock_of")
-    thread.say(turn, f"{turn['id']}-2", "assistant", "There are **4** tents.")
+    await gateway.halts[turn["id"]].wait()
+    thread.say(turn, f"{turn['id']}-0", "assistant", "half of an answer", state="partial")
 
 
 async def fail(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
@@ -360,4 +334,4 @@ async def crash(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
     thread.say(turn, f"{turn['id']}-0", "assistant", "better words")
 
 
-BEHAVIOURS = {"grow": grow, "hold": hold, "call": call, "fail": fail, "crash": crash}
+BEHAVIOURS = {"hold": hold, "fail": fail, "crash": crash}

@@ -84,7 +84,8 @@ def _show(ticket: Ticket, result: TurnResult, seconds: float) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    # In one piece: several turns speak at once.
+    print(f"{text}\n", end="", flush=True)
 
 
 def _parse_options() -> argparse.Namespace:

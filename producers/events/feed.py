@@ -13,17 +13,16 @@ from dataclasses import replace
 from itertools import chain
 
 from conversation.errors import ThreadNotFound, TurnNotFound
-from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, MessageDone, ThreadEvent, TurnEnded, TurnQueued
+from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, TurnEnded, TurnQueued
 from producers.events.patience import insist
 from producers.events.piece import Piece
 from producers.events.rows import EventRows, Source
+from producers.events.tail import Tail
 from store.live.event_channel import Deltas, Envelope, OpenPiece, Ring
 from store.turns.event_rows import EventPage
 
 Notice = TurnQueued | TurnEnded
 
-#: Events that a feed keeps, and characters of their messages: whoever is further behind reads rows.
-TAIL_EVENTS, TAIL_CHARS = 64, 500_000
 #: Ends of turns that no worker began, which a feed keeps.
 ENDINGS_MAX = 100
 #: Seconds between two reads of one feed, at least: rings that come meanwhile are one.
@@ -33,7 +32,7 @@ REFRESH_AGAIN_SECONDS = 0.5
 
 
 class Feed:
-    """What followers of one source share."""
+    """The state of one source, which its followers share."""
 
     def __init__(
         self,
@@ -50,11 +49,8 @@ class Feed:
         self.users = 0
         #: Set by a change, each of them a follower's own.
         self.wakes: set[asyncio.Event] = set()
-        #: The newest durable events; all with numbers above `tail_from`.
-        self.tail: list[ThreadEvent] = []
-        self.tail_from = 0
-        #: The number up to which rows were read; None before they were.
-        self.read_to: int | None = None
+        #: The newest durable events; None before rows were read.
+        self.tail: Tail | None = None
         #: The turn that is under way.
         self.running: str | None = None
         self.is_deleted = False
@@ -71,27 +67,29 @@ class Feed:
         self._refresh = refresh
         self._read_slots = read_slots
         self._is_prepared = False
+        #: Rows have more than what was read last.
+        self._has_more = False
         self._piece: Piece | None = None
         self._waiting: tuple[Notice, ...] = ()
         #: Turns that waited, and ended without beginning.
         self._endings: dict[str, TurnEnded] = {}
         self._wanted = asyncio.Event()
-        self._pages: dict[int, asyncio.Task[EventPage]] = {}
+        self._pages: dict[int, asyncio.Task[tuple[EventPage, int]]] = {}
         self._refreshed_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def notices(self) -> Iterable[Notice]:
-        """What followers are told that has no number."""
+        """Notices to followers, which have no number."""
         return chain(self._waiting, self._endings.values())
 
     @property
     def open_piece(self) -> Piece | None:
         """The reply that is being written, where nothing in the rows comes after its beginning."""
         piece = self._piece
-        if piece is None or self.read_to is None or self.read_to > piece.base:
+        if piece is None or self.tail is None or self.tail.read_to > piece.base or self._has_more:
             return None
-        return piece if piece.is_confirmed or _follows_beginning(self.read_to, piece.base) else None
+        return piece if piece.is_confirmed or _follows_beginning(self.tail.read_to, piece.base) else None
 
     def want_rows(self) -> None:
         """Have the rows read soon."""
@@ -109,23 +107,26 @@ class Feed:
             return
         match envelope:
             case Ring(number=number):
-                if number == 0 or self.read_to is None or number > self.read_to:
+                if number == 0 or self.tail is None or number > self.tail.read_to:
                     self.want_rows()
             case Deltas() | OpenPiece():
                 if self.source.turn_id in (None, envelope.turn_id):
                     self._hear_reply(envelope)
 
-    async def read_page(self, after: int) -> EventPage:
-        """Read events behind a number: once, where several ask at the same time. Raises as `EventRows`."""
+    async def read_page(self, after: int) -> tuple[EventPage, int]:
+        """Read events behind a number: once, where several ask at the same time. Raises as `EventRows`.
+
+        Also gives the number up to which the feed had read before: the last page has all up to there.
+        """
         page_task = self._pages.get(after)
         if page_task is None:
-            page_task = self._pages[after] = asyncio.create_task(self._read(after))
+            page_task = self._pages[after] = asyncio.create_task(self._read_after(after))
             page_task.add_done_callback(lambda task: self._forget_page(after, task))
-        page = await asyncio.shield(page_task)
+        page, read_to = await asyncio.shield(page_task)
         # What a client says is no number that rows have: an empty page may be far behind the thread's end.
-        if self.read_to is None and not page.has_more and (page.events or after == 0):
+        if self.tail is None and not page.has_more and (page.events or after == 0):
             self._begin(page, after)
-        return page
+        return page, read_to
 
     def end(self) -> None:
         """Let all followers go: the hub is closed."""
@@ -138,11 +139,16 @@ class Feed:
             if task is not None:
                 task.cancel()
 
-    def _forget_page(self, after: int, page_task: asyncio.Task[EventPage]) -> None:
+    def _forget_page(self, after: int, page_task: asyncio.Task[tuple[EventPage, int]]) -> None:
         self._pages.pop(after, None)
         if not page_task.cancelled():
             # It may be that nobody waits for it any more.
             page_task.exception()
+
+    async def _read_after(self, after: int) -> tuple[EventPage, int]:
+        # Noted here, where the reading begins: whoever joins it later must not think that it is newer.
+        read_to = self.tail.read_to if self.tail is not None else 0
+        return await self._read(after), read_to
 
     async def _read(self, after: int) -> EventPage:
         if not self._is_prepared:
@@ -153,30 +159,30 @@ class Feed:
 
     def _begin(self, page: EventPage, after: int) -> None:
         """Go on from here as the rows change."""
-        self.tail_from = self.read_to = after
-        self._take(page)
+        self.tail = Tail(after)
+        self._take(page, self.tail)
         if not self.is_over:
-            self._reading = asyncio.create_task(self._keep_reading(), name="threadmill-feed")
+            self._reading = asyncio.create_task(self._keep_reading(self.tail), name="threadmill-feed")
 
-    async def _keep_reading(self) -> None:
+    async def _keep_reading(self, tail: Tail) -> None:
         try:
             while not self.is_over:
                 await self._wanted.wait()
-                await self._read_more()
+                await self._read_more(tail)
         except (ThreadNotFound, TurnNotFound):
             self.is_deleted = True
         except Exception as error:  # noqa: BLE001 - an error of ours, which followers raise
             self.failure = error
         self._wake_all()
 
-    async def _read_more(self) -> None:
+    async def _read_more(self, tail: Tail) -> None:
         """Read what is new in the rows, however long the database is away."""
         self._wanted.clear()
         # Whatever comes before a reply was committed before its first delta was published.
         piece = self._piece
-        page = await insist(lambda: self._read(self.read_to or 0), None)
+        page = await insist(lambda: self._read(tail.read_to), None)
         self._endings |= await insist(lambda: self._read_endings(page), None)
-        self._take(page)
+        self._take(page, tail)
         if page.has_more:
             self.want_rows()
             return
@@ -190,19 +196,12 @@ class Feed:
         if self.source.turn_id is not None or page.has_more:
             return {}
         here = {page.running, *(each.turn_id for each in (*page.notices, *page.events))}
-        endings: dict[str, TurnEnded] = {}
-        for turn_id in {notice.turn_id for notice in self._waiting} - here:
-            with suppress(TurnNotFound):
-                turn_page = await self._rows.read_page(replace(self.source, turn_id=turn_id), 0)
-                endings.update((turn_id, notice) for notice in turn_page.notices if isinstance(notice, TurnEnded))
-        return endings
+        gone = {notice.turn_id for notice in self._waiting} - here
+        return await _find_endings(self._rows, [replace(self.source, turn_id=turn_id) for turn_id in gone])
 
-    def _take(self, page: EventPage) -> None:
-        for event in page.events:
-            if event.number is not None and event.number > (self.read_to or 0):
-                self.tail.append(event)
-                self.read_to = event.number
-        self._trim_tail()
+    def _take(self, page: EventPage, tail: Tail) -> None:
+        tail.add(page.events)
+        self._has_more = page.has_more
         if not page.has_more:
             self._waiting, self.running = page.notices, page.running
             while len(self._endings) > ENDINGS_MAX:
@@ -211,19 +210,13 @@ class Feed:
             self.is_over = self.source.turn_id is not None and page.running is None and not is_waiting
         self._wake_all()
 
-    def _trim_tail(self) -> None:
-        chars = sum(map(_chars_of, self.tail))
-        while len(self.tail) > TAIL_EVENTS or (chars > TAIL_CHARS and len(self.tail) > 1):
-            oldest = self.tail.pop(0)
-            chars -= _chars_of(oldest)
-            self.tail_from = oldest.number or self.tail_from
-
     def _hear_reply(self, envelope: Deltas | OpenPiece) -> None:
-        if envelope.base < max(self.read_to or 0, self._piece.base if self._piece is not None else 0):
+        read_to = self.tail.read_to if self.tail is not None else 0
+        if envelope.base < max(read_to, self._piece.base if self._piece is not None else 0):
             return
         if self._piece is None or self._piece.base < envelope.base:
             self._piece = Piece(envelope)
-            if self.read_to is None or not _follows_beginning(self.read_to, envelope.base):
+            if not _follows_beginning(read_to, envelope.base):
                 self.want_rows()
         if not self._piece.take(envelope):
             self._ask_for_reply()
@@ -241,6 +234,16 @@ class Feed:
             wake.set()
 
 
+async def _find_endings(rows: EventRows, sources: Iterable[Source]) -> dict[str, TurnEnded]:
+    """The notices of turns that ended without beginning."""
+    endings: dict[str, TurnEnded] = {}
+    for source in sources:
+        with suppress(TurnNotFound):
+            page = await rows.read_page(source, 0)
+            endings |= {notice.turn_id: notice for notice in page.notices if isinstance(notice, TurnEnded)}
+    return endings
+
+
 def _follows_beginning(read_to: int, base: int) -> bool:
     """Whether a reply is the first of an attempt whose beginning was read, with what was asked: nothing comes between.
 
@@ -249,7 +252,3 @@ def _follows_beginning(read_to: int, base: int) -> bool:
     return (read_to >> POSITION_BITS) & END_SLOT == START_SLOT and (base >> POSITION_BITS) - (
         read_to >> POSITION_BITS
     ) == 1
-
-
-def _chars_of(event: ThreadEvent) -> int:
-    return len(event.message.content) if isinstance(event, MessageDone) else 0

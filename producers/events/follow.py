@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
+    DONE_POSITION,
     MessageDone,
+    MessageRestarted,
     ThreadDeleted,
     ThreadEvent,
     TurnEnded,
@@ -63,30 +65,30 @@ class Follower:
         return bool(self._backlog)
 
     def _begin_position(self) -> int:
-        feed = self.feed
-        if feed.read_to is not None and self.number >= feed.tail_from:
-            return min(self.number, feed.read_to)
+        tail = self.feed.tail
+        if tail is not None and self.number >= tail.begins_after:
+            return min(self.number, tail.read_to)
         # A viewer's number may be one that rows do not have: the beginning of its turn is.
-        return 0 if feed.source.turn_id is not None else number_of_start(fence_of(self.number))
+        return 0 if self.feed.source.turn_id is not None else number_of_start(fence_of(self.number))
 
     def _is_behind(self) -> bool:
         """Whether rows have to be read for this viewer."""
-        feed = self.feed
-        return not feed.is_closed and (feed.read_to is None or self._position < feed.tail_from)
+        tail = self.feed.tail
+        return not self.feed.is_closed and (tail is None or self._position < tail.begins_after)
 
     async def _read_backlog(self) -> None:
         """Read one page of what the feed keeps no more, or has not read yet."""
-        read_to = self.feed.read_to
-        page = await self.feed.read_page(self._position)
+        has_begun = self.feed.tail is not None
+        page, read_to = await self.feed.read_page(self._position)
         self.has_begun = True
         self._backlog.extend(event for event in page.events if (event.number or 0) > self.number)
         if page.events:
             self._position = max(self._position, page.events[-1].number or 0)
-        elif read_to is None and not page.has_more:
+        elif not has_begun and not page.has_more:
             # Rows have nothing there, or no such number: how far they go is still to be seen.
             self._position = 0
         if not page.has_more:
-            self._position = max(self._position, read_to or 0)
+            self._position = max(self._position, read_to)
 
     def _next_event(self) -> ThreadEvent | None:
         event = self._next_durable()
@@ -97,21 +99,32 @@ class Follower:
         return event
 
     def _next_durable(self) -> ThreadEvent | None:
-        event = self._backlog[0] if self._backlog else self._next_in_tail()
+        event = self._backlog[0] if self._backlog else None
+        if event is None and self.feed.tail is not None:
+            event = self.feed.tail.next_event(self.number)
         match event:
-            case MessageDone() if self._piece is not None and self._piece.message_id == event.message.id:
-                missing = self._piece.complete(event, self.number)
-                self._piece = None
-                return missing or event
+            case MessageDone():
+                return self._complete_reply(event) or event
             case TurnStarted():
                 self._notices.pop(event.turn_id, None)
         return event
 
-    def _next_in_tail(self) -> ThreadEvent | None:
-        tail = self.feed.tail
-        if not tail or (tail[-1].number or 0) <= self.number:
+    def _complete_reply(self, message_done: MessageDone) -> ThreadEvent | None:
+        """The event before a whole message that makes its deltas its text, or voids them."""
+        piece, self._piece = self._piece, None
+        if piece is not None and piece.message_id == message_done.message.id:
+            return piece.complete(message_done, self.number)
+        number = message_done.number - 1
+        has_seen_some = message_done.number - DONE_POSITION < self.number < number
+        if not has_seen_some or message_done.message.role != "assistant" or message_done.turn_id is None:
             return None
-        return next(event for event in tail if (event.number or 0) > self.number)
+        # What it was that the viewer saw before they came, nobody knows any more.
+        return MessageRestarted(
+            thread_id=message_done.thread_id,
+            turn_id=message_done.turn_id,
+            number=number,
+            message_id=message_done.message.id,
+        )
 
     def _next_notice(self) -> Notice | None:
         for notice in self.feed.notices:
@@ -133,7 +146,7 @@ class Follower:
         return event
 
     def _next_at_end(self) -> ThreadEvent | None:
-        """What is left to say where nothing follows."""
+        """The last event, where nothing follows."""
         if self.is_over:
             return None
         if self.feed.failure is not None:

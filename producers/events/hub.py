@@ -6,7 +6,7 @@ source, however many look; the last viewer of a feed takes it along, and the las
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from conversation.arguments import check_whole_number
@@ -18,18 +18,24 @@ from producers.events.patience import insist
 from producers.events.rows import DatabaseRows, EventRows, Source
 from producers.events.user_cursor import read_user_cursor
 from producers.events.user_stream import follow_user_threads
-
-if TYPE_CHECKING:
-    from producers.connections import Connections
+from store.database.engine import Database
+from store.settings import Settings
 
 #: The highest number of an event: JavaScript counts to it.
 NUMBER_MAX = (1 << 53) - 1
 
 
+class Installation(Protocol):
+    """The settings and the database of a producer."""
+
+    settings: Settings
+    database: Database
+
+
 class EventHub:
     """The viewers of one producer's threads, on whichever event loops they are."""
 
-    def __init__(self, connections: "Connections", *, rows: EventRows | None = None) -> None:
+    def __init__(self, connections: Installation, *, rows: EventRows | None = None) -> None:
         self._settings = connections.settings
         self._rows = rows or DatabaseRows(connections.database)
         self._feeds: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopFeeds] = WeakKeyDictionary()
@@ -75,7 +81,7 @@ class EventHub:
         feeds = self.feeds
         with feeds.use_user(check_tenant(tenant), check_id("user", user)) as threads:
             await insist(lambda: feeds.listen_to_user(threads), patience)
-            async for item in follow_user_threads(threads, feeds, begin, patience=patience):
+            async for item in follow_user_threads(threads, feeds.use, begin, patience=patience):
                 yield item
 
     @property
@@ -84,6 +90,9 @@ class EventHub:
         loop = asyncio.get_running_loop()
         feeds = self._feeds.get(loop)
         if feeds is None:
+            # What a loop left keeps it alive.
+            for closed_loop in [each for each in self._feeds if each.is_closed()]:
+                self._feeds.pop(closed_loop, None)
             feeds = self._feeds[loop] = LoopFeeds(self._settings, self._rows)
         return feeds
 

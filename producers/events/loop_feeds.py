@@ -33,7 +33,7 @@ READS_AT_ONCE = 4
 
 
 class Hearer(Protocol):
-    """What hears of a topic."""
+    """A subscriber of a topic."""
 
     def confirm(self) -> None:
         """Take up that the topic is listened to from now on."""
@@ -45,7 +45,7 @@ class Hearer(Protocol):
 
 
 class LoopFeeds:
-    """What is followed on one event loop."""
+    """All that is followed on one event loop."""
 
     def __init__(self, settings: Settings, rows: EventRows) -> None:
         self.rows = rows
@@ -220,7 +220,7 @@ class LoopFeeds:
 
         The journal of a turn that runs leaves no mark.
         """
-        feeds = {feed for feed in self._feeds.values() if feed.read_to is not None}
+        feeds = {feed for feed in self._feeds.values() if feed.tail is not None}
         marks = await self._peek(feeds) if feeds else {}
         changed_feeds = [feed for feed in feeds if feed.running or marks.get(feed.source.thread) != feed.mark]
         for feed in changed_feeds:

@@ -40,7 +40,7 @@ class Piece:
         return True
 
     def next_event(self, after: int) -> MessageDelta | MessageRestarted | None:
-        """What comes next for a viewer who has seen all events up to a number; None where nothing does."""
+        """The next event for a viewer who has seen all of them up to a number; None where there is none."""
         if after <= self.base:
             seen_count = 0
         elif self._restarted is not None and after < self._restarted:
@@ -55,7 +55,7 @@ class Piece:
         return self._delta(self.number, "".join(self._texts[seen_count:]))
 
     def complete(self, message_done: MessageDone, after: int) -> MessageDelta | MessageRestarted | None:
-        """What comes before the whole message for a viewer of its beginning, if their text is not all of it.
+        """The event before the whole message for a viewer of its beginning, if their text is not all of it.
 
         The last number before the message is left for that: no worker gives it to a delta.
         """

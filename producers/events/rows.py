@@ -22,7 +22,7 @@ ThreadName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a feed follows: a thread, or one turn of it."""
+    """The source of a feed: a thread, or one turn of it."""
 
     tenant: str
     thread_id: str

@@ -8,8 +8,10 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 #: Seconds that closing waits for what is on its way.
 CLOSE_SECONDS = 10.0
@@ -23,10 +25,10 @@ class SyncLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def iterate(self, follow: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        """What an async iterator gives, for a caller who blocks. Closing the iterator closes both."""
+    def iterate(self, follow: Callable[P, AsyncIterator[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        """Iterate over an async iterator, for a caller who blocks. Closing the one closes the other."""
         loop = self._open()
-        stream: _Stream[T] = _Stream(follow)
+        stream: _Stream[T] = _Stream(partial(follow, *args, **kwargs))
         try:
             while (item := asyncio.run_coroutine_threadsafe(stream.pull(), loop).result()) is not None:
                 yield item[0]
@@ -35,7 +37,10 @@ class SyncLoop:
             return
         finally:
             if self._loop is loop:
-                asyncio.run_coroutine_threadsafe(stream.close(), loop).result(CLOSE_SECONDS)
+                closing = asyncio.run_coroutine_threadsafe(stream.close(), loop)
+                # A collector of garbage may run in the loop's own thread, which must not wait for itself.
+                if threading.current_thread() is not self._thread:
+                    closing.result(CLOSE_SECONDS)
 
     def close(self, clean_up: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Clean up on the loop, then stop it: viewers that block come to their end. Nothing where none is running."""

@@ -52,5 +52,5 @@ def read_user_cursor(text: object) -> UserCursor:
 
 
 def name_thread(thread_id: str) -> str:
-    """What a cursor calls a thread."""
+    """The name of a thread in a cursor."""
     return hashlib.sha256(thread_id.encode()).hexdigest()[:_NAME_CHARS]

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from conversation.errors import ThreadNotFound
 from conversation.events import MessageDone, ThreadDeleted, ThreadEvent, number_of_end, number_of_start
@@ -23,9 +22,8 @@ from producers.events.user_cursor import CURSOR_THREADS_MAX, UserCursor, name_th
 from store.live.event_channel import Envelope
 from store.turns.user_threads import ActiveThread, ActiveThreads
 
-if TYPE_CHECKING:
-    from producers.events.loop_feeds import LoopFeeds
-
+#: Follows a source: gives its feed.
+UseFeed = Callable[[Source], AbstractContextManager[Feed]]
 #: Time that a transaction may take from its writing to its commit.
 MARGIN = timedelta(seconds=30)
 #: Seconds between two listings of a user's threads, at least.
@@ -114,9 +112,9 @@ class UserThreads:
 class UserFollower:
     """One viewer of a user's threads."""
 
-    def __init__(self, threads: UserThreads, feeds: "LoopFeeds", wake: asyncio.Event) -> None:
+    def __init__(self, threads: UserThreads, use_feed: UseFeed, wake: asyncio.Event) -> None:
         self._threads = threads
-        self._feeds = feeds
+        self._use_feed = use_feed
         self._wake = wake
         self._active: ActiveThreads | None = None
         self._listed_ids: set[str] = set()
@@ -194,7 +192,7 @@ class UserFollower:
 
     def _add(self, thread: ActiveThread, after: int, *, since: datetime) -> None:
         source = Source(self._threads.tenant, thread.id)
-        self._streams[thread.id] = _ThreadStream(self._feeds.use(source), after, since, self._wake)
+        self._streams[thread.id] = _ThreadStream(self._use_feed(source), after, since, self._wake)
 
 
 class _ThreadStream:
@@ -222,12 +220,12 @@ class _ThreadStream:
 
 
 async def follow_user_threads(
-    threads: UserThreads, feeds: "LoopFeeds", cursor: UserCursor | None, *, patience: float | None
+    threads: UserThreads, use_feed: UseFeed, cursor: UserCursor | None, *, patience: float | None
 ) -> AsyncGenerator[tuple[str, ThreadEvent], None]:
     """Follow all threads of a user. Raises `DatabaseUnavailable` as `follow`."""
     wake = asyncio.Event()
     threads.wakes.add(wake)
-    follower = UserFollower(threads, feeds, wake)
+    follower = UserFollower(threads, use_feed, wake)
     try:
         await insist(lambda: follower.begin(cursor), patience)
         while not threads.is_closed:

@@ -1,4 +1,4 @@
-"""Who asks: the credential of a request, and the bearer that it names.
+"""The authenticator: the credential of a request, and the bearer that it names.
 
 What stays true: a request has one credential, or none that counts; a kind of credential is known by its beginning and
 stands where that kind may; what is wrong with it is not told to its bearer, and nothing of it stands in a log.

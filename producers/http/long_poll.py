@@ -17,8 +17,8 @@ from conversation.events import ThreadDeleted, ThreadEvent, TurnQueued, event_js
 from producers.http.dependencies import Gateway
 from producers.http.sse import wait_for_disconnect
 
-#: An event and the id after which its reader goes on; a notice has none.
-IdentifiedEvent = tuple[int | str | None, ThreadEvent]
+#: The id after which an event's reader goes on, and the event.
+IdentifiedEvent = tuple[int | str, ThreadEvent]
 #: Reads what is stored: events that are news, and whether nothing will follow.
 Look = Callable[[], Awaitable[tuple[list[IdentifiedEvent], bool]]]
 #: Events of one answer, at most.
@@ -93,7 +93,7 @@ async def _wait_for_news(
 
 @dataclass(slots=True)
 class _Page:
-    """What a poll has collected."""
+    """The events that a poll has collected."""
 
     events: list[IdentifiedEvent] = field(default_factory=list)
     #: Set when there is something to answer with.
@@ -125,9 +125,8 @@ class _Page:
 
     def to_answer(self, after: int | str | None) -> EventList:
         """The answer to a client that knows all up to `after`."""
-        ids = [event_id for event_id, _ in self.events if event_id is not None]
         return EventList(
             events=[event_json(event) for _, event in self.events],
-            after=ids[-1] if ids else after,
+            after=self.events[-1][0] if self.events else after,
             is_over=self.is_over,
         )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from producers.events.rows import Source
@@ -54,14 +54,16 @@ async def send(
     principal: Writer,
     thread_id: str,
     request: Request,
-    accept: Annotated[str, Header(description=f"`{EVENT_STREAM}` is answered with the turn's events.")] = "*/*",
     create: Annotated[bool, Query(description="Make the thread where there is none of this id.")] = False,
 ) -> Response:
-    """Send a message to a thread; a worker answers it."""
+    """Send a message to a thread; a worker answers it.
+
+    With `Accept: text/event-stream`, the answer is the stream of its turn's events.
+    """
     async with read_message(request, gateway.settings) as message:
         key = key_of_send(request, principal, thread_id)
         sent = await send_message(gateway, principal, thread_id, message, key=key, creates=create)
-    if EVENT_STREAM in accept.lower():
+    if EVENT_STREAM in request.headers.get("accept", "").lower():
         return await turn_stream_response(gateway, Source(principal.tenant, thread_id, sent.turn_id))
     headers = {"Location": path_of(request, f"/v1/turns/{sent.turn_id}")}
     if not sent.is_new:

@@ -42,16 +42,15 @@ class ReaderGone(Exception):
     """The reader has left, or takes nothing any more."""
 
 
-def encode_event(event: ThreadEvent, event_id: int | str | None) -> bytes:
-    """An event as server-sent: what a reader knows of it comes again as `Last-Event-ID`, if it has an id."""
-    id_line = "" if event_id is None else f"id: {event_id}\n"
+def encode_event(event: ThreadEvent, event_id: int | str) -> bytes:
+    """An event as server-sent; its id comes again as `Last-Event-ID`."""
     data = json.dumps(event_json(event), ensure_ascii=False, separators=(",", ":"))
     # Half a surrogate pair, which no UTF-8 has, stays what JSON calls it.
-    return f"event: {event.kind}\n{id_line}data: {data}\n\n".encode("utf-8", "backslashreplace")
+    return f"event: {event.kind}\nid: {event_id}\ndata: {data}\n\n".encode("utf-8", "backslashreplace")
 
 
 def _encode_farewell() -> bytes:
-    """What ends a stream before its subject ends: when to come again, not all readers at the same time."""
+    """The end of a stream before its subject ends: when to come again, not all readers at the same time."""
     return f"retry: {random.randint(RETRY_MILLISECONDS // 2, RETRY_MILLISECONDS)}\n".encode()  # noqa: S311 - no secret
 
 

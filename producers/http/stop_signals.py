@@ -18,7 +18,7 @@ _Handler = Callable[[int, FrameType | None], object]
 
 
 class StopListener(Protocol):
-    """Whoever wants to hear that the process stops."""
+    """A listener that wants to hear that the process stops."""
 
     def hear_stop(self) -> None:
         """Take note. Runs within the signal's handler, so between any two instructions of the main thread."""

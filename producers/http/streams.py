@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field
 from conversation.errors import InvalidInput
 from conversation.events import ThreadEvent, TurnEnded, TurnQueued
 from producers.events.rows import Source
+from producers.events.user_cursor import read_user_cursor
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
 from producers.http.long_poll import EventList, IdentifiedEvent, Look, poll
 from producers.http.principal import Principal
@@ -73,7 +74,7 @@ _TURN_RESPONSES = _RESPONSES | {204: {"description": "The turn is over, and its 
 
 
 async def _authenticate_for_thread(request: Request, thread_id: str) -> Principal:
-    """Whoever may read, and the bearer of a stream token of this very thread."""
+    """The principal, if it may read: the bearer of a stream token of this very thread may, too."""
     principal = await authenticate(request)
     if "read" not in principal.scopes:
         raise Problem(403, "Forbidden", "the credential lacks the scope 'read'")
@@ -127,7 +128,7 @@ async def follow_thread(
     """Follow the events of a thread, for as long as it is stored."""
     await visible_thread(gateway, principal, thread_id)
     seen = _choose_after(last_event_id, after)
-    events = _with_numbers(gateway.hub.follow_thread(principal.tenant, thread_id, after=seen))
+    events = _with_numbers(gateway.hub.follow_thread(principal.tenant, thread_id, after=seen), seen)
     if wait is not None:
         look = _look_at_thread(database_of(gateway, principal), principal.tenant, thread_id, seen)
         return await poll(
@@ -149,6 +150,8 @@ async def follow_user(
 ) -> Response | EventList:
     """Follow the events of all threads of a user."""
     seen = last_event_id if last_event_id is not None else after
+    if seen is not None:
+        _check_cursor(seen, "after" if last_event_id is None else "Last-Event-ID")
     user = _choose_user(principal, user)
     events = _with_cursors(gateway.hub.follow_user(principal.tenant, user, cursor=seen))
     if wait is not None:
@@ -180,14 +183,14 @@ async def _follow_turn(gateway: Gateway, source: Source, after: int) -> AsyncGen
     if after == MAX_NUMBER:
         return
     events = gateway.hub.follow_turn(source.turn_id or "", after=after, source=source)
-    async with _closing(events):
-        async for event in events:
-            yield _number_in_turn(event), event
+    async with aclosing(_with_numbers(events, after)) as identified:
+        async for event_id, event in identified:
+            yield _id_in_turn(event_id, event), event
 
 
-def _number_in_turn(event: ThreadEvent) -> int | None:
-    """The id of an event on its turn's stream: without one, a reader that comes again would see its end for ever."""
-    return MAX_NUMBER if event.number is None and isinstance(event, TurnEnded) else event.number
+def _id_in_turn(event_id: int | str, event: ThreadEvent) -> int | str:
+    """The id of an event on its turn's stream: an end without a number would be shown for ever to who comes again."""
+    return MAX_NUMBER if event.number is None and isinstance(event, TurnEnded) else event_id
 
 
 def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
@@ -195,7 +198,7 @@ def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
         page = await database.run_async(read_turn_events, source.turn_id or "", after=after)
         unseen = [] if after == MAX_NUMBER else [*page.notices, *page.events]
         is_over = page.running is None and not any(isinstance(notice, TurnQueued) for notice in page.notices)
-        return [(_number_in_turn(event), event) for event in unseen], is_over
+        return [(_id_in_turn(event.number or after, event), event) for event in unseen], is_over
 
     return look
 
@@ -203,15 +206,20 @@ def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
 def _look_at_thread(database: PatientRunner, tenant: str, thread_id: str, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
         page = await database.run_async(read_thread_events, tenant, thread_id, after=after)
-        return [(event.number, event) for event in (*page.notices, *page.events)], False
+        return [(event.number or after, event) for event in (*page.notices, *page.events)], False
 
     return look
 
 
-async def _with_numbers(events: AsyncIterator[ThreadEvent]) -> AsyncGenerator[IdentifiedEvent]:
+async def _with_numbers(events: AsyncIterator[ThreadEvent], after: int) -> AsyncGenerator[IdentifiedEvent]:
+    """Each event with the id behind which its reader goes on.
+
+    A notice has that of the event before it: there are clients that take what has none for the beginning.
+    """
     async with _closing(events):
         async for event in events:
-            yield event.number, event
+            after = event.number or after
+            yield after, event
 
 
 async def _with_cursors(events: AsyncIterator[tuple[str, ThreadEvent]]) -> AsyncGenerator[IdentifiedEvent]:
@@ -242,6 +250,13 @@ async def _closing(events: AsyncIterator[Any]) -> AsyncIterator[None]:
 def _choose_after(last_event_id: int | None, after: int | None) -> int:
     """The id of a reader that comes again stands before that with which it came first."""
     return last_event_id if last_event_id is not None else after or 0
+
+
+def _check_cursor(text: str, field: str) -> None:
+    try:
+        read_user_cursor(text)
+    except InvalidInput as error:
+        raise InvalidInput(field, error.problem, error.fix) from None
 
 
 def _choose_user(principal: Principal, user: str | None) -> str:

@@ -27,7 +27,9 @@ def read_metadata_filter(text: str | None) -> dict[str, Any]:
 
 async def search_threads(database: PatientRunner, query: str, filters: ThreadFilter, limit: int) -> ThreadList:
     """The threads in which messages have the words of a query, best first, with what was found in each."""
-    hits = await database.run_async(search_messages, query, tenant=filters.tenant, user=filters.user, limit=HITS_MAX)
+    # Each hit costs a passage. Filters may leave few of them.
+    hits_max = HITS_MAX if filters.title or filters.metadata else min(limit, HITS_MAX)
+    hits = await database.run_async(search_messages, query, tenant=filters.tenant, user=filters.user, limit=hits_max)
     views = await database.run_async(read_views, filters, {hit.thread_id for hit in hits}) if hits else {}
     found_ids = [thread_id for thread_id in dict.fromkeys(hit.thread_id for hit in hits) if thread_id in views]
     return ThreadList(

@@ -195,7 +195,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
         | has_archives
         | has_dropped_files
         | select_shared_keys(subject).exists()
-        | exists().where(_is_upload_of(subject))
+        | select(uploads.c.id).where(_is_upload_of(subject)).exists()
     )
     return bool(connection.execute(select(has_rows)).scalar_one())
 
@@ -300,7 +300,7 @@ def delete_keys(connection: Connection, erasure_id: str, subject: Subject) -> No
 
 def _has_keys(subject: Subject) -> ColumnElement[bool]:
     is_users = api_keys.c.owner == subject.user if subject.user is not None else false()
-    return exists().where(api_keys.c.tenant == subject.tenant, is_users)
+    return select(api_keys.c.id).where(api_keys.c.tenant == subject.tenant, is_users).exists()
 
 
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:

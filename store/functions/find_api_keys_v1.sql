@@ -3,6 +3,8 @@
 CREATE FUNCTION threadmill.find_api_keys_v1(ids text[]) RETURNS SETOF api_keys
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path FROM CURRENT
+-- A plan is made on a table that may be empty then, and kept.
+SET enable_seqscan = off
 AS $$
     SELECT found.* FROM api_keys AS found WHERE found.id = ANY (ids) AND found.revoked_at IS NULL
 $$;

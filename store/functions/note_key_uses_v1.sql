@@ -2,6 +2,8 @@
 CREATE FUNCTION threadmill.note_key_uses_v1(ids text[]) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
+-- A plan is made on a table that may be empty then, and kept.
+SET enable_seqscan = off
 AS $$
     UPDATE api_keys SET last_used_at = clock_timestamp() WHERE id IN (
         SELECT due.id FROM api_keys AS due

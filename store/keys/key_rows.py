@@ -59,7 +59,7 @@ class KeyRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What is stored of a key, besides the hashes of its secrets."""
+    """A key as it is stored, without the hashes of its secrets."""
 
     id: str
     tenant: str

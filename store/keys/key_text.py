@@ -36,7 +36,7 @@ class ApiKey:
 
     @property
     def sha256(self) -> str:
-        """What is stored of the key."""
+        """The hash of the secret, which is stored of the key."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 

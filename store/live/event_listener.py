@@ -24,6 +24,8 @@ from store.settings import Settings
 
 #: Seconds before the server is tried again, doubled up to the maximum.
 LISTEN_AGAIN_SECONDS, LISTEN_AGAIN_MAX_SECONDS = 0.25, 5.0
+#: Seconds between two announcements of all topics, however often workers ask.
+ANNOUNCE_AGAIN_SECONDS = 0.2
 #: Seconds between two questions whether the server is there, and of silence after which it is not.
 PING_SECONDS, SILENCE_MAX_SECONDS = 10.0, 25.0
 
@@ -31,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 class EventListener:
-    """What one event loop listens to."""
+    """The subscriptions of one event loop."""
 
     def __init__(
         self, settings: Settings, *, receive: Callable[[str, bytes], None], confirm: Callable[[str], None]
@@ -48,6 +50,8 @@ class EventListener:
         self._fresh: set[str] = set()
         #: When workers were last told all topics, by the monotonic clock.
         self._announced_at = 0.0
+        #: A worker that came wants to know them.
+        self._is_asked = False
         self._heard_at = 0.0
         self._change = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
@@ -135,7 +139,7 @@ class EventListener:
             topic = message["channel"].decode()
             if topic == WATCHERS_CHANNEL:
                 if message["type"] == "message":
-                    self._announced_at = float("-inf")
+                    self._is_asked = True
                     self._change.set()
             elif message["type"] == "message":
                 self._receive(topic, message["data"])
@@ -160,7 +164,7 @@ class EventListener:
                     await channels.ping()
             if now - max(self._heard_at, connected_at) > SILENCE_MAX_SECONDS:
                 raise TimeoutError("the server is silent")
-            due_at = min(pinged_at + PING_SECONDS, self._announced_at + WATCH_AGAIN_SECONDS)
+            due_at = min(pinged_at + PING_SECONDS, self._announce_at())
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, due_at - now)):
                     await self._change.wait()
@@ -181,9 +185,13 @@ class EventListener:
         fresh, self._fresh = self._fresh, set()
         await self._publish(client, fresh, is_fresh=True)
         now = time.monotonic()
-        if now - self._announced_at >= WATCH_AGAIN_SECONDS:
-            self._announced_at = now
+        if now >= self._announce_at():
+            self._announced_at, self._is_asked = now, False
             await self._publish(client, self._topics - fresh, is_fresh=False)
+
+    def _announce_at(self) -> float:
+        """When workers are told all topics again, by the monotonic clock."""
+        return self._announced_at + (ANNOUNCE_AGAIN_SECONDS if self._is_asked else WATCH_AGAIN_SECONDS)
 
     async def _publish(self, client: AsyncRedis, topics: Iterable[str], *, is_fresh: bool) -> None:
         remaining = iter(sorted(topics))

@@ -1,4 +1,4 @@
-"""Who may ask the gateway: API keys, and the key with which an installation signs.
+"""Access to the gateway: API keys, and the key with which an installation signs.
 
 What stays true: no row here can be used to ask for anything: an API key stands as its hash.
 """

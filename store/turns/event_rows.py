@@ -27,7 +27,6 @@ from conversation.events import (
 from conversation.message import Message, Usage
 from conversation.quotation import quote
 from conversation.step import Step
-from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
@@ -325,18 +324,6 @@ def peek_threads(connection: Connection, names: Collection[tuple[str, str]]) -> 
     of_names = or_(*(and_(threads.c.tenant == tenant, threads.c.id.in_(ids)) for tenant, ids in by_tenant.items()))
     statement = select(threads.c.tenant, threads.c.id, *_mark_columns()).where(of_names)
     return {(row.tenant, row.id): convert_row(row, ThreadMark) for row in connection.execute(statement)}
-
-
-@read_only
-def list_active_threads(
-    connection: Connection, tenant: str, owner: str, *, since: datetime
-) -> tuple[datetime, dict[str, ThreadMark]]:
-    """The marks of a user's threads in which something happened since then, or goes on; and the database's time."""
-    columns = _mark_columns()
-    happens = or_(threads.c.updated_at >= since, _unfinished_turns() > 0)
-    statement = select(threads.c.id, *columns).where(threads.c.tenant == tenant, threads.c.owner == owner, happens)
-    now: datetime = connection.execute(select(clock())).scalar_one()
-    return now, {row.id: convert_row(row, ThreadMark) for row in connection.execute(statement)}
 
 
 def _mark_columns() -> list[ColumnElement[Any]]:

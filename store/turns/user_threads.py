@@ -33,7 +33,7 @@ class ActiveThread:
 
 @dataclass(frozen=True, slots=True)
 class ActiveThreads:
-    """What is active at a moment of the database."""
+    """The active threads of a user, at a moment of the database."""
 
     moment: datetime
     threads: tuple[ActiveThread, ...]

@@ -87,7 +87,7 @@ def _policy_statements(connection: Connection, roles: list[str]) -> Iterator[str
 
 def _grant_statements(connection: Connection, roles: list[str]) -> Iterator[str]:
     """The statements that give each role what it needs of each table, and take what it does not."""
-    version = connection.dialect.server_version_info or (0,)
+    version = int((connection.dialect.server_version_info or (0,))[0])
     query = text(
         "SELECT relname, grantee::regrole::text AS role, privilege_type AS privilege "
         "FROM pg_class, aclexplode(relacl) "
@@ -96,7 +96,7 @@ def _grant_statements(connection: Connection, roles: list[str]) -> Iterator[str]
     stored = {(row.role, row.relname, row.privilege) for row in connection.execute(query)}
     for role in roles:
         wanted = {(role, table, one) for table, several in privileges_of(role).items() for one in several}
-        if role == MAINTENANCE and version[0] * 10_000 >= MAINTAIN_SINCE:
+        if role == MAINTENANCE and version * 10_000 >= MAINTAIN_SINCE:
             wanted |= {(role, table.name, "MAINTAIN") for table in metadata.sorted_tables}
         for _, table, privilege in sorted(wanted - stored):
             yield f"GRANT {privilege} ON {table} TO {role}"

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,7 +22,6 @@ class CuttingProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._writers: set[asyncio.StreamWriter] = set()
-        self.is_down = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -47,9 +46,11 @@ class CuttingProxy:
         self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_down:
-            writer.transport.abort()
-            return
+        with suppress(OSError):
+            await self._connect(reader, writer)
+        writer.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         self._writers |= {writer, upstream_writer}
         await asyncio.gather(self._pump(reader, upstream_writer), self._pump(upstream_reader, writer))
@@ -94,6 +95,21 @@ class Chat:
     def see(self, text: str) -> None:
         expect(self.page.locator("#log")).to_contain_text(text, timeout=PATIENCE)
 
+    def watch(self) -> None:
+        """Count from now on how often the conversation becomes longer."""
+        self.page.evaluate(
+            """() => {
+                window.lengths = new Set();
+                const log = document.querySelector("#log");
+                const options = { childList: true, subtree: true, characterData: true };
+                new MutationObserver(() => window.lengths.add(log.textContent.length)).observe(log, options);
+            }"""
+        )
+
+    def count_growths(self) -> int:
+        """How many lengths the conversation had since `watch`."""
+        return int(self.page.evaluate("window.lengths.size"))
+
     def said(self) -> list[str]:
         """All that stands in the conversation, in order."""
         return [text.strip() for text in self.page.locator("#log > *").all_inner_texts()]
@@ -121,4 +137,5 @@ def lend_tabs(browser: Browser) -> Iterator[OpenTab]:
     yield make
     for context in contexts:
         context.close()
-    assert [error for chat in chats for error in chat.errors] == []
+    errors = [error for chat in chats for error in chat.errors]
+    assert not errors, errors

@@ -5,6 +5,7 @@ import re
 import signal
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -22,6 +23,14 @@ def test_it_tells_its_addresses_and_stops_when_asked_to(tmp_path: Path, number: 
         told = read_until(up, LAST_LINE)
         assert "user threadmill" in told
         assert re.search(r"Flower    http://127\.0\.0\.1:\d+/", told)
+        chat = re.search(r"chat      (http://127\.0\.0\.1:\d+/)  in a browser\n +key (tmk_\w+)\n", told)
+        assert chat, told
+        page = httpx.get(chat[1], trust_env=False)
+        assert "<title>Threadmill</title>" in page.text
+        assert "'unsafe" not in page.headers["content-security-policy"]
+        threads = httpx.get(f"{chat[1]}v1/threads", headers={"Authorization": f"Bearer {chat[2]}"}, trust_env=False)
+        assert threads.json() == {"threads": [], "next_cursor": None}
+        assert httpx.get(f"{chat[1]}v1/threads", trust_env=False).status_code == 401
         database = re.search(r"export THREADMILL_DATABASE_URL=(postgresql://\S+)", told)
         assert database, told
         with psycopg.connect(database[1]) as connection:

@@ -46,12 +46,13 @@ def flush(installation: Installation) -> None:
         client.flushall()
 
 
-async def until_delta(reader: ResumingReader, turn_id: str) -> None:
+async def until_delta(reader: ResumingReader, turn_id: str, reading: asyncio.Task[None]) -> None:
     """Wait until a reader sees a turn's reply grow."""
     give_up_at = time.monotonic() + 60
     while not any(event["type"] == "message.delta" and event["turn_id"] == turn_id for event in reader.seen):
         seen = [(event["type"], event["id"], event["turn_id"]) for event in reader.seen]
-        assert time.monotonic() < give_up_at, (turn_id, reader.connections, seen[-20:])
+        assert time.monotonic() < give_up_at, f"{turn_id} {reader.connections} {seen[-20:]}"
+        assert not reading.done(), reading.result()
         await asyncio.sleep(0.02)
 
 
@@ -77,7 +78,7 @@ async def test_one_stream_through_three_killed_workers_a_gateway_s_restart_and_a
         last_turn = ResumingReader(f"{proxy.address}/v1/turns/{turns[-1].id}/events", door.headers)
         reading = [asyncio.create_task(thread.read(is_last)), asyncio.create_task(last_turn.read())]
         for number, turn in enumerate(turns):
-            await until_delta(thread, turn.id)
+            await until_delta(thread, turn.id, reading[0])
             installation.processes[name].kill()
             name = next(names)
             if number == 1:
@@ -112,7 +113,7 @@ class Viewer:
             if line.startswith(b"event: "):
                 kind = line[7:].strip()
                 self.ends += kind == b"turn.ended"
-            elif line.startswith(b"id: "):
+            elif line.startswith(b"id: ") and kind != b"turn.queued":
                 self.numbers.append(int(line[4:]))
                 if kind in {b"message.delta", b"message.restarted"}:
                     self.deltas.add(self.numbers[-1])

@@ -10,6 +10,7 @@ import yaml
 
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store import settings
+from store.walls import roles
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -221,8 +222,20 @@ def test_what_runs_on_is_restarted_and_says_how_it_is(name: str) -> None:
 
 @each(WORKERS)
 def test_a_worker_waits_for_the_schema_the_broker_and_the_bucket(name: str) -> None:
-    assert {"migrate", "valkey", "bucket", "versitygw"} == SERVICES[name]["depends_on"].keys()
+    assert {"logins", "valkey", "bucket", "versitygw"} == SERVICES[name]["depends_on"].keys()
+    assert "migrate" in SERVICES["logins"]["depends_on"]
     assert "postgres" in SERVICES["migrate"]["depends_on"]
+
+
+@each(OURS - {"beat", "flower"})
+def test_a_process_logs_in_as_a_member_of_its_role_and_the_owner_migrates_alone(name: str) -> None:
+    role = {"migrate": "threadmill", "gateway": roles.GATEWAY, "maintenance": roles.MAINTENANCE}.get(name, roles.WORKER)
+    login = role if name == "migrate" else f"{role}_login"
+
+    assert f"//{login}:" in SERVICES[name]["environment"]["THREADMILL_DATABASE_URL"]
+    made = (ROOT / "deploy" / "postgres" / "logins.sql").read_text(encoding="utf-8")
+    assert name == "migrate" or f"('{login}', '{role}')" in made
+    assert set(re.findall(r"getenv \w+ (\w+)", made)) < SERVICES["logins"]["environment"].keys()
 
 
 @each(WORKERS)

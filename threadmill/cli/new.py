@@ -38,7 +38,10 @@ NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 NAME_MAX_CHARS = 40
 #: Passwords become parts of URLs: letters and digits.
 PASSWORD_BYTES = 24
-SECRETS = ("postgres_password", "valkey_password", "flower_password", "s3_password")
+SECRETS = (
+    *("postgres_password", "gateway_db_password", "worker_db_password", "maintenance_db_password"),
+    *("valkey_password", "flower_password", "s3_password"),
+)
 
 
 def new(

@@ -77,7 +77,7 @@ def _stream_answer(turn: "Turn", *, as_json: bool) -> None:
     from threadmill.cli.tail import EventPrinter
 
     printer = EventPrinter(as_json=as_json, with_questions=False)
-    printer.print_all(turn.events(), f"the turn goes on; threadmill turns tail {turn.id}")
+    printer.print_all(turn.events(), f"the turn goes on; look again with: threadmill turns tail {turn.id}")
     result = turn.result
     if result is not None and not as_json:
         _print_notes(result)

@@ -37,14 +37,14 @@ class EventPrinter:
         self._open_text = ""
 
     def print_all(self, events: "Iterable[ThreadEvent]", go_on: str) -> "ThreadEvent | None":
-        """Print events as they come, and return the last one. Ctrl-C ends it, and tells how to `go_on`."""
+        """Print events as they come, and return the last one. Ctrl-C ends it, and tells the command to `go_on` with."""
         event = None
         try:
             for event in events:
                 self.print_event(event)
         except KeyboardInterrupt:
             self._end_line()
-            print_note(f"go on with: {go_on} --after {self.number}")
+            print_note(f"{go_on} --after {self.number}")
             raise typer.Exit(INTERRUPTED) from None
         return event
 
@@ -119,7 +119,9 @@ def tail_turn(
     """Print what happens in a turn, as it happens, until it has ended."""
     with open_producer() as producer:
         turn = producer.find_turn(turn_id)
-        EventPrinter(as_json=as_json).print_all(turn.events(after=after), f"threadmill turns tail {turn.id}")
+        EventPrinter(as_json=as_json).print_all(
+            turn.events(after=after), f"go on with: threadmill turns tail {turn.id}"
+        )
 
 
 def tail_thread(
@@ -138,7 +140,7 @@ def tail_thread(
     with open_producer() as producer:
         events = producer.thread_events(thread_id, tenant=tenant, after=after)
         of_tenant = "" if tenant == DEFAULT_TENANT else f" --tenant {tenant}"
-        printer.print_all(events, f"threadmill threads tail {thread_id}{of_tenant}")
+        printer.print_all(events, f"go on with: threadmill threads tail {thread_id}{of_tenant}")
 
 
 def _read_stored(tenant: str, thread_id: str, after: int) -> "Iterable[ThreadEvent]":

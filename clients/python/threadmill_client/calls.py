@@ -4,6 +4,7 @@ What stays true: a verb that changes something is done once, however often its r
 lost, the refusal of the repetition that it explains is none.
 """
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -12,11 +13,13 @@ from typing import Any
 from threadmill_client.decoding import read_model, read_models
 from threadmill_client.errors import NotFound, PreconditionFailed, TurnNotOver, UnexpectedAnswer
 from threadmill_client.models import ContextEntry, File, StreamToken, Summary, Thread, Turn, UsageRow
-from threadmill_client.wire import Answer, Plan, Request, drop_nones, idempotency, json_request, path
+from threadmill_client.wire import Answer, Pause, Plan, Request, drop_nones, idempotency, json_request, path
 
 Content = str | Sequence[Mapping[str, Any]]
 #: Seconds that one request for a turn waits, at most: less than what proxies take for silence.
 LOOK_SECONDS = 25
+#: Between the beginnings of two such requests.
+LEAST_LOOK_SECONDS = 1
 
 
 class Unset:
@@ -159,17 +162,22 @@ def get_turn(turn_id: str) -> Plan[Turn]:
 
 def wait_for_turn(turn_id: str, *, timeout_seconds: float | None = None) -> Plan[Turn]:
     """Wait until a turn is over, however it ends: look at its `state`. Raises `TurnNotOver` after the timeout."""
-    ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    ends_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
     while True:
-        left = LOOK_SECONDS if ends_at is None else max(0, min(LOOK_SECONDS, ends_at - time.monotonic()))
-        request = Request(
-            method="GET", path=path("turns", turn_id), query={"wait": round(left)}, extra_seconds=LOOK_SECONDS
-        )
-        turn = _turn_of((yield request))
+        began_at = time.monotonic()
+        query = {"wait": f"{_seconds_left(ends_at, LOOK_SECONDS):.3f}"}
+        where = path("turns", turn_id)
+        turn = _turn_of((yield Request(method="GET", path=where, query=query, extra_seconds=LOOK_SECONDS)))
         if turn.is_over:
             return turn
-        if ends_at is not None and time.monotonic() >= ends_at:
+        if time.monotonic() >= ends_at:
             raise TurnNotOver(turn)
+        # A gateway that lets nobody wait is not to be asked all the time.
+        yield Pause(_seconds_left(ends_at, began_at + LEAST_LOOK_SECONDS - time.monotonic()))
+
+
+def _seconds_left(ends_at: float, seconds: float) -> float:
+    return max(0.0, min(seconds, ends_at - time.monotonic()))
 
 
 def cancel_turn(turn_id: str) -> Plan[Turn]:

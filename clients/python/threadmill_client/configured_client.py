@@ -7,6 +7,9 @@ import httpx
 from threadmill_client.gateway import Gateway, Key, check_base_url, check_key, name_client
 from threadmill_client.retries import Retries
 
+#: Each stream holds a connection: how many there are is the caller's to say.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 
@@ -44,7 +47,7 @@ class ConfiguredClient(Generic[H]):
             user_agent=name_client(user_agent),
         )
         self._owns_http = http_client is None
-        self._http: H = self._http_class() if http_client is None else http_client
+        self._http: H = self._http_class(limits=_LIMITS) if http_client is None else http_client
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._gateway.base_url!r})"

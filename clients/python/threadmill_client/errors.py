@@ -45,6 +45,9 @@ class TurnNotOver(ThreadmillError, TimeoutError):
         #: The turn as it was last seen.
         self.turn = turn
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.turn,)
+
 
 class Problem(ThreadmillError):
     """The gateway refused a request."""
@@ -70,6 +73,10 @@ class Problem(ThreadmillError):
         #: The whole problem, as it came.
         self.fields = fields
         super().__init__(self._describe())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Task queues carry errors from one process to another.
+        return type(self), (self.status, self.fields), self.__dict__
 
     def _describe(self) -> str:
         text = f"{self.status} {self.title}"

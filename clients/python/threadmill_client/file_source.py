@@ -82,10 +82,15 @@ class FileSink:
         with self._part.open("ab") as file:
             file.write(chunk)
 
-    def commit(self, sha256: str) -> bool:
-        """Give the file its name; returns False, and drops it, where its bytes are not those of this hash."""
-        if self._digest.hexdigest() != sha256:
-            self._part.unlink(missing_ok=True)
-            return False
+    @property
+    def sha256(self) -> str:
+        """Of what was written."""
+        return self._digest.hexdigest()
+
+    def commit(self) -> None:
+        """Give the file its name."""
         self._part.replace(self.target)
-        return True
+
+    def drop(self) -> None:
+        """Remove what has no name."""
+        self._part.unlink(missing_ok=True)

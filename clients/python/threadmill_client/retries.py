@@ -50,7 +50,7 @@ class Retries:
 
 def carry_out(plan: Plan[T], retries: Retries) -> Steps[T]:
     """The steps of a plan with each try of its requests."""
-    proceed: Callable[[], Request | Work] = partial(next, plan)
+    proceed: Callable[[], Request | Work | Pause] = partial(next, plan)
     while True:
         try:
             step = proceed()
@@ -65,8 +65,8 @@ def carry_out(plan: Plan[T], retries: Retries) -> Steps[T]:
             proceed = partial(plan.send, outcome)
 
 
-def _do(work: Work) -> Steps[Any]:
-    return (yield work)
+def _do(step: Work | Pause) -> Steps[Any]:
+    return (yield step)
 
 
 def _send(request: Request, retries: Retries) -> Steps[Answer]:

@@ -21,7 +21,7 @@ from threadmill_client.wire import Answer, Plan, Request, Work, idempotency, jso
 SMALL_FILE_BYTES = 1024 * 1024
 #: How long a file store may take to say that all has come.
 _STORE_SECONDS = 120
-_NOT_IMPLEMENTED = 501
+_NOT_SUPPORTED = "urn:threadmill:problem:uploads-not-supported"
 
 
 def upload_file(content: FileContent, *, filename: str | None = None, media_type: str | None = None) -> Plan[File]:
@@ -38,7 +38,7 @@ def upload_file(content: FileContent, *, filename: str | None = None, media_type
             return (yield from _put(source, filename=name, media_type=kind, size=size, sha256=sha256))
         except Problem as error:
             # A store without presigned addresses, as a folder.
-            if error.status != _NOT_IMPLEMENTED:
+            if error.fields.get("type") != _NOT_SUPPORTED:
                 raise
     data = yield Work(source.read)
     return read_model(File, (yield _multipart_request(name, kind, data)).json())
@@ -82,9 +82,13 @@ def download_file(thread_id: str, sha256: str) -> Plan[bytes]:
 def save_file(thread_id: str, sha256: str, target: str | os.PathLike[str]) -> Plan[Path]:
     """Save a file of a thread, however large, under a path; what stood there is replaced. Raises `NotFound`."""
     sink = FileSink(target)
-    yield from _fetch(path("threads", thread_id, "files", sha256), sink)
-    if not (yield Work(lambda: sink.commit(sha256))):
-        raise UnexpectedAnswer(f"the file that came is not {sha256}")
+    try:
+        yield from _fetch(path("threads", thread_id, "files", sha256), sink)
+        if sink.sha256 != sha256:
+            raise UnexpectedAnswer(f"the file that came is not {sha256}")
+        yield Work(sink.commit)
+    finally:
+        sink.drop()
     return sink.target
 
 

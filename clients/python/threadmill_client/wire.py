@@ -76,9 +76,9 @@ class Work:
 
 
 #: The steps of a verb: a request is answered by an `Answer`, or by the error thrown in; work by its result.
-Plan = Generator[Request | Work, Any, T]
-#: The same with each try and each pause of it.
-Steps = Generator[Request | Work | Pause, Any, T]
+Plan = Generator[Request | Work | Pause, Any, T]
+#: The same with each try of its requests.
+Steps = Plan[T]
 
 
 def path(*parts: str) -> str:

@@ -4,14 +4,17 @@
  * What stays true: a verb that changes something is done once, however often its request is sent.
  */
 import { Problem, TurnNotOver } from "./errors.ts";
-import { type Answer, type Call, Gateway, idempotency, type Key, type Options, path, readJson } from "./requests.ts";
+import { type Answer, type Call, Gateway, idempotency, type Key, type Options, path, pause, readJson } from "./requests.ts";
 import { follow, type StreamOptions } from "./stream.ts";
 import type { File, Message, Page, Part, StreamToken, Thread, ThreadEvent, Turn } from "./types.ts";
 
 /** Bytes up to which a file goes through the gateway. */
 const SMALL_FILE_BYTES = 1024 * 1024;
+const UPLOADS_NOT_SUPPORTED = "urn:threadmill:problem:uploads-not-supported";
 /** How long one request for a turn waits, at most: less than what proxies take for silence. */
 const LOOK_SECONDS = 25;
+/** Between the beginnings of two such requests. */
+const LEAST_LOOK_MS = 1000;
 
 export interface SendOptions {
   /** Files that were uploaded. */
@@ -158,11 +161,14 @@ export class Threadmill {
   async waitForTurn(turnId: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Turn> {
     const endsAt = Date.now() + (options.timeoutMs ?? Infinity);
     for (;;) {
-      const wait = Math.max(0, Math.min(LOOK_SECONDS, Math.round((endsAt - Date.now()) / 1000)));
+      const beganAt = Date.now();
+      const wait = Math.max(0, Math.min(LOOK_SECONDS, (endsAt - beganAt) / 1000)).toFixed(3);
       const call = { path: path("turns", turnId), query: { wait }, extraMs: LOOK_SECONDS * 1000 };
       const turn = turnOf(await this.#gateway.send({ method: "GET", ...call, signal: options.signal }));
       if (["completed", "failed", "cancelled"].includes(turn.state)) return turn;
       if (Date.now() >= endsAt) throw new TurnNotOver(turn);
+      // A gateway that lets nobody wait is not to be asked all the time.
+      await pause(Math.min(beganAt + LEAST_LOOK_MS, endsAt) - Date.now(), options.signal);
     }
   }
 
@@ -208,7 +214,7 @@ export class Threadmill {
         return await this.#put(content, { filename, media_type: mediaType, size: content.size, sha256 });
       } catch (error) {
         // A store without presigned addresses, as a folder.
-        if (!(error instanceof Problem && error.status === 501)) throw error;
+        if (!(error instanceof Problem && error.fields.type === UPLOADS_NOT_SUPPORTED)) throw error;
       }
     }
     const form = new FormData();

@@ -4,16 +4,20 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from playwright.async_api import async_playwright
 from sqlalchemy import func, select
 from threadmill_client import (
     AsyncThreadmill,
@@ -43,8 +47,25 @@ from store.keys.key_text import make_key
 from store.settings import load
 from tasks.runner import Runner
 from tests.integration.clients.losing_proxy import LosingProxy
-from tests.integration.clients.test_typescript_client import run_node
+from tests.integration.clients.test_typescript_client import compile_package, run_node
 from tests.integration.streams.test_faults import open_worker
+
+IN_THE_PAGE = """
+async ([url, key]) => {
+  const { Threadmill } = await import("/index.js");
+  const client = new Threadmill(url, key);
+  const thread = await client.createThread({ title: "Parcel" });
+  const file = await client.uploadFile(new Blob(["Hello"]), { filename: "note.txt" });
+  const turn = await client.sendMessage(thread.id, "Where is it?", { attachments: [file] });
+  const numbers = [];
+  for await (const event of client.turnEvents(turn.id)) if (event.id !== null) numbers.push(event.id);
+  const { etag } = await client.getThread(thread.id);
+  const changed = await client.updateThread(thread.id, { title: null }, { etag });
+  const bytes = await client.downloadFile(thread.id, file.sha256);
+  const refusal = await client.getThread("missing").catch((error) => error.status);
+  return { etag, numbers, title: changed.title, text: new TextDecoder().decode(bytes), refusal };
+}
+"""
 
 
 @dataclass
@@ -66,13 +87,33 @@ class World:
 
 
 @pytest.fixture
+def origin(tmp_path: Path) -> Iterator[str]:
+    """A server of the page of a shop, whose files are in `shop`."""
+
+    class Shop(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Shop, directory=str(tmp_path / "shop"))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
 async def world(
-    database_url: str, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, valkey_url: str, tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
     # Seconds pass between two connections otherwise.
     monkeypatch.setattr(sse, "FIRST_FRAME", b":\nretry: 10\n\n")
     settings = load(
-        database_url=database_url, broker_url=valkey_url, file_store_url=str(tmp_path / "files"), default_agent="a"
+        database_url=database_url,
+        broker_url=valkey_url,
+        file_store_url=str(tmp_path / "files"),
+        default_agent="a",
+        gateway_cors_origins=origin,
     )
     producer = Producer(settings)
     async with (
@@ -299,3 +340,23 @@ async def test_node_talks_to_it_as_well(world: World, tmp_path: Path) -> None:
     await asyncio.to_thread(run_node, "--test", "--no-warnings", "tests/gateway.test.js", GIVEN=str(given))
 
     assert world.count(tables.turns) == 1
+
+
+@pytest.mark.soak
+async def test_a_page_of_another_origin_talks_to_it_as_well(world: World, tmp_path: Path, origin: str) -> None:
+    await asyncio.to_thread(compile_package, tmp_path / "shop")
+    (tmp_path / "shop" / "index.html").write_text("<!doctype html><title>Shop</title>")
+    world.proxy.size = 9000
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = await browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        await page.goto(origin)
+        outcome = await page.evaluate(IN_THE_PAGE, [world.proxy.address, world.make_key("ada")])
+        await browser.close()
+
+    assert outcome["numbers"] == sorted(set(outcome["numbers"])), complaints
+    assert len(outcome["numbers"]) > 20
+    assert (outcome["title"], outcome["text"], outcome["refusal"]) == (None, "Hello", 404)

@@ -61,7 +61,15 @@ def test_it_does_what_its_twin_in_python_does(stub: Stub, tmp_path: Path) -> Non
 
 @pytest.mark.soak
 def test_the_compiler_finds_nothing_and_its_work_runs(stub: Stub, tmp_path: Path) -> None:
-    """The compiler comes from npm as the lock file pins it, beside the Python packages."""
+    compile_package(tmp_path / "dist")
+
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    assert "key: Key" in (tmp_path / "dist/client.d.ts").read_text()
+    try_client(stub, tmp_path, CLIENT=str(tmp_path / "dist/index.js"))
+
+
+def compile_package(target: Path) -> None:
+    """Compile it by the compiler that the lock file pins, which npm puts beside the Python packages."""
     lock = (PACKAGE / "package-lock.json").read_bytes()
     folder = Path(sys.prefix) / f"typescript-{hashlib.sha256(lock).hexdigest()[:12]}"
     if not (folder / "node_modules/typescript/package.json").exists():
@@ -69,12 +77,7 @@ def test_the_compiler_finds_nothing_and_its_work_runs(stub: Stub, tmp_path: Path
         for name in ("package.json", "package-lock.json"):
             shutil.copy(PACKAGE / name, folder)
         run_node(NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", folder=folder)
-
-    run_node(folder / "node_modules/typescript/bin/tsc", "--outDir", str(tmp_path / "dist"))
-
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    assert "key: Key" in (tmp_path / "dist/client.d.ts").read_text()
-    try_client(stub, tmp_path, CLIENT=str(tmp_path / "dist/index.js"))
+    run_node(folder / "node_modules/typescript/bin/tsc", "--outDir", str(target))
 
 
 def test_its_lock_file_names_no_registry() -> None:

@@ -93,15 +93,16 @@ def _list_reads(ids: Ids) -> list[Try]:
 
 
 def _list_turns(ids: Ids) -> list[Try]:
-    return [
-        try_
-        for turn_id in (ids.answered_turn, ids.waiting_turn)
-        for try_ in (
-            Try("GET /v1/turns/{turn_id}", {"turn_id": turn_id}),
-            Try("GET /v1/turns/{turn_id}", {"turn_id": turn_id}, {"params": {"wait": 0.01}}),
-            Try("GET /v1/turns/{turn_id}/events", {"turn_id": turn_id}, {"params": {"wait": 0}}),
-        )
-    ]
+    stream = {"headers": {"Accept": "text/event-stream"}}
+    tries = [Try("GET /v1/turns/{turn_id}/events", {"turn_id": ids.answered_turn}, stream)]
+    for turn_id in (ids.answered_turn, ids.waiting_turn):
+        turn = {"turn_id": turn_id}
+        tries += [
+            Try("GET /v1/turns/{turn_id}", turn),
+            Try("GET /v1/turns/{turn_id}", turn, {"params": {"wait": 0.01}}),
+            Try("GET /v1/turns/{turn_id}/events", turn, {"params": {"wait": 0}}),
+        ]
+    return tries
 
 
 def _list_files(ids: Ids) -> list[Try]:
@@ -112,7 +113,8 @@ def _list_files(ids: Ids) -> list[Try]:
         Try("GET /v1/threads/{thread_id}/files/{sha256}/thumbnail", {"thread_id": ANSWERED, "sha256": SHA256}),
         # Its bytes never came.
         Try("POST /v1/uploads/{upload_id}/complete", {"upload_id": ids.upload}, fails_anyway=True),
-        Try("POST /v1/uploads", request={"json": upload}, is_refused=False),
+        # No client uploads to a folder.
+        Try("POST /v1/uploads", request={"json": upload}, is_refused=False, fails_anyway=True),
         # Theirs, in a message of one's own. A user has to have sent a file to the thread, or uploaded it.
         Try("POST /v1/threads/{thread_id}/messages", {"thread_id": ids.mine}, {"json": attached}, fails_anyway=True),
         Try("POST /v1/files", request={"files": {"file": ("a.txt", b"other bytes", "text/plain")}}, is_refused=False),

@@ -36,8 +36,10 @@ class ResumingReader:
                     assert source.response.status_code in {502, 503}, source.response.status_code
                     return False
                 async for sse in source.aiter_sse():
+                    event = sse.json()
+                    assert event["id"] is None or event["id"] > int(self.last_id or 0), (self.last_id, event)
                     self.last_id = sse.id
-                    self.seen.append(sse.json())
+                    self.seen.append(event)
                     if is_last(self.seen[-1]):
                         return True
         except httpx.TransportError:
@@ -70,6 +72,6 @@ def check_story(seen: Sequence[Event], stored: Sequence[tuple[str, str]]) -> Non
                 pieces[event["message_id"]] = pieces.get(event["message_id"], "") + event["text"]
             case "message.done":
                 message = event["message"]
-                # Whoever came again after the end of a reply was sent all of it, and no rest: what they had is its begin.
+                # Who came again after the end of a reply was sent all of it: what they had is its beginning.
                 assert message["content"].startswith(pieces.pop(message["id"], ""))
     assert not pieces

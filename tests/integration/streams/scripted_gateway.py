@@ -32,6 +32,8 @@ class ScriptedHub:
     #: Whoever follows, by what they have seen before.
     followers: list[int | str | None] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
+    #: Events that were taken, by all who follow.
+    shown: int = 0
 
     async def follow_thread(self, tenant: str, thread_id: str, *, after: int) -> AsyncIterator[ThreadEvent]:
         async for event in self._follow(after):
@@ -45,8 +47,8 @@ class ScriptedHub:
         self, tenant: str, user: str, *, cursor: str | None
     ) -> AsyncIterator[tuple[str, ThreadEvent]]:
         self.asked.append((tenant, user, cursor))
-        async for event in self._follow(int(cursor.removeprefix("c")) if cursor else 0):
-            yield f"c{event.number}", event
+        async for event in self._follow(int(cursor.removeprefix("u"), 16) if cursor else 0):
+            yield f"u{event.number or 0:x}", event
 
     async def _follow(self, after: int) -> AsyncIterator[ThreadEvent]:
         self.asked.append(after)
@@ -58,6 +60,7 @@ class ScriptedHub:
                     event = self.events[index]
                     index += 1
                     if event.number is None or event.number > after:
+                        self.shown += 1
                         yield event
                 if self.is_over:
                     return

@@ -1,5 +1,6 @@
 """The routes of events, on a real server: what a reader has seen last, and what it may see at all."""
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from conversation.events import ThreadDeleted, TurnEnded, TurnQueued
 from conversation.turn import TurnState
 from producers.http.streams import MAX_NUMBER
 from tests.integration.streams.conftest import Stage
-from tests.integration.streams.scripted_gateway import ADA, THREAD, delta, serve
+from tests.integration.streams.scripted_gateway import ADA, THREAD, delta, make_app, serve
 
 KEY = {"Authorization": "secret"}
 
@@ -54,26 +55,27 @@ def test_a_reader_goes_on_behind_what_it_has_seen(stage: Stage) -> None:
     stage.hub.events = [TurnQueued(thread_id=THREAD, turn_id="t"), delta(5), delta(6), delta(7), end(8)]
     stage.hub.is_over = True
     thread, turn = f"/v1/threads/{THREAD}/events", f"/v1/turns/{stage.turn_id}/events"
+    # A notice has the id of what was seen before it.
     cases: list[tuple[str, dict[str, Any], list[str]]] = [
-        (thread, {}, ["", "5", "6", "7", "8"]),
-        (turn, {"params": {"after": "6"}}, ["", "7", "8"]),
-        (turn, {"headers": {"Last-Event-ID": "7"}}, ["", "8"]),
-        (thread, {"params": {"after": "5"}, "headers": {"Last-Event-ID": "7"}}, ["", "8"]),
-        (thread, {"params": {"after": "7"}, "headers": {"Last-Event-ID": ""}}, ["", "8"]),
-        (thread, {"params": {"after": "7"}, "headers": {"Last-Event-ID": "0"}}, ["", "5", "6", "7", "8"]),
-        ("/v1/events", {"params": {"after": "c7"}}, ["cNone", "c8"]),
-        ("/v1/events", {"params": {"after": "c1"}, "headers": {"Last-Event-ID": "c7"}}, ["cNone", "c8"]),
+        (thread, {}, ["0", "5", "6", "7", "8"]),
+        (turn, {"params": {"after": "6"}}, ["6", "7", "8"]),
+        (turn, {"headers": {"Last-Event-ID": "7"}}, ["7", "8"]),
+        (thread, {"params": {"after": "5"}, "headers": {"Last-Event-ID": "7"}}, ["7", "8"]),
+        (thread, {"params": {"after": "7"}, "headers": {"Last-Event-ID": ""}}, ["7", "8"]),
+        (thread, {"params": {"after": "7"}, "headers": {"Last-Event-ID": "0"}}, ["0", "5", "6", "7", "8"]),
+        ("/v1/events", {"params": {"after": "u7"}}, ["u0", "u8"]),
+        ("/v1/events", {"params": {"after": "u1"}, "headers": {"Last-Event-ID": "u7"}}, ["u0", "u8"]),
     ]
     with client(stage.app) as http:
         for path, options, ids in cases:
             lines = http.get(path, **options).text.splitlines()
-            assert [line.removeprefix("id: ") for line in lines if line.startswith("id: ")] == [i for i in ids if i]
+            assert [line.removeprefix("id: ") for line in lines if line.startswith("id: ")] == ids
             assert lines.count("event: turn.queued") == 1
         answer = http.get(thread)
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["cache-control"] == "no-store, no-transform"
         assert answer.headers["x-accel-buffering"] == "no"
-    assert ("default", "ada", "c7") in stage.hub.asked
+    assert ("default", "ada", "u7") in stage.hub.asked
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,7 @@ def test_what_a_stream_does_not_know_is_refused(stage: Stage) -> None:
         (turn, "token=secret", "token"),
         (turn, "since=1", "since"),
         ("/v1/events", "after=%0aevent:x", "after"),
+        ("/v1/events", "after=7", "after"),
         ("/v1/events", "token=secret", "token"),
     ):
         assert http.get(f"{path}?{query}").json()["field"] == name
@@ -136,8 +139,8 @@ def test_a_long_poll_answers_as_soon_as_there_is_news(stage: Stage) -> None:
         assert time.monotonic() - began >= 1.2
         stage.hub.events.append(ThreadDeleted(thread_id=THREAD))
         assert http.get(path, params={"wait": 30, "after": 6}).json()["is_over"] is True
-        user = http.get("/v1/events", params={"wait": 30, "after": "c5"}).json()
-        assert user["after"] == "cNone"
+        user = http.get("/v1/events", params={"wait": 30, "after": "u5"}).json()
+        assert user["after"] == "u0"
 
 
 def test_a_long_poll_ends_with_its_client_and_with_the_gateway(stage: Stage) -> None:
@@ -194,3 +197,25 @@ def test_the_first_byte_comes_at_once_and_who_leaves_is_noticed_behind_any_middl
             stage.hub.events.append(delta(5))
             assert b"id: 5\n" in next(chunks)
         until(lambda: not stage.hub.followers and not len(stage.streams))
+
+
+def test_a_reader_that_takes_nothing_costs_others_nothing(stage: Stage) -> None:
+    """What it has not read stays unmade: neither the gateway nor the system holds more than a few megabytes for it."""
+    text = "x" * 100_000
+    app = make_app(stage.producer, stage.hub, gateway_stream_send_timeout_seconds=1)
+    with client(app) as http, socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect((http.base_url.host, http.base_url.port))
+        stalled.sendall(
+            f"GET /v1/threads/{THREAD}/events HTTP/1.1\r\nHost: x\r\nAuthorization: secret\r\n\r\n".encode()
+        )
+        until(lambda: stage.hub.followers)
+        stage.hub.events = [delta(number, text) for number in range(1, 300)]
+        until(lambda: stage.hub.shown >= 1)
+
+        events = read(http, f"/v1/threads/{THREAD}/events", 299)
+
+        assert [int(event.id) for event in events] == list(range(1, 300))
+        # All of the other's, and of this one what fits on its way.
+        assert stage.hub.shown < 299 + 150
+        until(lambda: not stage.hub.followers)

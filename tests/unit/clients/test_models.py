@@ -1,16 +1,20 @@
 """What the gateway tells, read by a client that is older, or newer."""
 
+import pickle
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 
 import pytest
 from threadmill_client import (
+    ConnectionLost,
     Event,
     Message,
     MessageDone,
+    RateLimited,
     Thread,
     Turn,
     TurnEnded,
+    TurnNotOver,
     TurnQueued,
     UnexpectedAnswer,
     UnknownEvent,
@@ -126,3 +130,19 @@ def test_notices_are_equal_wherever_they_were_read() -> None:
     assert isinstance(first, TurnQueued)
     assert first == second
     assert isinstance(first, Event)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimited(
+            429, {"title": "Too many", "field": "limit", "request_id": "r1"}, attempts=3, retry_after_seconds=7
+        ),
+        TurnNotOver(Turn(id="t", thread_id="a", state="running")),
+        ConnectionLost("no answer"),
+    ],
+)
+def test_errors_go_from_one_process_to_another(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -23,6 +23,7 @@ DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds"
 MAY_BE_NONE = {
     *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_idle_days", "retention_max_age_days"),
     *("gateway_credential_cache_seconds", "gateway_jwt_leeway_seconds"),
+    *("gateway_max_wait_seconds", "gateway_shutdown_grace_seconds"),
     *("blob_grace_days", "turn_retention_days", "turn_retry_max_seconds"),
 }
 
@@ -55,7 +56,13 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
     given = {
         "database_url": "sqlite:///x.db",
         "broker_url": "redis://elsewhere/1",
+        "gateway_idempotency_seconds": "119",
         "gateway_jwt_algorithms": "ES384",
+        "gateway_max_body_bytes": "19000000",
+        "gateway_max_form_bytes": "19000000",
+        "gateway_request_timeout_seconds": "119",
+        "gateway_root_path": "/elsewhere",
+        "gateway_trusted_proxies": "10.19.0.0/16",
         "gateway_jwt_jwks_url": "https://elsewhere",
         "gateway_jwt_scopes": "operate",
         "log_format": "json",

@@ -201,6 +201,10 @@ class Worker:
             await self.send(deltas)
         return deltas
 
+    async def lose(self, text: str) -> None:
+        """Add to the reply while nobody can be reached."""
+        await self.write(text, is_lost=True)
+
     def piece(self) -> OpenPiece:
         ends, length = [], 0
         for number, text in self.texts:

@@ -134,7 +134,7 @@ def test_a_form_says_what_json_says(site: Site, thread: str) -> None:
         ({"json": {"content": "a\0b"}}, 400, "content"),
         ({"json": {"content": "x" * 1_000_001}}, 400, "content"),
         ({"json": {"content": [{"type": "file", "file": {"filename": "absent"}}]}}, 400, "content"),
-        ({"json": {"content": "x", "attachments": [{"sha256": "x"}]}}, 400, "attachments.sha256"),
+        ({"json": {"content": "x", "attachments": [{"sha256": "x"}]}}, 400, "attachments.0.sha256"),
         ({"content": b"hello", "headers": {"Content-Type": "text/plain"}}, 415, None),
         ({"data": {"colour": "red"}, "files": {"files": DOT}}, 400, "colour"),
         ({"data": {"metadata": "{"}, "files": {"files": DOT}}, 400, "metadata"),

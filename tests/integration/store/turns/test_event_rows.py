@@ -30,14 +30,7 @@ from store.database.engine import Database
 from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, requeue, settle, workers
 from store.turns.claims import ClaimRequest
-from store.turns.event_rows import (
-    EventPage,
-    list_active_threads,
-    number_messages,
-    peek_threads,
-    read_thread_events,
-    read_turn_events,
-)
+from store.turns.event_rows import EventPage, number_messages, peek_threads, read_thread_events, read_turn_events
 from store.turns.send_request import SendRequest
 
 SOURCE = {"agent": "a", "version": "1"}
@@ -356,10 +349,6 @@ def test_marks_change_with_what_there_is_to_read(site: Site) -> None:
     marks.append(mark())
 
     assert all(one != other for n, one in enumerate(marks) for other in marks[:n])
-    moment, active = site.database.run(list_active_threads, "default", "ann", since=datetime(2020, 1, 1, tzinfo=UTC))
-    assert list(active) == ["t"]
-    assert site.database.run(list_active_threads, "default", "ann", since=moment + timedelta(hours=1))[1] == {}
-    assert site.database.run(list_active_threads, "default", "bob", since=datetime(2020, 1, 1, tzinfo=UTC))[1] == {}
 
 
 def test_what_is_not_stored_is_named(any_database: Database) -> None:

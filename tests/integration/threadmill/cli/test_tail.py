@@ -76,12 +76,12 @@ def test_ctrl_c_stops_the_looking_and_says_how_to_go_on(capsys: pytest.CaptureFi
         raise KeyboardInterrupt
 
     with pytest.raises(typer.Exit) as ended:
-        EventPrinter().print_all(interrupt(), "threadmill turns tail turn")
+        EventPrinter().print_all(interrupt(), "go on with: threadmill turns tail turn")
 
     said = capsys.readouterr()
     assert ended.value.exit_code == INTERRUPTED
     assert said.out == "I wa\n"
-    assert said.err.endswith("threadmill turns tail turn --after 7\n")
+    assert said.err.endswith("go on with: threadmill turns tail turn --after 7\n")
 
 
 def test_a_turn_is_sent_streamed_and_followed_again(settings: Settings, database: Database, tmp_path: Path) -> None:
