@@ -26,6 +26,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 async def test_it_is_ready_while_the_database_is_there_whatever_the_broker_does(
     settings: Settings, database: Database
 ) -> None:
+    settings = settings.model_copy(update={"notify_timeout_seconds": 10})
     without_broker = settings.model_copy(update={"broker_url": type(settings.broker_url)(f"redis://{NOWHERE}")})
     without_database = load(database_url=f"postgresql://nobody@{NOWHERE}/none", db_connect_timeout_seconds=1)
 
@@ -133,15 +134,22 @@ async def test_what_broke_off_is_run_again_and_makes_the_same(any_database: Data
     """However it broke: an error of ours, one of the database's, its time was up, or its process died."""
     outcomes: list[Callable[[], Any]] = [lambda: _raise(KeyError("x")), lambda: _raise(DatabaseUnavailable("x"))]
     outcomes += [lambda: asyncio.sleep(60), lambda: None]
-    settings = any_database.settings.model_copy(update={"gateway_request_timeout_seconds": 2})
-    gateway = make_gateway(settings, on_call=lambda: outcomes[0]())  # noqa: PLW0108 - the first one of then
-    await gateway.state.gateway.producer.warm_up_async()
-    async with client_of(gateway) as client:
+    hasty_settings = any_database.settings.model_copy(update={"gateway_request_timeout_seconds": 1})
+    gateway, hasty = (
+        make_gateway(settings, on_call=lambda: outcomes[0]())  # noqa: PLW0108 - the first one of then
+        for settings in (any_database.settings, hasty_settings)
+    )
+    await hasty.state.gateway.producer.warm_up_async()
+    async with client_of(gateway) as client, client_of(hasty) as hasty_client:
         statuses = []
         while outcomes:
-            answer = await client.post("/v1/try", json={"text": "a"}, headers={KEY: "k"})
+            asked = hasty_client if len(outcomes) == 2 else client
+            answer = await asked.post("/v1/try", json={"text": "a"}, headers={KEY: "k"})
             statuses.append(answer.status_code)
             outcomes.pop(0)
+            with any_database.engine.begin() as connection:
+                # On a slow machine the time is over before the claim is known.
+                connection.execute(update(tables.idempotent_answers).values(claimed_until=LONG_AGO))
         with any_database.engine.begin() as connection:
             row = connection.execute(select(tables.idempotent_answers)).one()
             # As a process that died between what it did and its answer.
@@ -157,7 +165,7 @@ async def test_what_broke_off_is_run_again_and_makes_the_same(any_database: Data
     assert statuses == [500, 503, 504, 201]
     assert (in_flight.status_code, after_death.status_code) == (409, 201)
     assert answer.json() == after_death.json() == {"id": row.made_id, "is_repeat": True, "text": "a"}
-    await close(gateway)
+    await close(gateway, hasty)
 
 
 async def test_a_request_that_is_given_up_leaves_nothing_half_done(settings: Settings, database: Database) -> None:
@@ -173,9 +181,8 @@ async def test_a_request_that_is_given_up_leaves_nothing_half_done(settings: Set
 
     async with gateway.router.lifespan_context(gateway), client_of(gateway) as client:
         answers = [await client.get("/v1/write") for _ in range(2)]
-        health = await client.get("/health/ready")
 
-    assert [answer.status_code for answer in (*answers, health)] == [504, 504, 200]
+    assert [answer.status_code for answer in answers] == [504, 504]
     assert database.run(lambda connection: connection.execute(text("select 1 from schedule_runs")).all()) == []
 
 
