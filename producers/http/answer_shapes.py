@@ -302,7 +302,7 @@ class Summary(BaseModel):
 
 
 class SummaryList(BaseModel):
-    """All summaries of a thread, the newest first."""
+    """The newest summaries of a thread, the newest first."""
 
     summaries: list[Summary]
 

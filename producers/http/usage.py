@@ -26,7 +26,7 @@ async def read(
     until: Annotated[Moment | None, Query(description="Now without it.")] = None,
     by: Annotated[Literal["day", "agent", "user"], Query(description="What each sum is of.")] = "day",
 ) -> UsageList:
-    """Sum tokens and costs of turns that ended in a time, the most expensive first.
+    """Sum tokens and costs of turns that ended in a time: the 1,000 most expensive sums, the most expensive first.
 
     That of the whole tenant needs the scope `operate`; a credential of one user sums theirs.
     """

@@ -132,10 +132,12 @@ def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
 
 
 @read_only
-def list_summaries(connection: Connection, tenant: str, thread_id: str, *, user: str | None = None) -> list[Summary]:
-    """List all summaries of a thread, withdrawn ones among them, the newest first; with `user`, of this user's.
+def list_summaries(
+    connection: Connection, tenant: str, thread_id: str, *, user: str | None = None, limit: int | None = None
+) -> list[Summary]:
+    """List the summaries of a thread, withdrawn ones among them, the newest first; with `user`, of this user's.
 
-    Raises `ThreadNotFound`.
+    All of them, or the newest up to a limit. Raises `ThreadNotFound`.
     """
     thread = _load_thread(connection, tenant, thread_id)
     if user not in (None, thread.owner):
@@ -144,6 +146,7 @@ def list_summaries(connection: Connection, tenant: str, thread_id: str, *, user:
         select(summaries)
         .where(summaries.c.thread_key == thread.key)
         .order_by(summaries.c.created_at.desc(), summaries.c.id.desc())
+        .limit(limit)
     )
     return [_summary(row, current_id=thread.summary_id) for row in rows]
 

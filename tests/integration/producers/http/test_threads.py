@@ -10,8 +10,11 @@ from sqlalchemy import update
 from conversation.events import number_of_end
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.summary import NewSummary
 from conversation.turn import Cancelled
+from conversation.water_marks import WaterMarks
 from store import tables
+from store.summaries.repository import load_draft, put
 from tests.integration.producers.http.site import Site
 
 
@@ -255,6 +258,21 @@ def test_context_is_what_a_save_would_write(site: Site) -> None:
     site.send("ada", thread)
     assert set(site.claim(thread).context) == {"two", "three"}
     assert [site.ask("ada", "DELETE", f"{path}/b").status_code for _ in range(2)] == [204, 404]
+
+
+def test_the_newest_summaries_are_listed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.http.summaries.SUMMARIES_MAX", 2)
+    thread = site.make_thread("ada")["id"]
+    marks = WaterMarks(high_messages=2, high_tokens=0, low_messages=1, low_tokens=0)
+    for number in range(3):
+        site.append(thread, [Message(role=role, content="x") for role in ("user", "assistant", "user", "assistant")])
+        draft = site.database.run(load_draft, "acme", thread, marks=marks)
+        assert draft is not None
+        site.database.run(put, draft, NewSummary(content=f"summary {number}", model="m"))
+
+    listed = site.ask("ada", "GET", f"/threads/{thread}/summaries").json()["summaries"]
+
+    assert [each["content"] for each in listed] == ["summary 2", "summary 1"]
 
 
 def test_context_is_bounded_by_keys_and_by_length(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
