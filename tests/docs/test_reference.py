@@ -28,6 +28,12 @@ def first_cells(text: str) -> list[str]:
     return re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
 
 
+def test_the_page_of_routes_is_as_the_gateway_describes_them() -> None:
+    made = runpy.run_path(str(REFERENCE / "make_http.py"))["page"]()
+
+    assert page("http.md") == made, "run: python docs/reference/make_http.py --write"
+
+
 def test_the_python_api_is_as_the_sources_say() -> None:
     made = runpy.run_path(str(REFERENCE / "make_python_api.py"))["page"]()
 

@@ -16,8 +16,18 @@ from tests.integration.producers.backend import register_agent
 CONFIG = Path(__file__).parents[2] / "schemathesis.toml"
 
 
-@pytest.mark.soak
-def test_schemathesis_finds_nothing(settings: Settings, database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [
+        pytest.param("examples,fuzzing,stateful", "3", marks=pytest.mark.soak),
+        pytest.param(
+            "examples,coverage,fuzzing,stateful", "30", marks=[pytest.mark.endurance, pytest.mark.timeout(900)]
+        ),
+    ],
+)
+def test_schemathesis_finds_nothing(
+    settings: Settings, database: Database, tmp_path: Path, phases: str, examples: str
+) -> None:
     register_agent(database, "assistant")
     key = make_key()
     database.run(create_key, KeyRequest(tenant="default", name="", scopes=("read", "write", "operate"), user=None), key)
@@ -30,7 +40,7 @@ def test_schemathesis_finds_nothing(settings: Settings, database: Database, tmp_
     }
     with running_gateway(environment) as (_, address):
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"]
-        options = ["--checks", "all", "--max-examples", "5", "--generation-deterministic", "--no-color"]
+        options = ["--checks", "all", "--phases", phases, "--max-examples", examples, "--generation-deterministic"]
         credential = ["--header", f"Authorization: Bearer {key.text}"]
         ended = subprocess.run(
             [*command, f"{address}/openapi.json", *options, *credential],
