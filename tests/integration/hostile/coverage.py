@@ -33,6 +33,9 @@ LEFT_OUT = {
     "Producer.close_async": "ends the producer that the others are tried on",
     "producers.send_message_in_async": "as send_message_in; SQLite has no connections of asyncio",
     "producers.send_message_in_atomic": "as send_message, on the connection that Django's settings name",
+    "producers.thread_events": "iterates over producers.thread_events_async, on a loop of its own",
+    "producers.user_events": "iterates over producers.user_events_async, on a loop of its own",
+    "Turn.events": "iterates over AsyncTurn.events, on a loop of its own",
     # Methods of a producer are what functions of the same names call.
     "Producer.send": "producers.send_message calls it",
     "Producer.send_async": "producers.send_message_async calls it",
@@ -42,7 +45,8 @@ LEFT_OUT = {
         f"Producer.{name}": f"producers.{name} calls it"
         for name in (
             "warm_up", "warm_up_async", "find_turn", "find_turn_async", "list_turns", "list_turns_async", "read_thread",
-            "read_thread_async", "requeue_turns",
+            "read_thread_async", "requeue_turns", "thread_events", "thread_events_async", "user_events",
+            "user_events_async",
         )
     },
 }  # fmt: skip
@@ -56,6 +60,9 @@ NO_VERBS = {
     "WEB_TOOLS": "a value",
     "RecallModel": "a model",
     "Event": "a type",
+    "ThreadEvent": "a type",
+    "create_gateway": "makes an app; what is asked of it is tried over HTTP",
+    "run_gateway": "a part of an app's lifespan",
     "Settings": "the operator's, read from the environment",
 }
 

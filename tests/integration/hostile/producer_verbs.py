@@ -1,14 +1,16 @@
 """The functions of `producers` and the methods of a turn's handle, each with a call that works."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 import producers
-from conversation.errors import UploadNotFound
+from conversation.errors import ThreadNotFound, UploadNotFound
 from producers.sqlalchemy_orm import send_message_in
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import MOMENT, Make, Verb, just
@@ -43,6 +45,15 @@ _SENT: dict[str, Make] = {
     "allow_unknown_agent": just(True),
 }
 _OF_FILE: dict[str, Make] = {"file": lambda stage: stage.file, "tenant": just("default")}
+
+
+async def _take_first(events: AsyncIterator[Any]) -> Any:
+    """The first event, if there is one soon; a stream that is quiet goes on without end."""
+    try:
+        async with aclosing(events), asyncio.timeout(0.3):  # type: ignore[type-var]
+            return await anext(events)
+    except TimeoutError:
+        return None
 
 
 def _send_in_session(stage: Stage, session: Any = None, **given: Any) -> Any:
@@ -95,6 +106,18 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("file_url", **_OF_FILE, expires=just(timedelta(minutes=1)), inline=just(False)),
     **_of_producers("thumbnail_url", **_OF_FILE, expires=just(timedelta(minutes=1))),
     **_of_producers("warm_up"),
+    "producers.thread_events_async": Verb(
+        lambda _, **given: _take_first(producers.thread_events_async(**given)),
+        {"thread_id": just("t"), "tenant": just("default"), "after": just(0)},
+        raises=(ThreadNotFound,),
+    ),
+    "producers.user_events_async": Verb(
+        lambda _, **given: _take_first(producers.user_events_async(**given)),
+        {"user": just("me"), "tenant": just("default"), "cursor": just(None)},
+    ),
+    "AsyncTurn.events": Verb(
+        lambda stage, after: _take_first(stage.ended_async_turn.events(after=after)), {"after": just(0)}
+    ),
     "producers.default_producer": Verb(lambda _: producers.default_producer()),
     "Turn.wait": Verb(
         lambda stage, timeout: stage.ended_turn.wait(timeout), {"timeout": just(0.01)}, raises=(TimeoutError,)

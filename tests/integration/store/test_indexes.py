@@ -56,6 +56,8 @@ BOUNDS = {
     "erasures.subject": WORD,
     "erasures.subject_sha256": HASH,
     "erasures.tenant": TENANT,
+    "idempotent_answers.id": HASH,
+    "idempotent_answers.tenant": TENANT,
     "messages.id": ID,
     "renditions.kind": WORD,
     "renditions.rendition_sha256": HASH,

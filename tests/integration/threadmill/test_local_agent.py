@@ -29,6 +29,7 @@ from tests.integration.threadmill.library_stage import (
 from threadmill import (
     Agent,
     MessageAdded,
+    ReplyBegun,
     RunContext,
     Thread,
     ThreadStore,
@@ -294,7 +295,8 @@ async def test_a_stream_tells_what_happens_in_order(store: ThreadStore) -> None:
     events = [event async for event in agent.stream(thread)]
 
     kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
-    assert kinds == [MessageAdded, ToolStarted, ToolFinished, MessageAdded, MessageAdded, TurnFinished]
+    asked = [ReplyBegun, MessageAdded, ToolStarted, ToolFinished, MessageAdded]
+    assert kinds == [*asked, ReplyBegun, MessageAdded, TurnFinished]
     deltas = [event.text for event in events if isinstance(event, TextDelta) and event.text.strip()]
     assert "".join(deltas).strip() == 'I have "seen"'
     assert events[-1].result.content == 'I have "seen"'  # type: ignore[union-attr]
