@@ -186,7 +186,7 @@ class FirstHour:
 
     def find_flower(self, begun: str) -> SimpleNamespace:
         """The address of Flower and its password, as they were printed."""
-        (url,) = re.findall(r"(http://127\.0\.0\.1:\d+/)", begun)
+        (url,) = re.findall(r"Flower +(http://127\.0\.0\.1:\d+/)", begun)
         (password,) = re.findall(r"password (\S+)", begun)
         return SimpleNamespace(flower_url=url, flower_user="threadmill", flower_password=password)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ class Gateway:
 
     def __init__(self, installation: Installation, name: str = "gateway") -> None:
         self.installation, self.name = installation, name
-        self._program = programs.gateway(installation.folder / name)
+        # Two gateways of one installation are two processes.
+        self._program = replace(programs.gateway(installation.folder / name), name=name)
         self.port = Home(installation.folder / name).last_port()
         key = make_key()
         request = KeyRequest(tenant="default", user="ada", scopes=("read", "write", "operate"))

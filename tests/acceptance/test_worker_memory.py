@@ -21,7 +21,7 @@ def resident_kib(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-@pytest.mark.soak
+@pytest.mark.endurance
 def test_a_thousand_turns_of_long_messages_leave_no_text_in_the_worker(installation: Installation) -> None:
     installation.start(
         worker("one"), *installation.upkeep(), THREADMILL_AGENT_MODULES="tests.acceptance.agents_that_count"

@@ -324,7 +324,7 @@ def test_uploads_that_cannot_be_removed_stop_no_others(
 
     assert (first["expired"], first["failed"], second["expired"], second["failed"]) == (0, FAILURES_MAX, 1, 0)
     third = expire_uploads.run_scheduled_expiry(site.database, on_s3, second)
-    assert third == {"expired": FAILURES_MAX, "failed": 0, "over_after": None, "strays_after": ""}
+    assert third == {"expired": FAILURES_MAX, "failed": 0, "answers": 0, "over_after": None, "strays_after": ""}
 
 
 def test_a_file_store_that_is_away_is_an_error_of_the_run(

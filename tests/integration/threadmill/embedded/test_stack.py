@@ -211,7 +211,11 @@ def test_the_programs_are_told_where_the_servers_are(stack: Stack) -> None:
 
     variables = Path(f"/proc/{stack.pid('beat')}/environ").read_text().split("\0")
 
-    assert f"THREADMILL_DATABASE_URL={addresses.database_url}" in variables
+    # As a role that owns nothing.
+    server = addresses.database_url.rpartition("@")[2]
+    (url,) = [variable for variable in variables if variable.startswith("THREADMILL_DATABASE_URL=")]
+    assert url.endswith(f"@{server}")
+    assert url != f"THREADMILL_DATABASE_URL={addresses.database_url}"
     assert f"THREADMILL_BROKER_URL={addresses.broker_url}" in variables
     assert f"THREADMILL_FILE_STORE_URL={addresses.file_store}" in variables
 
