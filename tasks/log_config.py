@@ -21,8 +21,8 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from agent.tools.exceptions import name_of, trace_of
 from conversation.errors import OperatorError
+from conversation.foreign_exceptions import name_of, trace_of
 from conversation.log_lines import IDS, LEADING, SECRET_MIN_CHARS, mask, show_line
 from store.settings import Settings
 from tasks.checked_task import TaskBroke

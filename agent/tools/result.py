@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic_core import to_json
 
-from agent.tools.exceptions import ERROR_MAX_CHARS, name_of, shorten, text_of
 from agent.tools.plain_value import PlainValue, ValueTooLarge
 from agent.tools.produced_file import ProducedFile
+from conversation.foreign_exceptions import ERROR_MAX_CHARS, name_of, shorten, text_of
 from conversation.storable_text import make_storable
 
 #: Characters of one result: about 16,000 tokens, more than most answers need of one call.

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from agent.tools.exceptions import TRACE_FRAMES
 from agent.tools.guarded_loop import GuardedLoop, LoopCall, current_call, turn_ids_of
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool import Tool
+from conversation.foreign_exceptions import TRACE_FRAMES
 
 #: Seconds between two looks at the loops.
 WATCH_SECONDS = 0.25

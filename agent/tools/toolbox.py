@@ -18,13 +18,13 @@ from typing import Any
 import structlog
 
 from agent.tools.arguments import InvalidArguments
-from agent.tools.exceptions import name_of, trace_of
 from agent.tools.result import ToolResult, describe_exception, failure, is_quickly_shown, success
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import NotStarted, StillRunning, ToolThreads
 from agent.tools.tool import Tool
 from agent.tools.tool_loops import CallersLoop, Outcome, RunningCall, StartsCalls
 from conversation.errors import InvalidInput
+from conversation.foreign_exceptions import name_of, trace_of
 
 #: Seconds that an async tool has to clean up after it was cancelled.
 STOP_SECONDS = 1.0

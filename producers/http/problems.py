@@ -16,7 +16,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from agent.tools.exceptions import name_of, trace_of
 from conversation.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -25,6 +24,7 @@ from conversation.errors import (
     UnknownAgent,
     UploadsNotSupported,
 )
+from conversation.foreign_exceptions import name_of, trace_of
 from producers.http.openapi import FIELD_MAX_CHARS, list_methods
 from producers.http.request_record import path_in_app, record_of
 from producers.http.statuses import status_of

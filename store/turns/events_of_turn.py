@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conversation.errors import Fault
 from conversation.events import (
     DONE_POSITION,
     MAX_STEP_INDEX,
@@ -28,6 +27,7 @@ from conversation.replay import assistant_message, tool_message, tool_result_of
 from conversation.step import Step
 from conversation.transcript import place_of
 from conversation.turn import TurnError, TurnState
+from store.turns.records import stored_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,7 @@ class TurnRow:
     @property
     def error(self) -> TurnError | None:
         """The error of a turn that failed; of one that waits or runs, its newest attempt's."""
-        if self.error_kind is None:
-            return None
-        fault = Fault(self.error_fault) if self.error_fault else Fault.INTERNAL
-        return TurnError(self.error_kind, self.error_message or "", bool(self.error_retryable), fault)
+        return stored_error(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def build_record(row: AnyRow) -> TurnRecord:
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None
-    state, error = TurnState(row.state), _stored_error(row)
+    state, error = TurnState(row.state), stored_error(row)
     return convert_row(row, TurnRecord, state=state, error=error, next_try_at=next_try_at, usage=usage)
 
 
@@ -85,7 +85,8 @@ def is_turn(turn_id: str, tenant: str | None = None) -> Any:
     return is_id if tenant is None else is_id & (turns.c.tenant == tenant)
 
 
-def _stored_error(row: AnyRow) -> TurnError | None:
+def stored_error(row: Any) -> TurnError | None:
+    """The error in the columns of a turn's row, whatever holds them; None where it has none."""
     if row.error_kind is None:
         return None
     fault = Fault(row.error_fault) if row.error_fault else Fault.INTERNAL

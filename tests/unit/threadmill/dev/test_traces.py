@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tools.exceptions import trace_of
+from conversation.foreign_exceptions import trace_of
 from threadmill.dev.traces import describe_failure, describe_trace
 
 SHOP = """\

@@ -1,4 +1,4 @@
-"""Exceptions of tools: their type, their message and their place, told without trusting any of it.
+"""Exceptions of foreign code, as of tools: their type, their message and their place, told without trusting any of it.
 
 What stays true: nothing here raises, whatever the exception's own code does, and what is told has a
 length; a group of exceptions is told by its leaves. It runs foreign code, and may hang: never on the
