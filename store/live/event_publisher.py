@@ -7,6 +7,7 @@ worker comes; what they miss, rows have. Only on the event loop.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 from conversation.storable_text import make_storable
 from store.live.event_channel import (
@@ -35,7 +36,7 @@ class EventPublisher:
         self.signing_key = signing_key
         #: Followed topics, and until when, by the monotonic clock.
         self._watched: dict[str, float] = {}
-        self._feeds: dict[str, set[TurnFeed]] = {}
+        self._feeds: set[TurnFeed] = set()
 
     @classmethod
     def to_nobody(cls) -> "EventPublisher":
@@ -46,13 +47,16 @@ class EventPublisher:
         """Take up an announcement of followed topics."""
         topics, is_fresh = read_watch(data)
         until = time.monotonic() + WATCHED_SECONDS
+        to_show: set[str] = set()
         for topic in topics:
-            is_new = not self.is_watched(topic)
+            if is_fresh or not self.is_watched(topic):
+                to_show.add(topic)
             # Behind all others: the oldest is forgotten first.
             self._watched.pop(topic, None)
             self._watched[topic] = until
-            if is_new or is_fresh:
-                for feed in self._feeds.get(topic, ()):
+        if to_show:
+            for feed in self._feeds:
+                for topic in to_show.intersection(feed.topics):
                     feed.show_all(topic)
         while len(self._watched) > WATCHED_TOPICS_MAX:
             del self._watched[next(iter(self._watched))]
@@ -78,30 +82,25 @@ class EventPublisher:
 
     def open_feed(self, *, tenant: str, thread_id: str, turn_id: str, owner: str | None) -> "TurnFeed":
         """The feed of a turn that begins; close it with its end."""
-        topics = [topic_of("thread", tenant, thread_id)]
-        if owner is not None:
-            topics.append(topic_of("owner", tenant, owner))
-        feed = TurnFeed(self, tuple(topics), thread_id, turn_id)
-        for topic in topics:
-            self._feeds.setdefault(topic, set()).add(feed)
+        feed = TurnFeed(self, tenant=tenant, thread_id=thread_id, turn_id=turn_id, owner=owner)
+        self._feeds.add(feed)
         return feed
 
     def close_feed(self, feed: "TurnFeed") -> None:
         """Forget a turn that ended here."""
         feed.end_piece()
-        for topic in feed.topics:
-            feeds = self._feeds[topic]
-            feeds.discard(feed)
-            if not feeds:
-                del self._feeds[topic]
+        self._feeds.discard(feed)
 
 
 class TurnFeed:
     """The feed of one attempt at a turn: rings, and the deltas of the reply that is being written."""
 
-    def __init__(self, publisher: EventPublisher, topics: tuple[str, ...], thread_id: str, turn_id: str) -> None:
-        self.topics = topics
+    def __init__(
+        self, publisher: EventPublisher, *, tenant: str, thread_id: str, turn_id: str, owner: str | None
+    ) -> None:
         self._publisher = publisher
+        self._tenant = tenant
+        self._owner = owner
         self._thread_id = thread_id
         self._turn_id = turn_id
         self._ring_number = 0
@@ -118,9 +117,17 @@ class TurnFeed:
         self._unsent: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
 
+    @cached_property
+    def topics(self) -> tuple[str, ...]:
+        """The topics whose followers see it. Made when the first follower of anything comes."""
+        thread_topic = topic_of("thread", self._tenant, self._thread_id)
+        return (thread_topic,) if self._owner is None else (thread_topic, topic_of("owner", self._tenant, self._owner))
+
     def ring(self, number: int) -> None:
         """Tell that rows have events up to a number; 0 tells of a turn that waits."""
         self._ring_number = max(self._ring_number, number)
+        if not self._publisher.has_watchers:
+            return
         for topic in self.topics:
             if self._publisher.is_watched(topic):
                 self._publisher.send(topic, Ring(thread_id=self._thread_id, number=number))
