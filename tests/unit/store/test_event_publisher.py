@@ -148,7 +148,7 @@ async def test_a_turn_that_is_over_is_forgotten(valkey: Valkey) -> None:
     await asyncio.sleep(2 * DELTA_SECONDS)
 
     assert valkey.take() == []
-    assert valkey.publisher._feeds == {}
+    assert not valkey.publisher._feeds
 
 
 def test_topics_that_a_worker_remembers_are_bounded(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
