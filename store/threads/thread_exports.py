@@ -40,8 +40,10 @@ class ThreadExports(OpenStore):
 
         Under `thread_id`, if it is named. With `user`, as a file that this user made, and not the tenant: the thread is
         theirs, system texts are refused, and so are files that they did not upload. Files do not come along:
-        `missing_blobs` names those that the file store does not have. A legal hold is never imported. Raises `InvalidInput` for a thread that is stored already, and
-        for lines that are broken, with the number of the line and the field.
+        `missing_blobs` names those that the file store does not have. A legal hold is never imported.
+
+        Raises `InvalidInput` for a thread that is stored already, and for lines that are broken, with the number of
+        the line and the field.
         """
         with TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
             await spool_lines(lines, spool)

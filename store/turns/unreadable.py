@@ -24,7 +24,7 @@ from store.turns.claim_statements import SEQ_LAST, may_start, move_inbox_into_hi
 UNREADABLE = "unreadable"
 #: Classes of SQLSTATEs that stored values bring about: out of range, of another form, there twice, too large.
 DATA_STATE_CLASSES = ("22", "23", "54")
-#: What Python raises of a stored value that is none of ours: no JSON, a part of an unknown type, a field that is missing.
+#: What Python raises of a stored value that is none of ours: no JSON, an unknown part, a field that is missing.
 VALUE_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
@@ -91,9 +91,7 @@ def claim_unreadable(
     )
 
 
-def _start(
-    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
-) -> AnyRow | None:
+def _start(connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> AnyRow | None:
     """Start the head, with counters that never leave their columns' range."""
     token = min(thread.fencing_token + 1, SEQ_LAST)
     statement = (

@@ -261,8 +261,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["thread_key", "previous_id"], ["summaries.thread_key", "summaries.id"]),
     )
     if op.get_bind().dialect.name == "postgresql":
-        columns = ["key", "summary_id"], ["thread_key", "id"]
-        op.create_foreign_key("fk_threads_key_summary_id", "threads", "summaries", *columns)
+        name, columns = "fk_threads_key_summary_id", ["key", "summary_id"]
+        op.create_foreign_key(name, "threads", "summaries", columns, ["thread_key", "id"])
     op.create_index("ix_summaries_created_at", "summaries", ["created_at"])
 
     is_sqlite = op.get_bind().dialect.name == "sqlite"
@@ -530,7 +530,6 @@ def _create_erasure_tables() -> None:
     )
 
 
-
 def _create_retention_tables() -> None:
     op.create_table(
         "retention_policies",
@@ -609,6 +608,7 @@ def _create_retention_tables() -> None:
     op.create_index("ix_dropped_files_tenant_thread_sha256", "dropped_files", ["tenant", "thread_sha256"])
     op.create_index("ix_dropped_files_tenant_user_sha256", "dropped_files", ["tenant", "user_sha256"])
     op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
+
 
 def _create_installation() -> None:
     """Create the table of the installation, and its row with a signing key that no other installation has."""
