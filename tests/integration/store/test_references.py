@@ -6,25 +6,35 @@ What stays true: a new column that names a row has a key that holds its owner, t
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ForeignKeyConstraint, Table, Text, Uuid, and_, insert, select, text, update
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, Text, Uuid, and_, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import RefusedTurn
 from conversation.water_marks import WaterMarks
 from store import tables
 from store.database.engine import Database
+from store.doctor.checks import upkeep
+from store.doctor.inspection import Scope
+from store.retention import archive, legal_holds
 from store.retention.cutoff import compute_cutoff
+from store.retention.move_cut import columns_at_cutoff
 from store.retention.policy import EffectivePolicy
 from store.settings import load
 from store.summaries import repository
 from store.tables import metadata
+from store.tables.retention import pending_deletions
 from store.thread_store import ThreadStore
+from store.threads.thread_views import read_view
+from store.threads.visible_threads import Viewer
 from store.turns import inbox, records, timeline
 from store.turns.claims import ClaimRequest
+from store.turns.requeue import requeue as requeue_turn
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
 from tests.integration.store.walls.one_of_each import OURS, THEIRS, Row, Rows, insert_one_of_each
@@ -180,44 +190,101 @@ def _update(table: Table, row: Row, values: Row) -> Any:
 # Where no key holds, nothing is followed without its owner.
 
 
+CLAIMANT = ClaimRequest(worker=new_id(), agents={"a": "1"})
 SECRET = "the other tenant's words"
 
 
 async def test_an_id_of_another_tenant_is_never_followed(database: Database) -> None:
-    """As if code had forgotten it, and the database, too: with its keys dropped."""
+    """As if code had forgotten it, and the database, too: with its key dropped."""
     ours, theirs = (ThreadStore(database.settings, tenant=tenant) for tenant in (OURS, THEIRS))
     turn_id, key, other_turn, other_summary = await _make_both(database, ours, theirs)
-    with database.engine.begin() as connection:
-        connection.execute(text("alter table threads drop constraint fk_threads_key_summary_id"))
-        connection.execute(update(tables.threads).where(tables.threads.c.key == key).values(summary_id=other_summary))
-        # A message of ours that says that it is of their turn.
-        is_ours = (tables.messages.c.thread_key == key) & (tables.messages.c.seq == 4)
-        connection.execute(update(tables.messages).where(is_ours).values(turn_id=other_turn))
+    view = database.run(read_view, Viewer(OURS), "t")
+    database.run(_point_to_theirs, key, other_turn, other_summary)
 
     own_row = select(tables.threads).where(tables.threads.c.key == key)
     thread = database.run(lambda connection: connection.execute(own_row).one())
+    policy = EffectivePolicy({"keep_summary": (True, ""), "max_messages": (1, "")})
     marks = WaterMarks(high_messages=2, high_tokens=10**6, low_messages=1, low_tokens=0)
     draft = database.run(repository.load_draft, OURS, "t", marks=marks)
-    cutoff = database.run(
-        compute_cutoff, thread, EffectivePolicy({"keep_summary": (True, ""), "max_messages": (1, "")})
-    )
-    claimed = await TurnStore(database).claim(OURS, "t", ClaimRequest(worker=new_id(), agents={"a": "1"}))
-    lines = [line async for line in ours.export_thread("t")]
+    lines = "".join([line async for line in ours.export_thread("t")])
     replies = database.run(records.read_replies, other_turn)
-    told = database.run(timeline.read_timeline, other_turn, with_text=True)
+    entries = database.run(timeline.read_timeline, other_turn, with_text=True).entries
+    followed = {
+        "the draft of the next summary": draft is None or (draft.previous_content, draft.from_seq) != ("", 1),
+        "the cutoff of a policy": database.run(compute_cutoff, thread, policy).to_seq > 0,
+        "the columns at a cutoff": database.run(columns_at_cutoff, thread, 0, other_summary)["summary_id"] is not None,
+        "an export": SECRET in lines or other_turn in lines,
+        "an archive": bool(database.run(lambda connection: list(archive._read_turns(connection, key, {other_turn})))),
+        "their replies": any(message.content == "ours" for message in replies),
+        "their timeline": any("ours" in (entry.text or "") for entry in entries),
+        "the view of our thread": database.run(read_view, Viewer(OURS), "t") != view,
+        "the doctor": not any(database.run(lambda connection: connection.execute(_select_missing(connection)).all())),
+        "a send under their id": _is_accepted_under(database, other_turn),
+        "a requeue under their id": _is_requeued_under(database, turn_id, other_turn),
+        "a claim": not isinstance(await TurnStore(database).claim(OURS, "t", CLAIMANT), RefusedTurn),
+        "a legal hold": _is_withdrawn_by_a_hold(database, other_summary),
+    }
 
-    assert isinstance(claimed, RefusedTurn)
-    assert (claimed.id, claimed.ending.error.kind) == (turn_id, "unreadable")
-    assert draft is not None
-    assert (draft.previous_content, draft.from_seq) == ("", 1)
-    assert cutoff.to_seq == thread.history_starts_after
-    assert SECRET not in "".join(lines)
-    assert other_turn not in "".join(lines)
-    assert all(message.content != "ours" for message in replies)
-    assert all("ours" not in (entry.text or "") for entry in told.entries)
+    assert [name for name, is_followed in followed.items() if is_followed] == []
+    check_tries(
+        "ids of another tenant's rows, in rows and requests", tries=len(followed), successes=sum(followed.values())
+    )
     for opened in (ours, theirs):
         await opened.close()
     await database.close_async()
+
+
+def _point_to_theirs(connection: Connection, key: int, other_turn: str, other_summary: str) -> None:
+    """Have our thread name their summary, and two messages of ours, a question and a reply, their turn."""
+    connection.execute(text("alter table threads drop constraint fk_threads_key_summary_id"))
+    connection.execute(update(tables.threads).where(tables.threads.c.key == key).values(summary_id=other_summary))
+    is_ours = (tables.messages.c.thread_key == key) & tables.messages.c.seq.in_([2, 4])
+    connection.execute(update(tables.messages).where(is_ours).values(turn_id=other_turn))
+
+
+def _select_missing(connection: Connection) -> Any:
+    return upkeep._select_missing_summaries(connection, Scope())
+
+
+def _is_accepted_under(database: Database, other_turn: str) -> bool:
+    request = SendRequest(
+        turn_id=other_turn,
+        tenant=OURS,
+        thread_id="t",
+        message=Message(role="user", content="hello"),
+        agent="a",
+        allow_unknown_agent=True,
+    )
+    try:
+        inbox.accept_alone(database, request)
+    except ThreadmillError:
+        return False
+    return True
+
+
+def _is_requeued_under(database: Database, turn_id: str, other_turn: str) -> bool:
+    """A turn of ours that can be asked anew, under the id of theirs."""
+    ended = update(tables.turns).where(tables.turns.c.id == turn_id)
+    database.run(lambda connection: connection.execute(ended.values(state="failed", window_to_seq=1)))
+    try:
+        requeue = partial(requeue_turn, new_turn_id=other_turn, new_message_id=new_id())
+        return database.run(requeue, turn_id).is_new
+    except ThreadmillError:
+        return False
+    finally:
+        database.run(lambda connection: connection.execute(ended.values(state="queued", window_to_seq=None)))
+
+
+def _is_withdrawn_by_a_hold(database: Database, other_summary: str) -> bool:
+    """A hold that withdraws a cutoff chooses a summary, and withdraws the other."""
+    pending = {"tenant": OURS, "cut_before": 0, "deleted_to": 0, "whole": False, "keep_summary": False}
+    pending |= {"archive": False, "policy": {}, "created_at": datetime.now(UTC)}
+    key = select(tables.threads.c.key).where(tables.threads.c.tenant == OURS).scalar_subquery()
+    entry = insert(pending_deletions).values(pending | {"thread_key": key})
+    database.run(lambda connection: connection.execute(entry))
+    database.run(legal_holds.hold, OURS, "t")
+    restored_at = select(tables.summaries.c.restored_at).where(tables.summaries.c.id == other_summary)
+    return database.run(lambda connection: connection.execute(restored_at).scalar_one()) is not None
 
 
 async def _make_both(database: Database, ours: ThreadStore, theirs: ThreadStore) -> tuple[str, int, str, str]:
@@ -234,8 +301,10 @@ async def _make_both(database: Database, ours: ThreadStore, theirs: ThreadStore)
         rows = connection.execute(select(tables.threads.c.tenant, tables.threads.c.key))
         keys = {row.tenant: row.key for row in rows}
         of_theirs = {"thread_key": keys[THEIRS], "created_at": datetime.now(UTC)}
-        summary = {"id": other_summary, "from_seq": 1, "to_seq": 3, "content": SECRET, "model": "m"}
+        summary = {"id": other_summary, "from_seq": 2, "to_seq": 3, "content": SECRET, "model": "m"}
         connection.execute(insert(tables.summaries).values(of_theirs | summary))
         turn = {"id": other_turn, "tenant": THEIRS, "state": "completed", "agent": "a", "metadata": {"note": SECRET}}
-        connection.execute(insert(tables.turns).values(of_theirs | turn | {"window_to_seq": 0, "attempt": 1}))
+        connection.execute(
+            insert(tables.turns).values(of_theirs | turn | {"window_to_seq": 3, "attempt": 1, "fencing_token": 7})
+        )
     return turn_id, keys[OURS], other_turn, other_summary

@@ -207,6 +207,7 @@ async def test_the_number_of_files_is_bounded(
     assert await store.count() == 0
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("kind", ["sqlite"])
 async def test_many_files_are_stored_in_statements_of_a_bounded_size(
     store: ThreadStore, elsewhere: ThreadStore
