@@ -78,11 +78,14 @@ def import_thread(
     thread_id: str | None = None,
     user: str | None = None,
     file_bounds: FileBounds = ANY_FILES,
+    is_archive: bool = False,
 ) -> ImportOutcome:
     """Store a thread out of its lines; under another tenant or id where they are named.
 
-    With `user`, as a file of theirs: the thread is theirs, with no system text and with their own files alone. A
-    file counts as missing when it is not stored here: its row waits for the bytes. Raises `InvalidInput`:
+    With `user`, as a file of theirs: the thread is theirs, with no system text and with their own files alone. An
+    archive of ours may be a part of its thread, which ends where its header says.
+
+    A file counts as missing when it is not stored here: its row waits for the bytes. Raises `InvalidInput`:
     for a thread that is stored already (delete it first, or name another id), for lines that are
     broken, truncated, or of a newer version.
     """
@@ -93,6 +96,7 @@ def import_thread(
     with locate_errors(header.number):
         thread_import = _begin(connection, header, tenant, thread_id, user)
     thread_import.file_bounds = file_bounds
+    thread_import.is_archive = is_archive
     while page := list(islice(remaining_lines, PAGE)):
         thread_import.store_lines(page)
     return thread_import.finish()
@@ -156,6 +160,7 @@ class _ThreadImport:
     _seq: int
     key: int = 0
     file_bounds: FileBounds = ANY_FILES
+    is_archive: bool = False
     #: The ids of its summaries in the file, and the highest seq that one of them covers.
     summary_ids: set[str] = field(default_factory=set)
     covered_to: int = 0
@@ -186,10 +191,15 @@ class _ThreadImport:
         for start in range(0, len(page_messages), FILES_PAGE):
             self._store_files(page_messages[start : start + FILES_PAGE])
 
+    @property
+    def end_seq(self) -> int:
+        """The last seq of the thread: a header could say anything, but for one of ours."""
+        return self.last_seq if self.is_archive else self._seq
+
     def finish(self) -> ImportOutcome:
         if not self.counts["end"]:
             raise InvalidInput(f"line {self._number + 1}", "is missing", "the file was truncated: copy it again")
-        if self.covered_to > self._seq:
+        if self.covered_to > self.end_seq:
             raise InvalidInput("summary: to_seq", f"is {self.covered_to}", f"the last message stands at {self._seq}")
         if self.summary_id not in {None, *self.summary_ids}:
             raise InvalidInput("line 1: summary_id", f"is {quote(self.summary_id)}", "it names a summary of this file")
@@ -213,7 +223,7 @@ class _ThreadImport:
             update(threads)
             .where(threads.c.key == self.key)
             .values(
-                last_seq=self._seq,
+                last_seq=self.end_seq,
                 summary_id=summary_id,
                 retained_from=message_rows.oldest_created_at(self.key),
                 **recount(self.key, after_seq=covered_to.scalar_subquery()),

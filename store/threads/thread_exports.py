@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import replace
 from tempfile import TemporaryFile
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -45,19 +46,17 @@ class ThreadExports(OpenStore):
         Raises `InvalidInput` for a thread that is stored already, and for lines that are broken, with the number of
         the line and the field.
         """
+        return await self._import(lines, thread_id=thread_id, user=user, file_bounds=FileBounds(self.settings))
+
+    async def _import(
+        self, lines: Iterable[str] | AsyncIterable[str], *, thread_id: str | None, **options: Any
+    ) -> ImportOutcome:
         with TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
             await spool_lines(lines, spool)
 
             def store(connection: Connection) -> ImportOutcome:
                 spool.seek(0)
-                return importer.import_thread(
-                    connection,
-                    spool,
-                    tenant=self.tenant,
-                    thread_id=thread_id,
-                    user=user,
-                    file_bounds=FileBounds(self.settings),
-                )
+                return importer.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id, **options)
 
             outcome = await self.database.run_async(store)
         if not outcome.blobs:
