@@ -172,7 +172,7 @@ def _check_dollars(field: str, value: object) -> float:
 
 
 def _check_usage(field: str, value: object) -> dict[str, Any]:
-    """What a model call used, as it is read back."""
+    """The tokens of model calls, in a form that can be read back."""
     counts = check_metadata(field, value)
     try:
         usage = Usage(**counts)
@@ -185,7 +185,7 @@ def _check_usage(field: str, value: object) -> dict[str, Any]:
 
 
 def _check_omitted(field: str, value: object) -> dict[str, Any]:
-    """What a model was not shown, as it is read back."""
+    """The list of messages that a model was not shown, in a form that can be read back."""
     omitted = _check_long_object(field, value)
     if not isinstance(omitted.get("messages"), list) or not isinstance(omitted.get("cut"), dict):
         raise InvalidInput(field, "names no messages, or nothing that was cut", _FIX)
