@@ -109,7 +109,7 @@ class WakeUp:
 
     def broker_priority(self) -> int:
         """The priority in the order of a Redis broker, where lower is sooner; with us higher is."""
-        return PRIORITY_MAX - self.priority
+        return PRIORITY_MAX - min(max(self.priority, 0), PRIORITY_MAX)
 
 
 def turn_channel(turn_id: str) -> str:

@@ -24,10 +24,11 @@ _log = structlog.get_logger(__name__)
 
 
 def publish_wake_up(wake_up: WakeUp) -> bool:
-    """Publish one wake-up; False if the broker is away."""
+    """Publish one wake-up; False if it cannot be: the broker is away, or its ids are none that can be sent."""
     try:
         _publisher().publish(wake_up)
-    except (OperationalError, BrokerRefusal, OSError) as error:
+    # Of a batch, one that cannot be published holds up no other.
+    except (OperationalError, BrokerRefusal, OSError, ValueError, TypeError) as error:
         log_unpublished_wake_up(wake_up, type(error).__name__)
         return False
     return True

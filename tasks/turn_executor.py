@@ -113,7 +113,11 @@ class TurnExecutor:
             raise
         except Exception as settle_error:  # noqa: BLE001 - what a value does to the driver, it would do so again
             error = error or settle_error
-            ending = Failed(error=_log_agent_error(turn, settle_error))
+            settle_failure = _log_agent_error(turn, settle_error)
+            # Of a turn that was claimed only to be ended, that is still the reason.
+            ending = Failed(
+                error=ending.error if isinstance(turn, RefusedTurn) and isinstance(ending, Failed) else settle_failure
+            )
         return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
 
     async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
