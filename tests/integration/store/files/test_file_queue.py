@@ -1,11 +1,12 @@
 """The queue of files: whose file a free process takes next, beside another tenant's many."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import psycopg
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from conversation.ids import new_id
 from conversation.prepared_file import PreparationResult
@@ -16,6 +17,7 @@ from store.files.file_queue import FileClaim
 from store.settings.units import TenantLimit
 from store.tables import blobs
 from store.turns import workers
+from tests.integration.plans import rows_read, run_explained
 
 KILOBYTE, MEGABYTE = 1024, 1024 * 1024
 #: Everything that is on by default.
@@ -230,3 +232,39 @@ def test_processes_that_claim_at_once_begin_different_files(database: Database) 
         begun = [file_queue.claim(connection).preparation for connection in (one, other)]
 
     assert [queue.names[each.sha256] for each in begun if each is not None] == ["a00", "a01"]
+
+
+#: Files of one tenant that wait, or that nobody requested, and one of another tenant.
+STOCK = """
+    insert into blobs (tenant, sha256, size, media_type, created_at, queue_place)
+    select 'many', encode(sha256(n::text::bytea), 'hex'), 1000, 'text/plain', now() - interval '1 hour',
+        case n %% 2 when 0 then now() end
+    from generate_series(1, %(files)s) n
+    union all select 'other', repeat('0', 64), 1000, 'text/plain', now() - interval '1 hour', now()
+"""
+#: Rows that one step of a plan may read; far from all that wait.
+READ_MAX = 60
+
+
+@pytest.mark.parametrize(
+    "files", [1_500, pytest.param(1_000_000, marks=[pytest.mark.endurance, pytest.mark.timeout(600)])]
+)
+def test_what_waits_costs_a_claim_and_a_request_nothing(database: Database, database_url: str, files: int) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(STOCK, {"files": files})
+        connection.execute("vacuum analyze blobs")
+
+    def claim(connection: Connection) -> None:
+        begun = [file_queue.claim(connection, after="many", limit=DEFAULT).preparation for _ in range(3)]
+        assert [each.tenant for each in begun if each is not None] == ["other", "many", "many"]
+
+    operations: dict[str, Callable[[Connection], object]] = {
+        "claim": claim,
+        "request": partial(file_queue.request, tenant="many", hashes=["0" * 64, "1" * 64]),
+        "beat": partial(file_queue.load_waiting, older_than_seconds=60, limit=20, scans=True),
+    }
+    for name, operation in operations.items():
+        nodes = run_explained(database, operation)
+        read = {f"{name}: {node['Node Type']} of {node.get('Relation Name')}": rows_read(node) for node in nodes}
+        assert {step: rows for step, rows in read.items() if rows > READ_MAX} == {}
+        assert "blobs" not in {node.get("Relation Name") for node in nodes if node["Node Type"] == "Seq Scan"}
