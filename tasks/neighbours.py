@@ -20,7 +20,7 @@ class Neighbours:
         """Note that a tenant is there."""
         self._seen_at.pop(tenant, None)
         self._seen_at[tenant] = time.monotonic()
-        if len(self._seen_at) > 2:  # noqa: PLR2004 - one of two is always another than the one that is asked about
+        if len(self._seen_at) > 2:
             del self._seen_at[next(iter(self._seen_at))]
 
     def has_others(self, tenant: str) -> bool:

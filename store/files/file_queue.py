@@ -83,7 +83,9 @@ def claim(
     With `has_neighbours`, a part of the places is kept from each tenant, as `limit` says; else only beside others'
     files that wait or are under way.
     """
-    waiting = list_tenants(connection, blobs, lambda rows: rows.c.queue_place.is_not(None), after=after, limit=TENANTS_MAX)
+    waiting = list_tenants(
+        connection, blobs, lambda rows: rows.c.queue_place.is_not(None), after=after, limit=TENANTS_MAX
+    )
     if not waiting:
         return FileClaim()
     running = _count_running(connection)
@@ -145,7 +147,9 @@ def _most_running(connection: Connection, limit: TenantLimit, *, has_neighbours:
 
 
 def _has_waiting(connection: Connection) -> bool:
-    return connection.execute(select(blobs.c.sha256).where(blobs.c.queue_place.is_not(None)).limit(1)).first() is not None
+    return (
+        connection.execute(select(blobs.c.sha256).where(blobs.c.queue_place.is_not(None)).limit(1)).first() is not None
+    )
 
 
 def load_waiting(

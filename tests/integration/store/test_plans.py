@@ -104,7 +104,11 @@ def sum_cost_of_tenant(connection: Connection) -> None:
 
 def pick_neglected(connection: Connection) -> None:
     request = SendRequest(
-        turn_id=new_id(), tenant="other", thread_id="t", message=Message(role="user", content="Well?"), agent="assistant"
+        turn_id=new_id(),
+        tenant="other",
+        thread_id="t",
+        message=Message(role="user", content="Well?"),
+        agent="assistant",
     )
     inbox.accept(connection, request)
     assert [wake_up.tenant for wake_up in fair_share.pick_neglected(connection).wake_ups] == ["default", "other"]

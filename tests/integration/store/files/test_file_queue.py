@@ -39,7 +39,8 @@ class Queue:
 
     def store(self, *names: str, size: int = KILOBYTE) -> None:
         rows = [
-            {"tenant": name[0], "sha256": self.hash_of(name), "size": size, "media_type": "text/plain"} for name in names
+            {"tenant": name[0], "sha256": self.hash_of(name), "size": size, "media_type": "text/plain"}
+            for name in names
         ]
         self.database.run(lambda c: c.execute(insert(blobs).values(created_at=clock()), rows) and None)
 
@@ -49,9 +50,7 @@ class Queue:
         if new:
             self.store(*new, size=size)
         hashes = [self.hash_of(name) for name in names]
-        return self.database.run(
-            file_queue.request, tenant=names[0][0], hashes=hashes, in_background=in_background
-        )
+        return self.database.run(file_queue.request, tenant=names[0][0], hashes=hashes, in_background=in_background)
 
     def claim(self, limit: TenantLimit = TenantLimit(), *, has_neighbours: bool = False) -> FileClaim:  # noqa: B008
         claim = partial(file_queue.claim, after=self.last_served, limit=limit, has_neighbours=has_neighbours)
