@@ -102,6 +102,8 @@ class WakeUp:
     #: 0 to `PRIORITY_MAX`: of the threads that wait, that of the higher priority is run first.
     priority: int = 0
     queue: str = TURNS_QUEUE
+    #: Published before all that wait, whatever their priority: its tenant has got less than others.
+    comes_first: bool = False
 
     def payload(self) -> dict[str, int | str]:
         """The arguments of the task, as JSON: which thread to look at, and the turn that asked for it."""
@@ -109,7 +111,7 @@ class WakeUp:
 
     def broker_priority(self) -> int:
         """The priority in the order of a Redis broker, where lower is sooner; with us higher is."""
-        return PRIORITY_MAX - min(max(self.priority, 0), PRIORITY_MAX)
+        return 0 if self.comes_first else PRIORITY_MAX - min(max(self.priority, 0), PRIORITY_MAX)
 
 
 def turn_channel(turn_id: str) -> str:

@@ -42,6 +42,7 @@ from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.loop_pool import wait_on_loop
 from tasks.runner import Runner
+from tasks.tenant_places import TenantPlaces
 from tasks.worker_connections import check_connections, limit_connections
 
 T = TypeVar("T")
@@ -59,8 +60,14 @@ class Worker:
     """The parts of a process that runs turns, from before it consumes until after its last turn."""
 
     def __init__(
-        self, settings: Settings, agents: Mapping[str, Agent], *, queues: Collection[str] = (TURNS_QUEUE,)
+        self,
+        settings: Settings,
+        agents: Mapping[str, Agent],
+        *,
+        queues: Collection[str] = (TURNS_QUEUE,),
+        concurrency: int | None = None,
     ) -> None:
+        """`concurrency` is the number of turns that Celery runs at once, where it is not the setting's."""
         self.id = new_id()
         self.settings = settings
         self.agents = agents
@@ -84,14 +91,15 @@ class Worker:
             queues=queues,
             on_drain=self.drain,
         )
-        self.runner = self._create_runner(queues)
+        places = TenantPlaces(concurrency or settings.worker_concurrency, settings.tenant_max_running_turns)
+        self.runner = self._create_runner(queues, places)
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
         self._letting_go: set[asyncio.Task[None]] = set()
         self._is_stopped = False
         #: The next request to stop lets its turns end, however long they take.
         self._is_draining = False
 
-    def _create_runner(self, queues: Collection[str]) -> Runner:
+    def _create_runner(self, queues: Collection[str], places: TenantPlaces) -> Runner:
         return Runner(
             settings=self.settings,
             agents=self.agents,
@@ -99,7 +107,7 @@ class Worker:
             turn_store=TurnStore(self.database),
             active_runs=self.active_runs,
             attachments=AttachmentParts(
-                FileReader(open_file_store(self.settings), self.database, FileRequester().request),
+                FileReader(open_file_store(self.settings), self.database, FileRequester(self.database).request),
                 FileLimits(self.settings.attachments_max_count, self.settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
@@ -107,6 +115,7 @@ class Worker:
             event_publisher=self.event_publisher,
             tool_loops=self.tool_loops,
             breakers=self._create_breakers(),
+            places=places,
         )
 
     def _create_claim_request(self, *, runs_quarantine: bool) -> ClaimRequest:
@@ -115,7 +124,7 @@ class Worker:
             runs_quarantine=runs_quarantine,
             agents={name: agent.version for name, agent in self.agents.items()},
             max_messages={name: agent.max_messages for name, agent in self.agents.items()},
-            tenant_max_running=self.settings.tenant_max_running_turns,
+            tenant_max_running=self.settings.tenant_max_running_turns.count,
         )
 
     def _publish(self, channel: str, text: str) -> None:
@@ -244,7 +253,7 @@ def start_worker(settings: Settings, *, queues: Collection[str], concurrency: in
             "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
     check_connections(settings, concurrency=concurrency or settings.worker_concurrency)
-    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues)
+    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues, concurrency=concurrency)
     if worker.database.is_sqlite:
         raise InvalidSettings(
             "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"
