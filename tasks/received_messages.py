@@ -158,6 +158,15 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, dict | list) and not value)
 
 
+def _is_time_limits(value: object) -> bool:
+    """Limits that a publisher wants, as Celery writes those of the task itself; it has its own, whatever stands here."""
+    return value is None or (
+        isinstance(value, list)
+        and len(value) == len(("hard", "soft"))
+        and all(limit is None or type(limit) in (int, float) for limit in value)
+    )
+
+
 def _is_version(value: object) -> bool:
     return type(value) is int and value == PAYLOAD_VERSION
 
@@ -211,7 +220,7 @@ _HEADERS: Mapping[str, tuple[str, Check]] = {
     "lang": ("wrong_form", _is_text_or_none),
     "meth": ("wrong_form", _is_none),
     "shadow": ("wrong_form", _is_none),
-    "timelimit": ("wrong_form", lambda value: value is None or value == [None, None]),
+    "timelimit": ("wrong_form", _is_time_limits),
     "root_id": ("wrong_form", _is_id_or_none),
     "parent_id": ("wrong_form", _is_id_or_none),
     "argsrepr": ("wrong_form", _is_text_or_none),
