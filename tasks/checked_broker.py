@@ -22,16 +22,13 @@ from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import loads
 from redis.exceptions import ResponseError
 
 from conversation.task_contract import TASKS_OF_QUEUES
 from store.live.task_messages import compose_message
-from tasks.received_messages import MessageRefused, read_task
+from tasks.received_messages import MessageRefused, read_answer, read_task
 from tasks.refusals import note_refusal
 
-#: Bytes of a reply to remote control at most: a worker's whole configuration has a tenth of it.
-REPLY_MAX_BYTES = 1024 * 1024
 #: Seconds for which a key of another type is not read.
 WRONG_KEY_SECONDS = 5.0
 #: The parts of a binding as kombu stores it: routing key, pattern, queue.
@@ -134,11 +131,23 @@ class CheckedChannel(kombu_redis.Channel):
 
     def _take(self, raw: bytes, queue: str) -> None:
         try:
-            message = _make_anew(raw, queue) if queue in TASKS_OF_QUEUES else _read_reply(raw)
+            # The other queues are those of who asks workers by remote control, and hears their answers there.
+            message = _make_anew(raw, queue) if queue in TASKS_OF_QUEUES else read_answer(raw)
         except MessageRefused as refused:
             note_refusal(refused.kind, refused.message_id)
             raise Empty from None
         self.connection._deliver(message, queue)
+
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
+        """Read what was published: events, and remote control. What is none has no data, and kombu goes on."""
+        published = super()._handle_message(client, response)
+        if bytes_to_str(published["type"]).endswith("message"):
+            try:
+                read_answer(published["data"])
+            except MessageRefused as refused:
+                note_refusal(refused.kind)
+                return {**published, "data": None}
+        return published
 
     def _size(self, queue: str) -> int:
         return sum(size or 0 for size in self._measure(self._list_keys([queue])).values())
@@ -200,20 +209,6 @@ class CheckedAMQP(AMQP):  # type: ignore[misc]  # celery ships no types
 def _make_anew(raw: bytes, queue: str) -> dict[str, Any]:
     task = read_task(raw, queue=queue)
     return compose_message(task.task, task.task_id, task.payload, queue=queue, priority=task.priority)
-
-
-def _read_reply(raw: bytes) -> Any:
-    """Read a message of a queue that is no worker's: who asks workers by remote control hears their replies there."""
-    if len(raw) > REPLY_MAX_BYTES:
-        raise MessageRefused("too_large")
-    try:
-        message = loads(bytes_to_str(raw))
-        properties = message["properties"]
-        if not (isinstance(properties["delivery_tag"], str) and isinstance(message["headers"], dict)):
-            raise MessageRefused("wrong_reply")
-    except (ValueError, TypeError, LookupError, RecursionError):
-        raise MessageRefused("wrong_reply") from None
-    return message
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from conversation.task_contract import (
 from conversation.validation import check_id, check_tenant, is_sha256
 from tasks.refusals import is_message_id
 
+#: Bytes of an event or of an answer to remote control at most: a worker's whole configuration has a tenth of it.
+ANSWER_MAX_BYTES = 1024 * 1024
 Check = Callable[[Any], bool]
 
 #: What a body may say of tasks that follow it: nothing.
@@ -71,6 +73,18 @@ def read_task(raw: bytes, *, queue: str) -> ReceivedTask:
     return ReceivedTask(task=task, task_id=task_id, payload=payload, priority=properties["priority"])
 
 
+def read_answer(raw: bytes) -> dict[str, Any]:
+    """Read an event, or an answer to remote control, for who looks at workers. Raises `MessageRefused`."""
+    if len(raw) > ANSWER_MAX_BYTES:
+        raise MessageRefused("too_large")
+    message: dict[str, Any] = _parse(raw)
+    for part, checks in ((_part(message, "headers"), _ANSWER_HEADERS), (message, _ENVELOPE)):
+        _check(part, checks)
+    _check(_part(message, "properties"), _ANSWER_PROPERTIES)
+    _parse_body(message["body"])
+    return message
+
+
 def _read_name(name: Any, queue: str) -> str:
     if not isinstance(name, str) or name not in TASKS_OF_QUEUES[queue]:
         raise MessageRefused("other_task")
@@ -82,6 +96,13 @@ def _parse(raw: bytes) -> Any:
         return _DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         raise MessageRefused("no_json") from None
+
+
+def _parse_body(body: str) -> Any:
+    try:
+        return _parse(b64decode(body, validate=True))
+    except ValueError:
+        raise MessageRefused("wrong_form") from None
 
 
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,11 +134,7 @@ def _check(part: Mapping[str, Any], checks: Mapping[str, tuple[str, Check]]) -> 
 
 def _read_payload(task: str, body: str) -> Mapping[str, int | str]:
     """Read the arguments of a task out of a message's body."""
-    try:
-        content = _parse(b64decode(body, validate=True))
-    except ValueError:
-        raise MessageRefused("wrong_form") from None
-    match content:
+    match _parse_body(body):
         case [[], dict() as payload, dict() as followers]:
             pass
         case _:
@@ -159,7 +176,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _is_time_limits(value: object) -> bool:
-    """Limits that a publisher wants, as Celery writes those of the task itself; it has its own, whatever stands here."""
+    """Limits as Celery writes those of the task itself. It has its own in the worker, whatever stands here."""
     return value is None or (
         isinstance(value, list)
         and len(value) == len(("hard", "soft"))
@@ -232,6 +249,8 @@ _HEADERS: Mapping[str, tuple[str, Check]] = {
     # The last, since it alone is nobody's fault.
     "expires": ("expired", _is_not_over),
 }
+_ANSWER_HEADERS = {"compression": _HEADERS["compression"]}
+_ANSWER_PROPERTIES = {name: _PROPERTIES[name] for name in ("body_encoding", "delivery_info", "delivery_tag")}
 #: The arguments of each task; those that are not named here take none.
 _ARGUMENTS: Mapping[str, Mapping[str, Check]] = {
     RUN_TURNS: {

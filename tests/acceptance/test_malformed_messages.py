@@ -81,7 +81,9 @@ def test_every_pool_outlives_whatever_stands_in_the_broker(crowd: Installation, 
     dead = [name for name, pid in pids.items() if pids_of(crowd).get(name) != pid]
 
     tries = sum(COUNTS.values())
-    check_tries("malformed messages in the broker, on each pool of workers", tries=tries, successes=len(dead) + unanswered)
+    check_tries(
+        "malformed messages in the broker, on each pool of workers", tries=tries, successes=len(dead) + unanswered
+    )
     assert (dead, unanswered) == ([], 0)
     assert not broker.exists("unacked", "unacked_index")
     seconds = time.monotonic() - began
@@ -107,7 +109,6 @@ def keep_up_with_a_stream(installation: Installation, broker: redis.Redis) -> No
     assert pids_of(installation) == pids
     grown_kib = {name: size - before_kib[name] for name, size in memory_of(installation).items()}
     assert max(grown_kib.values()) < GROWTH_MAX_KIB, grown_kib
-    print(grown_kib, before_kib)
 
 
 def memory_of(installation: Installation) -> dict[str, int]:

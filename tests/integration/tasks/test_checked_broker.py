@@ -7,12 +7,13 @@ import contextlib
 import json
 import random
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
-from kombu import Consumer, Queue
+from kombu import Consumer, Exchange, Queue
 
 from conversation.ids import new_id
 from conversation.task_contract import (
@@ -30,7 +31,7 @@ from conversation.task_contract import (
 from store.live.direct_publisher import DirectPublisher
 from tasks import checked_broker, refusals
 from tasks.celery_app import app
-from tests.malformed_messages import encode, honest_message, malform
+from tests.malformed_messages import Raw, encode, honest_message, malform
 from threadmill.embedded.valkey import EmbeddedValkey
 
 OPTIONS = app.conf.broker_transport_options
@@ -196,7 +197,10 @@ def test_a_tick_that_has_expired_is_dropped_and_counted(
 
 @pytest.mark.parametrize("options", [{}, {"global_keyprefix": "p:"}], ids=["plain", "prefixed"])
 def test_a_key_of_another_type_holds_up_no_other_queue_and_is_read_again_when_it_is_right(
-    valkey_url: str, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, options: dict[str, str],
+    valkey_url: str,
+    broker: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, str],
     counted: refusals.Refusals,
 ) -> None:
     monkeypatch.setattr(checked_broker, "WRONG_KEY_SECONDS", 0.3)
@@ -265,12 +269,43 @@ def test_strange_replies_to_remote_control_are_dropped(
     replies = "1.reply.celery.pidbox"
     heard: list[Any] = []
     Consumer(reader.channel, [Queue(replies)], on_message=heard.append).consume()
-    strange = [b"", b"[" * 5000, b"5", b"null", b"{}", b"\xff", b'{"properties": {"delivery_tag": {}}}', b"x" * 2_000_000]
-    broker.lpush(replies, *strange, encode(honest_message(TURNS_QUEUE, random.Random(1))))
+    bodies: list[Any] = [None, 5, "[", "W1tb", Raw("[" * 3000 + "]" * 3000), b64encode(b"[" * 3000).decode()]
+    answer = honest_message(TURNS_QUEUE, random.Random(1))
+    strange = [encode({**answer, "body": body}) for body in bodies]
+    strange += [encode({**answer, "headers": {"compression": "zlib"}}), encode({**answer, "content-type": "x/y"})]
+    strange += [
+        b"",
+        b"[" * 5000,
+        b"5",
+        b"null",
+        b"{}",
+        b"\xff",
+        b'{"properties": {"delivery_tag": {}}}',
+        b"x" * 2_000_000,
+    ]
+    broker.lpush(replies, *strange, encode(answer))
 
     reader.read_until(lambda: heard)
 
     assert len(heard) == 1
+    assert sum(counted.count().values()) == len(strange)
+
+
+def test_strange_events_do_not_end_who_looks_at_workers(
+    reader: Reader, broker: redis.Redis, counted: refusals.Refusals
+) -> None:
+    heard: list[Any] = []
+    events = Exchange("celeryev", type="fanout")
+    Consumer(reader.channel, [Queue("looks", exchange=events)], on_message=heard.append).consume()
+    event = encode(honest_message(TURNS_QUEUE, random.Random(1)))
+    strange = [b"[" * 5000, b"null", b"{}", b"\xff", event[:-5], b"x" * 2_000_000]
+
+    reader.read_until(lambda: broker.publish("/0.celeryev", event) and heard)
+    for each in strange:
+        broker.publish("/0.celeryev", each)
+    before = len(heard)
+    reader.read_until(lambda: broker.publish("/0.celeryev", event) and len(heard) > before + 1)
+
     assert sum(counted.count().values()) == len(strange)
 
 
