@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 from celery.app.amqp import AMQP
-from kombu.connection import Connection
+from kombu.connection import Connection, ConnectionPool, PooledConnection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
@@ -162,8 +162,14 @@ class CheckedChannel(kombu_redis.Channel):
             super()._delete(*arguments, **options)
 
     def maybe_refresh_binding_expiry(self) -> None:
-        with _wrong_type_noted():
+        try:
             super().maybe_refresh_binding_expiry()
+        except ResponseError as error:
+            # kombu would try again in a second, and log where it broke.
+            self._binding_expiry_refreshed_at = monotonic()
+            if not _is_wrong_type(error):
+                raise
+            note_refusal("wrong_key")
 
     def get_table(self, exchange: str) -> list[tuple[str, ...]]:
         """The bindings of an exchange, without members that are none."""
@@ -198,6 +204,22 @@ class CheckedConnection(Connection):
         """The checked transport in place of kombu's."""
         transport = super().get_transport_cls()
         return _CHECKED.get(transport, transport)
+
+    def Pool(self, limit: int | None = None, **options: Any) -> "CheckedPool":  # noqa: N802 - kombu's name
+        """A pool of such connections."""
+        return CheckedPool(self, limit, **options)
+
+
+class CheckedPooledConnection(CheckedConnection, PooledConnection):
+    """One of a pool."""
+
+
+class CheckedPool(ConnectionPool):
+    """Connections for who publishes, and for who asks workers by remote control."""
+
+    def new(self) -> CheckedPooledConnection:
+        """Make a connection, which connects when it is used."""
+        return CheckedPooledConnection(self, **dict(self.connection._info(resolve=False)))
 
 
 class CheckedAMQP(AMQP):  # type: ignore[misc]  # celery ships no types

@@ -362,7 +362,10 @@ def test_a_wake_up_that_is_begun_with_after_its_connection_was_lost_does_no_harm
     assert wake_up.acknowledged
 
 
-def test_every_way_to_reach_the_broker_is_checked() -> None:
-    for url in ("redis://h", "rediss://h", "sentinel://h;sentinel://i"):
-        transport = app.connection_for_read(url).get_transport_cls()
-        assert issubclass(transport.Channel, checked_broker.CheckedChannel)
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "sentinel://h;sentinel://i"])
+def test_every_way_to_reach_the_broker_is_checked(url: str) -> None:
+    connection = app.connection_for_read(url)
+
+    for each in (connection, connection.clone(), connection.Pool(1).acquire(), app.connection_for_write(url)):
+        assert issubclass(each.get_transport_cls().Channel, checked_broker.CheckedChannel)
+        assert each.as_uri().startswith(url.partition(":")[0])
