@@ -140,7 +140,7 @@ class CheckedChannel(kombu_redis.Channel):
 
     def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
         """Read what was published: events, and remote control. What is none has no data, and kombu goes on."""
-        published = super()._handle_message(client, response)
+        published: dict[str, Any] = super()._handle_message(client, response)
         if bytes_to_str(published["type"]).endswith("message"):
             try:
                 read_answer(published["data"])
