@@ -68,6 +68,10 @@ worker_prefetch_multiplier = 1
 # No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads` and `custom`.
 worker_concurrency = _settings.worker_concurrency
 
+# --- Whom a worker obeys ---------------------------------------------------------------------------
+# Nobody: Celery's own remote control does what anybody at the broker says. Ours answers what Flower's views read.
+worker_consumer = "tasks.control.consumer:WorkerConsumer"
+
 # --- What Flower sees ------------------------------------------------------------------------------
 worker_send_task_events = True
 # A second event for each task would add nothing.
