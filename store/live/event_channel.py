@@ -22,6 +22,8 @@ WATCH_AGAIN_SECONDS, WATCHED_SECONDS = 20.0, 60.0
 ENVELOPE_MAX_BYTES = 8_000_000
 #: Topics of one announcement: a follower of more sends several.
 WATCH_TOPICS_MAX = 500
+#: Bytes of an announcement of so many topics, and more.
+WATCH_MAX_BYTES = 65_536
 #: Topics of any number of announcements that a worker remembers.
 WATCHED_TOPICS_MAX = 200_000
 
@@ -147,6 +149,8 @@ def write_watch(topics: list[str], *, is_fresh: bool) -> str:
 
 def read_watch(data: bytes) -> tuple[list[str], bool]:
     """The topics of an announcement, and whether it is fresh; none where it is none of ours."""
+    if len(data) > WATCH_MAX_BYTES:
+        return [], False
     try:
         value = json.loads(data.decode())
         topics = [topic for topic in value["topics"][:WATCH_TOPICS_MAX] if is_topic(topic)]
