@@ -38,6 +38,10 @@ broker_connection_max_retries = None
 # The turn's lease decides who runs it. A lost broker is no reason to stop a model call.
 worker_cancel_long_running_tasks_on_connection_loss = False
 
+# kombu would keep what expires by scripts in the broker, which no user of ours may run. Answers expire by themselves.
+control_queue_expires = None
+event_queue_expires = None
+
 # --- What is sent: names that we chose, ids and a version, JSON ------------------------------------
 task_serializer = "json"
 accept_content = ["json"]

@@ -41,7 +41,11 @@ HASTY = {
 class Installation:
     """One database, one broker, and the processes that work on them."""
 
-    def __init__(self, database_url: str, broker_url: str, folder: Path) -> None:
+    def __init__(
+        self, database_url: str, broker_url: str, folder: Path, *, broker_url_as: Callable[[str], str] | None = None
+    ) -> None:
+        """`broker_url_as` gives each program the URL of its own user at the broker."""
+        self.broker_url_as = broker_url_as or (lambda _: broker_url)
         self.folder = folder
         self.database_url = database_url
         self.environment = {
@@ -84,7 +88,12 @@ class Installation:
                 program.name,
                 program.argv,
                 log=self.folder / f"{program.name}.log",
-                environment={**self.environment, **program.environment, **variables},
+                environment={
+                    **self.environment,
+                    "THREADMILL_BROKER_URL": self.broker_url_as(program.broker_user),
+                    **program.environment,
+                    **variables,
+                },
                 directory=ROOT,
             )
             self.processes[program.name] = process
