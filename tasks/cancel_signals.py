@@ -1,4 +1,4 @@
-"""Signals that a cancel was requested: anybody who can publish may send one, and the turn's row says whether it is true.
+"""Signals that a cancel was requested: whoever can publish may send one, and the turn's row says whether it is true.
 
 What stays true: a turn is cancelled by its row alone. However many signals come, the database is asked a few times a
 second at most, in one statement for all of them, and never for a turn that does not run here.

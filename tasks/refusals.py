@@ -30,6 +30,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "control_malformed": "remote control: no command, or a longer one than Flower's",
         "control_verb": "remote control: a verb that no view of Flower's needs",
         "control_rate": "remote control: more questions than are answered in a second",
+        "event_malformed": "no event of a worker's, at Flower",
+        "event_flood": "more events than Flower takes in a second",
         "control_flood": "remote control: more commands than are heard in a second",
     }
 )

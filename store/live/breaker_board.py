@@ -35,9 +35,7 @@ class ValkeyBreakerBoard:
         url = settings.broker_url.get_secret_value()
         # Nothing is connected yet. Once more at once: the server may have closed what was unused.
         once_more = Retry(NoBackoff(), 1)
-        self._client = AsyncRedis.from_url(
-            url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more
-        )
+        self._client = AsyncRedis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more)
         self._away_until = 0.0
 
     async def read(self, key: str) -> str | None:

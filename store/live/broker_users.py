@@ -58,7 +58,7 @@ class BrokerUser:
 
 
 def lists_of(*queues: str) -> list[str]:
-    """Patterns of the lists of queues: one for each priority. What cannot be printed in their names is any character."""
+    """Patterns of the lists of queues: one for each priority. What cannot be printed in a name is any character."""
     separator = "?" * len(SEPARATOR)
     return [name for queue in queues for name in (queue, f"{queue}{separator}[1-{PRIORITY_MAX}]")]
 
@@ -100,10 +100,7 @@ PROGRAMS = (
     BrokerUser(
         GATEWAY,
         "gateways: as a producer, and the counts of their limits, for which their library runs scripts",
-        (
-            *_SEND,
-            f"+evalsha +script|load +script|exists +get +set +incrby +pttl +rename +exists ~{LIMITS}",
-        ),
+        (*_SEND, f"+evalsha +script|load +script|exists +get +set +incrby +pttl +rename +exists ~{LIMITS}"),
     ),
     BrokerUser(
         WORKER,

@@ -64,7 +64,10 @@ def _show_active(state: Any) -> Any:
 
 
 def _ask_celery(verb: str) -> Callable[[Any], Any]:
-    return lambda state: Panel.data[verb](state)
+    def ask(state: Any) -> Any:
+        return Panel.data[verb](state)
+
+    return ask
 
 
 #: By verb: all that a worker answers.

@@ -1,8 +1,8 @@
-"""The ear of a worker for remote control, in place of Celery's own, which obeys everybody.
+"""The listener of a worker to remote control, in place of Celery's own, which obeys everybody.
 
-What stays true: nothing that is published ends the worker, holds it up or changes it. The ear has connections of its own:
-one that breaks is opened again after a moment, and Celery's goes on. A flood makes it deaf for a second, which
-costs Flower an answer. It reads no table of kombu's bindings, into which anybody may have written.
+What stays true: nothing that is published ends the worker, holds it up or changes it. The listener has connections of
+its own: one that breaks is opened again after a moment, and Celery's goes on. A flood makes it deaf for a second,
+which costs Flower an answer. It reads no table of kombu's bindings, into which anybody may have written.
 """
 
 import json
@@ -60,11 +60,11 @@ class Control(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no
         # Another transport has no such channels; another URL of this one, no client of ours.
         return consumer.hub is not None and consumer.app.conf.broker_url.startswith(("redis://", "rediss://"))
 
-    def start(self, consumer: Any) -> None:
+    def start(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's call
         """Listen. What is published meanwhile is lost, as ever."""
         self._open()
 
-    def stop(self, consumer: Any) -> None:
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's call
         """Listen no more."""
         if self._timer is not None:
             self._timer.cancel()
@@ -95,7 +95,8 @@ class Control(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no
         except (RedisError, OSError) as error:
             self._open_later(error)
             return
-        self._descriptor = self._listener.connection._sock.fileno()
+        # redis-py tells it in no other way.
+        self._descriptor = self._listener.connection._sock.fileno()  # noqa: SLF001
         self._consumer.hub.add_reader(self._descriptor, self._hear_all)
         self._is_alive = True
         self._timer = self._consumer.timer.call_after(PING_SECONDS, self._ping)

@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from conversation.turn import TurnResult
 from producers import Producer, Turn
+from store.live.broker_users import PRODUCER
 from store.settings import load
 from tests.acceptance.gates import FOLDER_VARIABLE
 from threadmill.embedded import programs
@@ -63,7 +64,7 @@ class Installation:
         self.producer = Producer(
             load(
                 database_url=database_url,
-                broker_url=broker_url,
+                broker_url=self.broker_url_as(PRODUCER),
                 file_store_url=str(folder / "files"),
                 default_agent="worker",
             )

@@ -1,8 +1,8 @@
 """Valkey out of a wheel, in a folder of its own, for as long as its owner lives.
 
-What is true here: it listens on loopback only; passwords stand in files of mode 0600 and never
-on a command line; each program of ours has a user that may do what it does, and no more; what it acknowledged a second ago survives a crash (append-only file); and it
-refuses writes rather than forgetting keys when memory is short.
+What is true here: it listens on loopback only; passwords stand in files of mode 0600 and never on a
+command line; each program of ours is a user that may do what it does, and no more; what it acknowledged a second
+ago survives a crash (append-only file); and it refuses writes rather than forgetting keys when memory is short.
 """
 
 import contextlib

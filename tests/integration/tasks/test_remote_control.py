@@ -5,7 +5,7 @@ A worker of Celery's runs in this process, with the consumer of our workers, ove
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from celery.worker import WorkController, state
 from celery.worker.control import Panel
 from flower.inspector import Inspector
 
+from store.live.broker_users import CONTROL_CHANNEL as CHANNEL
 from tasks.celery_app import app as our_app
 from tasks.control import listener
 from tasks.control.answers import ANSWER_MAX_CHARS, BROKER, SETTINGS, STATS, UNHEARD_VERBS, VERBS, answer
@@ -22,10 +23,10 @@ from tasks.control.consumer import WorkerConsumer
 from tasks.control.requests import DESTINATIONS_MAX, REPLY_EXCHANGE, REQUEST_MAX_BYTES
 from tasks.loop_pool import TaskPool
 from tasks.refusals import refusals
+from tests.control_commands import OID, ask_for, compose
 from tests.integration.tasks.test_loop_pool import Loop, Stage
 from tests.tries import check_tries
 
-CHANNEL = "/0.celery.pidbox"
 HERE = "stage@here"
 DEEP = 100_000
 #: Arguments that Celery's own verbs act on, or fail of.
@@ -49,28 +50,6 @@ HOSTILE_ARGUMENTS: tuple[Any, ...] = (
     [1],
     "text",
 )
-OID = str(uuid4())
-
-
-def compose(body: Any, /, **parts: Any) -> str:
-    """A command as kombu publishes it; `parts` are of the message around its body."""
-    properties = {"priority": 0, "body_encoding": "base64", "delivery_tag": str(uuid4())}
-    message = {
-        "body": b64encode(json.dumps(body).encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"clock": 1, "expires": 0},
-        "properties": {"delivery_info": {"exchange": "celery.pidbox", "routing_key": ""}, **properties},
-    }
-    return json.dumps(message | parts)
-
-
-def ask_for(verb: Any, oid: Any = OID, **fields: Any) -> dict[str, Any]:
-    """The body of a command as Celery's clients send it."""
-    reply_to = {"exchange": REPLY_EXCHANGE, "routing_key": oid}
-    body = {"method": verb, "arguments": {}, "destination": None, "pattern": None, "matcher": None}
-    return body | {"ticket": str(uuid4()), "reply_to": reply_to} | fields
-
 
 #: What may be published on the channel of commands, and is none, or would have an answer go elsewhere.
 MALFORMED: tuple[bytes | str, ...] = (
@@ -154,9 +133,7 @@ def enemy(valkey_url: str) -> Iterator[Enemy]:
     enemy.client.close()
 
 
-def test_no_verb_and_no_message_changes_a_worker(
-    stage: Stage, enemy: Enemy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_verb_and_no_message_changes_a_worker(stage: Stage, enemy: Enemy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "HEARD_PER_SECOND", 1_000_000)
     monkeypatch.setattr(listener, "ANSWERED_PER_SECOND", 1_000_000)
     monkeypatch.setattr(listener, "ANSWER_MILLISECONDS", 600_000)
@@ -236,7 +213,9 @@ def test_an_answer_waits_for_seconds_only_and_goes_to_who_asked(stage: Stage, en
 def test_the_verbs_are_those_of_flower_and_show_no_secret(stage: Stage, enemy: Enemy) -> None:
     with stage.work(TaskPool) as worker:
         stage.wait(enemy.is_heard)
-        worker.app.conf.update(broker_transport_options={"password": "xylophone"}, result_backend="redis://:xylophone@x")
+        worker.app.conf.update(
+            broker_transport_options={"password": "xylophone"}, result_backend="redis://:xylophone@x"
+        )
         answers = {verb: enemy.ask(verb) for verb in sorted(VERBS)}
 
     assert set(Inspector.inspect_methods) == VERBS

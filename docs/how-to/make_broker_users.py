@@ -1,4 +1,4 @@
-"""The generator of `users.acl`, the users of Compose's Valkey: `python deploy/valkey/make_users.py --write`.
+"""The generator of `users.acl`, the users of Compose's Valkey: `python docs/how-to/make_broker_users.py --write`.
 
 What stays true: the file holds no password, only the names of the variables that do; who may do what is said in
 `store.live.broker_users`.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from store.live.broker_users import HEALTH, OPERATOR, BrokerUser, write_users
 
-FILE = Path(__file__).with_name("users.acl")
+FILE = Path(__file__).parents[2] / "deploy" / "valkey" / "users.acl"
 
 
 def make_password(user: BrokerUser) -> str:
@@ -29,4 +29,4 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         FILE.write_text(make_users())
     elif FILE.read_text() != make_users():
-        sys.exit(f"{FILE.name} is not what the code says: python deploy/valkey/make_users.py --write")
+        sys.exit(f"{FILE.name} is not what the code says: python docs/how-to/make_broker_users.py --write")
