@@ -28,6 +28,12 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "expired": "a tick of beat, with a younger one behind it",
         "wrong_reply": "no reply to remote control",
         "wrong_key": "a key of the broker has another type than a worker's",
+        "control_malformed": "remote control: no command, or a longer one than Flower's",
+        "control_verb": "remote control: a verb that no view of Flower's needs",
+        "control_rate": "remote control: more questions than are answered in a second",
+        "event_malformed": "no event of a worker's, at Flower",
+        "event_flood": "more events than Flower takes in a second",
+        "control_flood": "remote control: more commands than are heard in a second",
     }
 )
 #: Seconds in which a kind gets one line at most.

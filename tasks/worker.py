@@ -38,6 +38,7 @@ from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
+from tasks.cancel_signals import CancelSignals
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.loop_pool import wait_on_loop
@@ -78,8 +79,10 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self.breaker_board = ValkeyBreakerBoard(settings)
         self.event_publisher = EventPublisher(self._publish)
+        self.turn_store = TurnStore(self.database)
+        self.cancel_signals = CancelSignals(self.turn_store, self.active_runs)
         self.signals = WorkerSignals(
-            settings, cancel=self.active_runs.cancel, hear_watch=self.event_publisher.hear_watch
+            settings, cancel=self.cancel_signals.hear, hear_watch=self.event_publisher.hear_watch
         )
         self.heartbeat = Heartbeat(
             self.id,
@@ -104,7 +107,7 @@ class Worker:
             settings=self.settings,
             agents=self.agents,
             claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
-            turn_store=TurnStore(self.database),
+            turn_store=self.turn_store,
             active_runs=self.active_runs,
             attachments=AttachmentParts(
                 FileReader(open_file_store(self.settings), self.database, FileRequester(self.database).request),
@@ -230,6 +233,7 @@ class Worker:
 
     async def _close(self) -> None:
         await self.signals.stop()
+        self.cancel_signals.close()
         await self.breaker_board.close()
         await self.database.close_async()
         await self.loop.shutdown_asyncgens()  # closes the connections that are kept for model calls

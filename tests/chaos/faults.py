@@ -14,11 +14,14 @@ from dataclasses import dataclass
 
 import redis
 
-from conversation.task_contract import TASKS_OF_QUEUES, TURNS_QUEUE
+from conversation.task_contract import CANCEL_CHANNEL, TASKS_OF_QUEUES, TURNS_QUEUE
+from store.live.broker_users import CONTROL_CHANNEL
+from store.live.event_channel import WATCH_CHANNEL, WATCHERS_CHANNEL
 from store.live.task_messages import SEPARATOR
 from tests.chaos.gate import Gate
 from tests.chaos.recovery import Takeovers
 from tests.chaos.site import GATED_WORKERS, LEASE_DURATION_SECONDS, SENDERS_LINE, WORKERS, Site
+from tests.control_commands import HOSTILE_COMMANDS
 from tests.malformed_messages import malform
 
 #: Seconds for which a server or a way to it is away.
@@ -123,6 +126,17 @@ class Faults:
         with redis.Redis.from_url(self.site.valkey.url) as client:
             client.flushall()
 
+    def send_hostile_commands(self, fault: Fault) -> None:
+        """What whoever can publish would send: to end workers, to take their queues, to fill the machine."""
+        with redis.Redis.from_url(self.site.valkey.url) as client:
+            for command in HOSTILE_COMMANDS:
+                client.publish(CONTROL_CHANNEL, command)
+            for channel in (CANCEL_CHANNEL, WATCH_CHANNEL, WATCHERS_CHANNEL):
+                for data in (b"\xff\xfe", b"[" * 100_000, b"null", b"x" * 1_000_000):
+                    client.publish(channel, data)
+        time.sleep(fault.seconds)
+        assert all(self.site.programs[name].is_running for name in (*WORKERS, "files", "maintenance"))
+
     def kill_worker_and_broker(self, fault: Fault) -> None:
         with self._without_broker():
             self.site.programs[fault.worker].kill()
@@ -222,6 +236,7 @@ KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
     "maintenance killed": Faults.kill_maintenance,
     "files worker killed": Faults.kill_files_worker,
     "broker stopped": Faults.stop_broker,
+    "a hostile control command": Faults.send_hostile_commands,
     "database killed": Faults.kill_database,
     "senders cut off": Faults.cut_senders,
 }
