@@ -13,6 +13,7 @@ from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTIN
 from store.settings import current, export_key_files
 from tasks import log_config, sql_sends
 from tasks.consumer_heartbeat import start_consumer_heartbeat, stop_consumer_heartbeat
+from tasks.exhaustion import replacement
 from tasks.task_events import task_events
 from tasks.worker import current_worker, has_worker, start_worker
 
@@ -90,8 +91,13 @@ def _on_stopping(**_: object) -> None:
 
 
 def _on_stopped(**_: object) -> None:
-    if has_worker():
-        current_worker().stop()
-    task_events.close()
-    sql_sends.stop_listener()
-    stop_consumer_heartbeat()
+    try:
+        if has_worker():
+            current_worker().stop()
+        task_events.close()
+        sql_sends.stop_listener()
+        stop_consumer_heartbeat()
+    finally:
+        if replacement.exit_status is not None:
+            # At once: what was left behind, as threads that nobody ends, would hold up Python's own end.
+            os._exit(replacement.exit_status)
