@@ -47,7 +47,7 @@ _BY_NUMBER = {
 #: What Python says where the system has no thread left.
 _NO_THREAD = "can't start new thread"
 #: Names in code that forks. Anywhere else the same number means that there is nothing to read or write yet.
-_FORKING = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec", "posix_spawn", "posix_spawnp"})
+FORKING = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec", "posix_spawn", "posix_spawnp"})
 #: Databases' drivers, whose C libraries say in words what the system refused, and that they were not answered.
 _DRIVERS = ("psycopg", "asyncpg", "sqlite3")
 _BY_WORDS = {
@@ -129,5 +129,5 @@ def _resource_of_fork(error: OSError) -> Resource | None:
     place = BaseException.__traceback__.__get__(error)
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    is_fork = place is not None and not _FORKING.isdisjoint(place.tb_frame.f_code.co_names)
+    is_fork = place is not None and not FORKING.isdisjoint(place.tb_frame.f_code.co_names)
     return Resource.THREADS if is_fork else None
