@@ -73,19 +73,23 @@ def missing_resource() -> Resource | None:
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         _thread.start_new_thread(_do_nothing, ())
-        mmap.mmap(-1, SPARE_BYTES).close()
     except (OSError, RuntimeError, MemoryError) as error:
         return resource_of(error)
-    return None
+    return None if has_memory() else Resource.MEMORY
 
 
 def has_memory() -> bool:
     """Whether this process can get memory now: then one request was too large, and no more."""
     try:
-        mmap.mmap(-1, SPARE_BYTES).close()
+        map_spare_memory().close()
     except (OSError, MemoryError):
         return False
     return True
+
+
+def map_spare_memory() -> mmap.mmap:
+    """So much memory, of which none is used before somebody writes to it. Raises `OSError` and `MemoryError`."""
+    return mmap.mmap(-1, SPARE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _do_nothing() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from billiard.process import current_process
 
-from conversation.exhaustion import SPARE_BYTES, Exhausted, Resource, is_exhaustion, missing_resource, resource_of
+from conversation.exhaustion import Exhausted, Resource, is_exhaustion, map_spare_memory, missing_resource, resource_of
 
 __all__ = ["EXIT_STATUS", "Exhausted", "ExhaustionWatch", "Replacement", "is_exhaustion", "replacement"]
 
@@ -50,7 +50,7 @@ class Replacement:
     def set_aside(self) -> None:
         """Set aside what the end needs: none of it costs anything but room below the process's limits."""
         with suppress(OSError, MemoryError):
-            self._memory = mmap.mmap(-1, SPARE_BYTES)
+            self._memory = map_spare_memory()
             for _ in range(SPARE_DESCRIPTORS):
                 self._descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 

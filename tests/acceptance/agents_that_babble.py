@@ -110,13 +110,13 @@ def write_device(text: str) -> None:
 #: Each way, by its name.
 WAYS: dict[str, Callable[[str], Any]] = {
     "print": print,
-    "print to stderr": lambda text: print(text, file=sys.stderr),
+    "print to stderr": lambda text: print(text, file=sys.stderr),  # noqa: T201 - this and the others: the mistake
     "original streams": lambda text: (print(text, file=sys.__stdout__), print(text, file=sys.__stderr__, flush=True)),
     "bytes": lambda text: sys.stdout.buffer.write(text.encode()),
     "descriptors": lambda text: (os.write(1, text.encode()), os.write(2, text.encode())),
     "C": call_c,
     "device": write_device,
-    "display": lambda text: sys.displayhook(text),
+    "display": sys.displayhook,
     "child": lambda text: subprocess.run(["echo", text], check=True),
     "shell": lambda text: os.system(f"echo {text} >&2"),
     "traceback": print_exception,
@@ -149,7 +149,7 @@ async def babble_on_loop(text: str) -> None:
     loop.call_soon(break_off, text)
     asyncio.create_task(raise_later(text))  # noqa: RUF006 - that is the mistake
     await asyncio.sleep(0.05)
-    print(text)
+    print(text)  # noqa: T201 - as above
     raise ExceptionGroup(text, [ValueError(text)])
 
 
@@ -157,7 +157,7 @@ async def babble_on_loop(text: str) -> None:
 def flood() -> None:
     """Say more than a disk holds, if it is done often."""
     for _ in range(FLOOD_PRINTS):
-        print("x" * FLOOD_BYTES)
+        print("x" * FLOOD_BYTES)  # noqa: T201 - as above
         os.write(2, b"x" * FLOOD_BYTES)
     for number in range(FLOOD_LINES):
         _log.warning("line %d %s", number, "x" * FLOOD_BYTES if number == 1 else "")

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.agent import Agent
-from agent.models.protocol import ModelReply, ModelRequest
-from agent.offline.model import RecallModel
 from agent.registry import register
 from agent.tools.run_context import RunContext
 from agent.tools.tool import tool
@@ -95,17 +93,6 @@ def look_up(gate: str, context: RunContext) -> int:
     return len(Path(__file__).read_bytes())
 
 
-class Hoarding(RecallModel):
-    """A model whose code uses up the descriptors, the first time that it is asked anywhere."""
-
-    async def complete(self, request: ModelRequest) -> ModelReply:
-        if not is_open("hoarded"):
-            note("hoards")
-            use_up_descriptors()
-        return await super().complete(request)
-
-
 limit_process()
 register(Agent(name="hoarder", tools=(hoard_descriptors, hoard_threads, hoard_memory, hoard_quietly, ask_for_too_much)))
-register(Agent(name="hoarding", model=Hoarding(), streams=False))
 register(Agent(name="neighbour", tools=(look_up,)))

@@ -32,7 +32,7 @@ def chained(error: BaseException, *outer: BaseException, is_hidden: bool = False
     for each in outer:
         try:
             try:
-                raise error
+                raise error  # noqa: TRY301 - that is what is tried
             except BaseException:  # noqa: BLE001 - whatever it is
                 if is_hidden:
                     raise each from None
@@ -69,7 +69,7 @@ EXHAUSTIONS: dict[str, tuple[BaseException, Resource]] = {
                 FileStoreUnavailable("away"), is_hidden=True), Resource.DESCRIPTORS,
     ),
     "psycopg": (
-        chained(psycopg.OperationalError(WORDS), OperationalError("select", {}, Exception()), DatabaseUnavailable("away")),
+        chained(psycopg.OperationalError(WORDS), OperationalError("", {}, Exception()), DatabaseUnavailable("away")),
         Resource.DESCRIPTORS,
     ),
     "a group": (ExceptionGroup("all", [ValueError(), ExceptionGroup("one", [MemoryError()])]), Resource.MEMORY),

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from conversation.errors import DatabaseUnavailable
+from conversation.errors import DatabaseUnavailable, Fault
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
