@@ -72,10 +72,12 @@ def missing_resource() -> Resource | None:
     """The resource that this process cannot get a little of now; None where it has some of each."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        # Before a thread, which needs some as well.
+        map_spare_memory().close()
         _thread.start_new_thread(_do_nothing, ())
     except (OSError, RuntimeError, MemoryError) as error:
         return resource_of(error)
-    return None if has_memory() else Resource.MEMORY
+    return None
 
 
 def has_memory() -> bool:

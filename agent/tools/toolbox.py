@@ -243,8 +243,7 @@ def _find_exhaustion(error: BaseException) -> Resource | None:
     if resource is Resource.MEMORY:
         # What the tool itself held on to is free from here on.
         traceback.clear_frames(error.__traceback__)
-        if has_memory():
-            return None
+        return None if has_memory() else resource
     # Where the error has lost its cause, as that of a name that could not be looked up.
     return missing_resource()
 

@@ -48,7 +48,7 @@ def test_what_one_tenant_uses_up_costs_another_no_turn(installation: Installatio
 
 
 def is_draining(installation: Installation) -> bool:
-    return bool(installation.query("SELECT FROM workers WHERE drain_requested_at IS NOT NULL"))
+    return bool(installation.query("SELECT id FROM workers WHERE drain_requested_at IS NOT NULL"))
 
 
 def replace(installation: Installation, name: str) -> None:

@@ -191,7 +191,6 @@ class Own(BaseException):
     """An exception that no `except Exception` catches."""
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, Own])
 @pytest.mark.parametrize(
     ("error", "resource"),
     [
@@ -244,6 +243,7 @@ async def test_a_full_disk_puts_a_turn_off_and_ends_no_process(process: Process)
     assert lacks == []
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, Own])
 async def test_whatever_an_agent_raises_fails_its_turn_alone(process: Process, error: type[BaseException]) -> None:
     def breaks_once(request: Any) -> ModelReply:
         if len(process.model.requests) == 1:
