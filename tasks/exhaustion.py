@@ -48,7 +48,9 @@ class Replacement:
         self._descriptors: list[int] = []
 
     def set_aside(self) -> None:
-        """Set aside what the end needs: none of it costs anything but room below the process's limits."""
+        """Set aside what the end needs, once: none of it costs anything but room below the process's limits."""
+        if self._memory is not None:
+            return
         with suppress(OSError, MemoryError):
             self._memory = map_spare_memory()
             for _ in range(SPARE_DESCRIPTORS):

@@ -146,6 +146,9 @@ def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) 
     if isinstance(error, OperatorError | TaskBroke):
         # Words of ours, which say what to do.
         event["problem"] = str(error)
+    for name, value in event.items():
+        if isinstance(value, BaseException):
+            event[name] = name_of(value)
     return event
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
 from agent.agent import Agent
 from agent.registry import register
@@ -59,6 +60,7 @@ def log_exception(text: str) -> None:
         _log.exception("it failed: %s", error)
         _log.error("it failed: %(error)s", {"error": error})
         _log.error("%d", text)
+        structlog.get_logger("users.own").exception("it failed", reason=error)
 
 
 def log_as_library(text: str) -> None:
