@@ -20,7 +20,24 @@ _TEXTS = frozenset(
     ".less .dart .m .mm .f .f90 .pas .adb .ads .ml .mli .ex .clj .lisp .el .cmake .mk .tf .lock .sv .pem .asc "
     ".eml .emlx .mbox".split()
 )
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ico"})
+_PICTURES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".gif",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".ico",
+    }
+)
 _MEDIA = frozenset(
     ".mp3 .wav .ogg .oga .opus .flac .amr .aac .m4a .weba .wma .aiff .aif .mid .midi .mp4 .m4v .mov .webm .avi .mkv .mpg "
     ".mpeg .ogv .3gp .3g2 .wmv".split()

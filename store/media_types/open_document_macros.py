@@ -18,7 +18,14 @@ _MANIFEST = re.compile(re.escape(MANIFEST))
 #: What a reader shows, and what is bound to what it shows.
 _CONTENT = re.compile(r"(?:.*/)?(?:content|styles)\.xml")
 #: Media types in a manifest, of extensions and their parts.
-_CODE_TYPES = ("uno-component", "uno-typelibrary", "basic-library", "dialog-library", "package-bundle", "framework-script")
+_CODE_TYPES = (
+    "uno-component",
+    "uno-typelibrary",
+    "basic-library",
+    "dialog-library",
+    "package-bundle",
+    "framework-script",
+)
 #: Addresses that run something when they are opened.
 _CALLS = ("vnd.sun.star.script:", "vnd.sun.star.expand:", "vnd.libreoffice.command:", "macro:", "service:")
 #: Words without which a part calls no macro.
