@@ -14,11 +14,7 @@ from conversation.media_types import MACRO_SUFFIX, UNKNOWN_TYPE
 _TEXT_ENDING = ".txt"
 #: Endings of text that editors show: documents, data, subtitles, and code that no system runs by itself.
 _TEXTS = frozenset(
-    ".txt .text .md .markdown .rst .adoc .asciidoc .tex .latex .bib .log .diff .patch .srt .vtt .ics .vcf .po .pot "
-    ".json .jsonl .ndjson .geojson .json5 .ipynb .yaml .yml .toml .xml .xsd .dtd .gpx .rss .atom .wsdl .plist .sql .graphql "
-    ".proto .c .h .cc .cpp .cxx .hpp .hh .cs .java .kt .scala .swift .go .rs .ts .tsx .vue .svelte .css .scss "
-    ".less .dart .m .mm .f .f90 .pas .adb .ads .ml .mli .ex .clj .lisp .el .cmake .mk .tf .lock .sv .pem .asc "
-    ".eml .emlx .mbox".split()
+    [".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".asciidoc", ".tex", ".latex", ".bib", ".log", ".diff", ".patch", ".srt", ".vtt", ".ics", ".vcf", ".po", ".pot", ".json", ".jsonl", ".ndjson", ".geojson", ".json5", ".ipynb", ".yaml", ".yml", ".toml", ".xml", ".xsd", ".dtd", ".gpx", ".rss", ".atom", ".wsdl", ".plist", ".sql", ".graphql", ".proto", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".hh", ".cs", ".java", ".kt", ".scala", ".swift", ".go", ".rs", ".ts", ".tsx", ".vue", ".svelte", ".css", ".scss", ".less", ".dart", ".m", ".mm", ".f", ".f90", ".pas", ".adb", ".ads", ".ml", ".mli", ".ex", ".clj", ".lisp", ".el", ".cmake", ".mk", ".tf", ".lock", ".sv", ".pem", ".asc", ".eml", ".emlx", ".mbox"]
 )
 _PICTURES = frozenset(
     {
@@ -39,8 +35,7 @@ _PICTURES = frozenset(
     }
 )
 _MEDIA = frozenset(
-    ".mp3 .wav .ogg .oga .opus .flac .amr .aac .m4a .weba .wma .aiff .aif .mid .midi .mp4 .m4v .mov .webm .avi .mkv .mpg "
-    ".mpeg .ogv .3gp .3g2 .wmv".split()
+    [".mp3", ".wav", ".ogg", ".oga", ".opus", ".flac", ".amr", ".aac", ".m4a", ".weba", ".wma", ".aiff", ".aif", ".mid", ".midi", ".mp4", ".m4v", ".mov", ".webm", ".avi", ".mkv", ".mpg", ".mpeg", ".ogv", ".3gp", ".3g2", ".wmv"]
 )
 _OOXML, _ODF = "application/vnd.openxmlformats-officedocument", "application/vnd.oasis.opendocument"
 #: Endings by type; the first is the one that is put behind a name that has another.
@@ -96,7 +91,7 @@ def _endings(media_type: str) -> tuple[str, frozenset[str]]:
     essence = media_type.partition(";")[0].strip().lower().removesuffix(MACRO_SUFFIX)
     own = _ENDINGS.get(essence, ())
     family, _, kind = essence.partition("/")
-    if family == "text" or essence == "message/rfc822" or kind.endswith(("json", "xml")) and not own:
+    if family == "text" or essence == "message/rfc822" or (kind.endswith(("json", "xml")) and not own):
         return (own or (_TEXT_ENDING,))[0], _TEXTS | set(own)
     if own:
         return own[0], frozenset(own)

@@ -173,7 +173,7 @@ class Uploads:
         declared_file = upload.file
         # What a document holds stands anywhere in it, so that it is kept on disk meanwhile, as a form's files are.
         with SpooledTemporaryFile(max_size=HEAD_BYTES) as kept:
-            sample, sha256 = self._read(upload, cast(BinaryIO, kept))
+            sample, sha256 = self._read(upload, cast("BinaryIO", kept))
             if sample.size != declared_file.size or sha256 != declared_file.sha256:
                 raise UploadIncomplete(
                     f"upload {upload.id!r}: {sample.size} bytes of the hash {sha256} were put, "

@@ -4,7 +4,6 @@ What stays true: a type is told by what such a file cannot be without, never by 
 bytes are decoded, since each of its parts may be in another encoding.
 """
 
-import io
 import re
 
 from conversation.charset import split_byte_order_mark

@@ -9,8 +9,8 @@ from xml.parsers import expat
 
 from store.media_types.zip_parts import UnreadableParts
 
-#: Tags that are looked at, at most: seconds. A long novel has a tenth.
-TAGS_MAX = 2_000_000
+#: Tags that are looked at, at most: a second. A long novel has a tenth.
+TAGS_MAX = 1_000_000
 
 #: A tag's name and its attributes, each without its prefix; the names in lower case.
 TagTest = Callable[[str, Mapping[str, str]], bool]

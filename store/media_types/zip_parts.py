@@ -16,6 +16,8 @@ from store.media_types.sample import PIECE_BYTES
 SEARCHED_MAX_BYTES = 256 * 1024 * 1024
 #: Of all parts that say which parts there are: those of a presentation with a thousand slides have two.
 HELD_MAX_BYTES = 8 * 1024 * 1024
+#: Of these parts: a slide has one.
+HELD_MAX_PARTS = 5_000
 
 #: Reads a part from its beginning.
 OpenPart = Callable[[], Iterator[bytes]]
@@ -31,7 +33,7 @@ class ZipParts:
     def __init__(self, archive: zipfile.ZipFile | None, names: frozenset[str]) -> None:
         """Of an archive that is not at hand, only the plain `names` of its parts are told."""
         self._archive = archive
-        self._searched = self._held = 0
+        self._searched = self._held = self._held_parts = 0
         self.names = names
         self.entries = [(plain_name(entry.filename), entry) for entry in archive.infolist()] if archive else []
 
@@ -44,6 +46,9 @@ class ZipParts:
         """Read all small parts whose names match. Raises `UnreadableParts`."""
         for part_name, entry in self.entries:
             if name.fullmatch(part_name):
+                self._held_parts += 1
+                if self._held_parts > HELD_MAX_PARTS:
+                    raise UnreadableParts("has more parts than are searched for macros; send it with less in it")
                 content = b"".join(self._unpack(entry, HELD_MAX_BYTES - self._held))
                 self._held += len(content)
                 yield part_name, content

@@ -46,7 +46,9 @@ def ends_early(name: str, content: bytes, tokens: int) -> bool:
     mark, (*body, last) = rest[:16], rest.split("\n")[1:]
     is_framed = opening and "\n" not in head and head.count(mark) == 1 and last == f"{mark}>>>"
     fenced = read_text_part(part)
-    return not is_framed or mark in "\n".join(body) or fenced is None or fenced[1] != text or not fenced[0].isprintable()
+    return (
+        not is_framed or mark in "\n".join(body) or fenced is None or fenced[1] != text or not fenced[0].isprintable()
+    )
 
 
 def test_no_text_and_no_name_ends_the_place_of_a_file_in_a_prompt() -> None:

@@ -18,16 +18,7 @@ from tests.unit.documents import docx, packed, png
 ALLOWED = (*Settings.model_fields["attachment_types"].default, "*/*")
 #: Endings that Windows, macOS, Linux or what is installed there opens by running, installing or mounting the file.
 LAUNCHED = frozenset(
-    ".hta .bat .cmd .com .exe .scr .pif .cpl .msc .msi .msp .mst .msix .appx .appxbundle .application .appref-ms .gadget "
-    ".ps1 .ps1xml .ps2 .psc1 .psd1 .psm1 .msh .mshxml .vb .vbs .vbe .js .jse .mjs .cjs .jsx .ws .wsf .wsc .wsh .sct .reg .inf "
-    ".ins .isp .its .job .url .website .webloc .inetloc .fileloc .desktop .directory .lnk .scf .search-ms .searchconnector-ms "
-    ".library-ms .settingcontent-ms .appcontent-ms .theme .themepack .deskthemepack .diagcab .diagpkg .mht .mhtml .xht .xhtml "
-    ".svgz .swf .command .tool .terminal .workflow .scpt .scptd .applescript .app .pkg .mpkg .dmg .sh .bash .zsh .ksh .csh .fish "
-    ".run .bin.sh .deb .rpm .appimage .snap .flatpakref .py .pyw .pyc .pyo .pyz .pyzw .rb .rbw .pl .pm .plx .php .phar .lua .tcl "
-    ".tk .awk .ahk .au3 .groovy .kts .csx .fsx .ipa .apk .jar .war .jnlp .class .xll .wll .xlam .xlsm .xlsb .xltm .xla .docm .dotm "
-    ".pptm .potm .ppam .ppsm .sldm .iqy .oqy .rqy .dqy .odc .slk .dde .accde .accdb .mdb .mde .ade .adp .mam .maw .mda .cab .iso "
-    ".img .vhd .vhdx .udf .chm .hlp .cnt .grp .prf .rdp .ica .vpn .pol .osd .xbap .vsix .crx .xpi .oxt .air .rgs .shb .shs .u3p "
-    ".vbscript .ws1 .xnk .cer .crt .der .p12 .pfx .torrent .ps .eps .pcd .csproj .sln .vcxproj .gradle .ini .conf .cfg".split()
+    [".hta", ".bat", ".cmd", ".com", ".exe", ".scr", ".pif", ".cpl", ".msc", ".msi", ".msp", ".mst", ".msix", ".appx", ".appxbundle", ".application", ".appref-ms", ".gadget", ".ps1", ".ps1xml", ".ps2", ".psc1", ".psd1", ".psm1", ".msh", ".mshxml", ".vb", ".vbs", ".vbe", ".js", ".jse", ".mjs", ".cjs", ".jsx", ".ws", ".wsf", ".wsc", ".wsh", ".sct", ".reg", ".inf", ".ins", ".isp", ".its", ".job", ".url", ".website", ".webloc", ".inetloc", ".fileloc", ".desktop", ".directory", ".lnk", ".scf", ".search-ms", ".searchconnector-ms", ".library-ms", ".settingcontent-ms", ".appcontent-ms", ".theme", ".themepack", ".deskthemepack", ".diagcab", ".diagpkg", ".mht", ".mhtml", ".xht", ".xhtml", ".svgz", ".swf", ".command", ".tool", ".terminal", ".workflow", ".scpt", ".scptd", ".applescript", ".app", ".pkg", ".mpkg", ".dmg", ".sh", ".bash", ".zsh", ".ksh", ".csh", ".fish", ".run", ".bin.sh", ".deb", ".rpm", ".appimage", ".snap", ".flatpakref", ".py", ".pyw", ".pyc", ".pyo", ".pyz", ".pyzw", ".rb", ".rbw", ".pl", ".pm", ".plx", ".php", ".phar", ".lua", ".tcl", ".tk", ".awk", ".ahk", ".au3", ".groovy", ".kts", ".csx", ".fsx", ".ipa", ".apk", ".jar", ".war", ".jnlp", ".class", ".xll", ".wll", ".xlam", ".xlsm", ".xlsb", ".xltm", ".xla", ".docm", ".dotm", ".pptm", ".potm", ".ppam", ".ppsm", ".sldm", ".iqy", ".oqy", ".rqy", ".dqy", ".odc", ".slk", ".dde", ".accde", ".accdb", ".mdb", ".mde", ".ade", ".adp", ".mam", ".maw", ".mda", ".cab", ".iso", ".img", ".vhd", ".vhdx", ".udf", ".chm", ".hlp", ".cnt", ".grp", ".prf", ".rdp", ".ica", ".vpn", ".pol", ".osd", ".xbap", ".vsix", ".crx", ".xpi", ".oxt", ".air", ".rgs", ".shb", ".shs", ".u3p", ".vbscript", ".ws1", ".xnk", ".cer", ".crt", ".der", ".p12", ".pfx", ".torrent", ".ps", ".eps", ".pcd", ".csproj", ".sln", ".vcxproj", ".gradle", ".ini", ".conf", ".cfg"]
 )  # fmt: skip
 SHOWN = (".png", ".pdf", ".zip", ".docx")
 SCRIPT = b"@echo off\r\ncalc.exe\r\n"
@@ -53,7 +44,9 @@ TABLES = (
 def save_name(filename: str, content: bytes, declared: str | None = None) -> str | None:
     """The name under which a browser saves a file; None where the file is refused."""
     try:
-        file = examine_file(Attachment(filename=filename, content=content, media_type=declared), max_bytes=10**7, allowed=ALLOWED)
+        file = examine_file(
+            Attachment(filename=filename, content=content, media_type=declared), max_bytes=10**7, allowed=ALLOWED
+        )
     except (FileRejected, InvalidInput):
         return None
     header = content_disposition(file.filename, str(file.media_type), inline=True)
@@ -68,13 +61,33 @@ def is_launched(name: str) -> bool:
     """Whether a system would run a file of this name, or take the name for something other than a new file."""
     plain = name.lower().rstrip(". ")
     is_odd = plain != name.lower() or plain.startswith(".") or ":" in plain or len(name.encode()) > 255
-    return is_odd or any(plain.endswith(ending) for ending in LAUNCHED) or bool(re.match(r"(con|nul|aux|com1)(\.|$)", plain))
+    return (
+        is_odd
+        or any(plain.endswith(ending) for ending in LAUNCHED)
+        or bool(re.match(r"(con|nul|aux|com1)(\.|$)", plain))
+    )
 
 
 def list_names(ending: str) -> Iterator[str]:
     """Names that end in an ending, or seem not to."""
-    yield from (f"a{ending}", f"A{ending.upper()}", f"a.txt{ending}", f"a{ending} ", f"a{ending}. .", f"a{ending}::$DATA", f"a.pdf{' ' * 60}{ending}")
-    yield from (f"a{ending}\u202etxt.", f"a\u200b{ending}\u200b", f"CON{ending}", f"{ending}", f"{'x' * (250 - len(ending))}{ending}", f"a{ending}\n", f"a\uff0e{ending[1:]}{ending}")
+    yield from (
+        f"a{ending}",
+        f"A{ending.upper()}",
+        f"a.txt{ending}",
+        f"a{ending} ",
+        f"a{ending}. .",
+        f"a{ending}::$DATA",
+        f"a.pdf{' ' * 60}{ending}",
+    )
+    yield from (
+        f"a{ending}\u202etxt.",
+        f"a\u200b{ending}\u200b",
+        f"CON{ending}",
+        f"{ending}",
+        f"{'x' * (250 - len(ending))}{ending}",
+        f"a{ending}\n",
+        f"a\uff0e{ending[1:]}{ending}",
+    )
 
 
 def test_nothing_is_saved_as_what_a_system_would_run() -> None:
@@ -85,7 +98,11 @@ def test_nothing_is_saved_as_what_a_system_would_run() -> None:
 
     saved = [(name, save_name(name, content, declared)) for name, content, declared in given]
     saved += [(name, save_name(name, table.encode())) for table in TABLES for name in ("a.csv", "a.tsv", "a.tab")]
-    launched = [(name, kept) for name, kept in saved if kept and (is_launched(kept) or kept.endswith((*SHOWN, ".csv", ".tsv", ".tab")) and name.endswith(kept[-4:]))]
+    launched = [
+        (name, kept)
+        for name, kept in saved
+        if kept and (is_launched(kept) or (kept.endswith((*SHOWN, ".csv", ".tsv", ".tab")) and name.endswith(kept[-4:])))
+    ]
 
     assert launched == []
     check_tries("text and files under names that a system would run", tries=len(saved), successes=len(launched))
