@@ -1,8 +1,8 @@
 """Macros in OpenDocument files and those of OpenOffice before it: libraries in the package, and what calls macros.
 
-What stays true: a script is found by its place and by its entry in the manifest; a call of a macro by the address it calls,
-since a document may call those of its reader's program. Honest documents have empty lists of scripts, and events that
-turn the page.
+What stays true: a script is found by its place and by its entry in the manifest; a call of a macro by the address it
+calls, since a document may call those of its reader's program. Honest documents have empty lists of scripts, and events
+that turn the page.
 """
 
 import re

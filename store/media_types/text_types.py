@@ -112,7 +112,7 @@ def _active_type(text: str) -> str | None:
 
 
 def _launches(text: str) -> bool:
-    """Whether a program for tables would run something when it opens this text: it is plain text then, as all others."""
+    """Whether a program for tables would run something of this text, so that it is called no table."""
     if text.startswith("ID;"):  # a sheet of another format, in which macros can stand
         return True
     lines = text.splitlines() if "|" in text and "!" in text else ()

@@ -21,8 +21,12 @@ _WORD_MAX_BYTES = 40
 _PLAIN_ENCODING = re.compile(rb"utf-?8|utf-?16(le|be)?|us-ascii|iso-?8859-\d+|windows-\d+|utf-?32", re.IGNORECASE)
 
 
-class _SearchEnd(Exception):
-    """The end of a search, before the end of the XML."""
+class _TagFound(Exception):
+    """The end of a search: there is such a tag."""
+
+
+class _OtherRoot(Exception):
+    """The end of a search: this is no XML of the kind that is searched."""
 
 
 class TagSearch:
@@ -44,10 +48,12 @@ class TagSearch:
         """
         try:
             for piece in pieces:
-                self._parser.Parse(piece, False)
-            self._parser.Parse(b"", True)
-        except _SearchEnd as end:
-            return bool(end.args[0])
+                self._parser.Parse(piece)
+            self._parser.Parse(b"", True)  # noqa: FBT003 - the parser's own way to say that this is all
+        except _TagFound:
+            return True
+        except _OtherRoot:
+            return False
         except (expat.ExpatError, ValueError, LookupError) as error:
             if is_lenient:
                 return False
@@ -64,10 +70,10 @@ class TagSearch:
         if self._tags > TAGS_MAX:
             raise UnreadableParts(f"has more than {TAGS_MAX} tags; send it with less in it")
         if self._tags == 1 and self._roots and _without_prefix(name) not in self._roots:
-            raise _SearchEnd(False)
+            raise _OtherRoot
         plain = {_without_prefix(attribute): value for attribute, value in attributes.items()}
         if self._is_searched(_without_prefix(name), plain):
-            raise _SearchEnd(True)
+            raise _TagFound
 
     def _refuse_entity(self, *_: object) -> None:
         raise UnreadableParts("defines entities of its own, as no office program does; save it again")

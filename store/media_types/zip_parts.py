@@ -1,7 +1,7 @@
 """The parts of a ZIP archive, read one at a time and within bounds.
 
-What stays true: what a part unpacks to is counted while it is unpacked, whatever the archive says of it, and is never in
-memory as a whole unless it is small. Each entry of the table of contents is read, also a second one of the same name.
+What stays true: what a part unpacks to is counted while it is unpacked, whatever the archive says of it, and is never
+in memory as a whole unless it is small. Each entry of the table of contents is read, also a second one of a name.
 """
 
 import re
@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 from store.media_types.sample import PIECE_BYTES
 
-#: Bytes that the parts of one document unpack to while they are searched, at most: a workbook of a million rows has less.
+#: Bytes that the parts of one document unpack to while they are searched, at most: a workbook of a million rows has
+#: fewer.
 SEARCHED_MAX_BYTES = 256 * 1024 * 1024
 #: Of all parts that say which parts there are: those of a presentation with a thousand slides have two.
 HELD_MAX_BYTES = 8 * 1024 * 1024
@@ -67,13 +68,16 @@ class ZipParts:
                 while piece := part.read(PIECE_BYTES):
                     unpacked += len(piece)
                     self._searched += len(piece)
-                    if unpacked > max_bytes or self._searched > SEARCHED_MAX_BYTES:
-                        raise UnreadableParts("unpacks to more than is searched for macros; send it with less in it")
+                    self._check_size(unpacked, max_bytes)
                     yield piece
         except UnreadableParts:
             raise
         except Exception as error:  # a damaged archive raises anything
             raise UnreadableParts("is damaged or encrypted; save it again, without a password") from error
+
+    def _check_size(self, unpacked: int, max_bytes: int) -> None:
+        if unpacked > max_bytes or self._searched > SEARCHED_MAX_BYTES:
+            raise UnreadableParts("unpacks to more than is searched for macros; send it with less in it")
 
 
 def plain_name(name: str) -> str:

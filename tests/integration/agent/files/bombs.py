@@ -31,7 +31,7 @@ from tests.unit.documents import (
     pptx,
     webp_header,
     xlsx,
-)  # fmt: skip
+)
 
 MEGABYTE = 2**20
 DOCX, XLSX, PPTX = docx("x"), xlsx({"A": [["one"]]}), pptx(("a", "b"))
@@ -103,18 +103,47 @@ def _nest(pack: Callable[[bytes], bytes], depth: int, content: bytes = bytes(10 
 
 def _list_archives() -> Mapping[str, Bomb]:
     return {
-        "a part of a gigabyte": ("a.docx", lambda: _lie(_zip_of("word/document.xml", 50, {"[Content_Types].xml": "<Types/>"}), 50, 2**31)),
+        "a part of a gigabyte": (
+            "a.docx",
+            lambda: _lie(_zip_of("word/document.xml", 50, {"[Content_Types].xml": "<Types/>"}), 50, 2**31),
+        ),
         "a text of 300 MB": ("a.odt", lambda: _zip_of("content.xml", 300, {"mimetype": f"{ODF}.text"})),
         "a table of 50 MB": ("a.docx", lambda: _zip_of("[Content_Types].xml", 50, {"word/document.xml": "<x/>"})),
-        "relationships of 50 MB": ("a.docx", lambda: _zip_of("_rels/.rels", 50, {"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"})),
-        "a size that is a lie": ("a.docx", lambda: _lie(_zip_of("_rels/.rels", 50, {"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"}), 50)),
-        "a text whose size is a lie": ("a.odt", lambda: _lie(_zip_of("content.xml", 300, {"mimetype": f"{ODF}.text"}), 300)),
+        "relationships of 50 MB": (
+            "a.docx",
+            lambda: _zip_of("_rels/.rels", 50, {"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"}),
+        ),
+        "a size that is a lie": (
+            "a.docx",
+            lambda: _lie(
+                _zip_of("_rels/.rels", 50, {"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"}), 50
+            ),
+        ),
+        "a text whose size is a lie": (
+            "a.odt",
+            lambda: _lie(_zip_of("content.xml", 300, {"mimetype": f"{ODF}.text"}), 300),
+        ),
         "one part a thousand times": ("a.docx", lambda: _repeat_entry("word/_rels/a.rels", 1000)),
-        "many parts": ("a.docx", lambda: packed({"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"} | {f"word/{n}": "" for n in range(40_000)})),
-        "many small relationships": ("a.docx", lambda: packed({"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"} | {f"{n}.rels": "<a>" + "<a/>" * 200 + "</a>" for n in range(10_000)})),
+        "many parts": (
+            "a.docx",
+            lambda: packed(
+                {"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"}
+                | {f"word/{n}": "" for n in range(40_000)}
+            ),
+        ),
+        "many small relationships": (
+            "a.docx",
+            lambda: packed(
+                {"[Content_Types].xml": "<Types/>", "word/document.xml": "<x/>"}
+                | {f"{n}.rels": "<a>" + "<a/>" * 200 + "</a>" for n in range(10_000)}
+            ),
+        ),
         "names of 60 KB": ("a.zip", lambda: packed({f"{n}{'x' * 60_000}": "" for n in range(30)})),
         "an archive of many": ("a.zip", lambda: packed({f"{n}": "" for n in range(40_000)})),
-        "an archive of archives": ("a.zip", lambda: _nest(lambda content: packed({"a.zip": content, "b.zip": content}), 8)),
+        "an archive of archives": (
+            "a.zip",
+            lambda: _nest(lambda content: packed({"a.zip": content, "b.zip": content}), 8),
+        ),
         "gzip": ("a.gz", lambda: gzip.compress(bytes(100 * MEGABYTE))),
         "gzip within gzip": ("a.gz", lambda: _nest(gzip.compress, 5, bytes(100 * MEGABYTE))),
         "bzip2": ("a.bz2", lambda: bz2.compress(bytes(20 * MEGABYTE))),
@@ -125,7 +154,7 @@ def _list_archives() -> Mapping[str, Bomb]:
         "a tape of many": ("a.tar", lambda: _tar(count=30_000)),
         "7z": ("a.7z", lambda: b"7z\xbc\xaf\x27\x1c\0\4" + struct.pack("<IQQI", 0, 0, 2**40, 0) + bytes(40)),
         "RAR": ("a.rar", lambda: b"Rar!\x1a\7\1\0" + b"\xff" * 4_000),
-    }  # fmt: skip
+    }
 
 
 def _list_documents() -> Mapping[str, Bomb]:
@@ -135,20 +164,81 @@ def _list_documents() -> Mapping[str, Bomb]:
     cell = '<table:table><table:table-row table:number-rows-repeated="1048576"><table:table-cell table:number-columns-repeated="16384"><text:p>x</text:p></table:table-cell></table:table-row></table:table>'
     return {
         "a far cell": ("a.xlsx", lambda: replace_part(XLSX, sheet, row.format("", 1048576, "XFD1048576", ""))),
-        "a wide sheet": ("a.xlsx", lambda: replace_part(XLSX, sheet, f'<worksheet xmlns="{EXCEL}"><sheetData>{wide}</sheetData></worksheet>')),
-        "a size of a sheet": ("a.xlsx", lambda: replace_part(XLSX, sheet, row.format('<dimension ref="A1:XFD1048576"/>', 1, "A1", ""))),
-        "all cells as one": ("a.xlsx", lambda: replace_part(XLSX, sheet, row.format("", 1, "A1", '<mergeCells count="1"><mergeCell ref="A1:XFD1048576"/></mergeCells>'))),
-        "a million columns": ("a.xlsx", lambda: replace_part(XLSX, sheet, row.format('<cols><col min="1" max="99999999" width="9"/></cols>' * 1_000, 1, "A1", ""))),
-        "a deep formula": ("a.xlsx", lambda: replace_part(XLSX, sheet, f'<worksheet xmlns="{EXCEL}"><sheetData><row r="1"><c r="A1"><f>{"(" * 500_000}</f></c></row></sheetData></worksheet>')),
-        "repeated cells": ("a.ods", lambda: odf("spreadsheet", f"<office:spreadsheet>{cell * 20}</office:spreadsheet>")),
-        "repeated spaces": ("a.odt", lambda: odf("text", '<office:text><text:p><text:s text:c="999999999"/>x</text:p></office:text>')),
-        "many slides": ("a.pptx", lambda: replace_part(PPTX, "ppt/presentation.xml", "<p:presentation xmlns:p='p'><p:sldIdLst>" + '<p:sldId id="256"/>' * 50_000 + "</p:sldIdLst></p:presentation>")),
-        "streams of objects": ("a.pdf", lambda: pdf(b"").replace(zlib.compress(b""), zlib.compress(bytes(100 * MEGABYTE), 1))),
+        "a wide sheet": (
+            "a.xlsx",
+            lambda: replace_part(XLSX, sheet, f'<worksheet xmlns="{EXCEL}"><sheetData>{wide}</sheetData></worksheet>'),
+        ),
+        "a size of a sheet": (
+            "a.xlsx",
+            lambda: replace_part(XLSX, sheet, row.format('<dimension ref="A1:XFD1048576"/>', 1, "A1", "")),
+        ),
+        "all cells as one": (
+            "a.xlsx",
+            lambda: replace_part(
+                XLSX,
+                sheet,
+                row.format("", 1, "A1", '<mergeCells count="1"><mergeCell ref="A1:XFD1048576"/></mergeCells>'),
+            ),
+        ),
+        "a million columns": (
+            "a.xlsx",
+            lambda: replace_part(
+                XLSX, sheet, row.format('<cols><col min="1" max="99999999" width="9"/></cols>' * 1_000, 1, "A1", "")
+            ),
+        ),
+        "a deep formula": (
+            "a.xlsx",
+            lambda: replace_part(
+                XLSX,
+                sheet,
+                f'<worksheet xmlns="{EXCEL}"><sheetData><row r="1"><c r="A1"><f>{"(" * 500_000}</f></c></row></sheetData></worksheet>',
+            ),
+        ),
+        "repeated cells": (
+            "a.ods",
+            lambda: odf("spreadsheet", f"<office:spreadsheet>{cell * 20}</office:spreadsheet>"),
+        ),
+        "repeated spaces": (
+            "a.odt",
+            lambda: odf("text", '<office:text><text:p><text:s text:c="999999999"/>x</text:p></office:text>'),
+        ),
+        "many slides": (
+            "a.pptx",
+            lambda: replace_part(
+                PPTX,
+                "ppt/presentation.xml",
+                "<p:presentation xmlns:p='p'><p:sldIdLst>"
+                + '<p:sldId id="256"/>' * 50_000
+                + "</p:sldIdLst></p:presentation>",
+            ),
+        ),
+        "streams of objects": (
+            "a.pdf",
+            lambda: pdf(b"").replace(zlib.compress(b""), zlib.compress(bytes(100 * MEGABYTE), 1)),
+        ),
         "an instruction a million times": ("a.pdf", lambda: pdf(b"BT " + b"(A) Tj\n" * 900_000 + b"ET")),
-        "pages in circles": ("a.pdf", lambda: with_table([b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R 2 0 R] /Count 999999999 >>"])),
-        "nested lists": ("a.pdf", lambda: with_table([b"<< /Type /Catalog /Pages 2 0 R /X " + b"[" * 200_000 + b" >>", b"<< /Type /Pages /Kids [] /Count 0 >>"])),
-        "a predictor": ("a.pdf", lambda: pdf(b"x").replace(b"/FlateDecode", b"/FlateDecode /DecodeParms << /Predictor 15 /Columns 2147483647 >>")),
-    }  # fmt: skip
+        "pages in circles": (
+            "a.pdf",
+            lambda: with_table(
+                [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R 2 0 R] /Count 999999999 >>"]
+            ),
+        ),
+        "nested lists": (
+            "a.pdf",
+            lambda: with_table(
+                [
+                    b"<< /Type /Catalog /Pages 2 0 R /X " + b"[" * 200_000 + b" >>",
+                    b"<< /Type /Pages /Kids [] /Count 0 >>",
+                ]
+            ),
+        ),
+        "a predictor": (
+            "a.pdf",
+            lambda: pdf(b"x").replace(
+                b"/FlateDecode", b"/FlateDecode /DecodeParms << /Predictor 15 /Columns 2147483647 >>"
+            ),
+        ),
+    }
 
 
 def _list_markup() -> Mapping[str, Bomb]:
@@ -158,45 +248,126 @@ def _list_markup() -> Mapping[str, Bomb]:
         f'<office:document xmlns:office="urn:opendocument" office:mimetype="{ODF}.text">…</office:document>'
     )
     return {
-        "entities in a text": ("a.docx", lambda: replace_part(DOCX, "word/document.xml", billion_laughs(f"<w:document {WORD}>…</w:document>"))),
-        "entities in strings": ("a.xlsx", lambda: replace_part(XLSX, "xl/sharedStrings.xml", billion_laughs(f'<sst xmlns="{EXCEL}"><si><t>…</t></si></sst>'))),
-        "entities in a table": ("a.docx", lambda: replace_part(DOCX, "[Content_Types].xml", billion_laughs("<Types>…</Types>"))),
-        "entities in OpenDocument": ("a.odt", lambda: packed({"mimetype": f"{ODF}.text", "content.xml": billion_laughs(office_text)}, stored=("mimetype",))),
+        "entities in a text": (
+            "a.docx",
+            lambda: replace_part(DOCX, "word/document.xml", billion_laughs(f"<w:document {WORD}>…</w:document>")),
+        ),
+        "entities in strings": (
+            "a.xlsx",
+            lambda: replace_part(
+                XLSX, "xl/sharedStrings.xml", billion_laughs(f'<sst xmlns="{EXCEL}"><si><t>…</t></si></sst>')
+            ),
+        ),
+        "entities in a table": (
+            "a.docx",
+            lambda: replace_part(DOCX, "[Content_Types].xml", billion_laughs("<Types>…</Types>")),
+        ),
+        "entities in OpenDocument": (
+            "a.odt",
+            lambda: packed(
+                {"mimetype": f"{ODF}.text", "content.xml": billion_laughs(office_text)}, stored=("mimetype",)
+            ),
+        ),
         "entities in one XML file": ("a.fodt", lambda: spaced.encode()),
         "entities in XML": ("a.xml", lambda: billion_laughs("<a>…</a>").encode()),
         "entities in a drawing": ("a.svg", lambda: billion_laughs("<svg>…</svg>").encode()),
-        "entities of one size": ("a.xml", lambda: ('<!DOCTYPE a [<!ENTITY a "' + "x" * 100_000 + '">]><a>' + "&a;" * 100_000 + "</a>").encode()),
-        "depth of a text": ("a.docx", lambda: replace_part(DOCX, "word/document.xml", f"<w:document {WORD}><w:body>{deep}x{shut}</w:body></w:document>")),
-        "depth of OpenDocument": ("a.odt", lambda: packed({"mimetype": f"{ODF}.text", "content.xml": ODF_CONTENT.format(body="<text:p>" * 100_000 + "</text:p>" * 100_000)}, stored=("mimetype",))),
-        "tags of a table": ("a.docx", lambda: replace_part(DOCX, "[Content_Types].xml", "<Types>" + "<a/>" * 900_000 + "</Types>")),
+        "entities of one size": (
+            "a.xml",
+            lambda: ('<!DOCTYPE a [<!ENTITY a "' + "x" * 100_000 + '">]><a>' + "&a;" * 100_000 + "</a>").encode(),
+        ),
+        "depth of a text": (
+            "a.docx",
+            lambda: replace_part(
+                DOCX, "word/document.xml", f"<w:document {WORD}><w:body>{deep}x{shut}</w:body></w:document>"
+            ),
+        ),
+        "depth of OpenDocument": (
+            "a.odt",
+            lambda: packed(
+                {
+                    "mimetype": f"{ODF}.text",
+                    "content.xml": ODF_CONTENT.format(body="<text:p>" * 100_000 + "</text:p>" * 100_000),
+                },
+                stored=("mimetype",),
+            ),
+        ),
+        "tags of a table": (
+            "a.docx",
+            lambda: replace_part(DOCX, "[Content_Types].xml", "<Types>" + "<a/>" * 900_000 + "</Types>"),
+        ),
         "attributes": ("a.xml", lambda: ("<a " + " ".join(f'a{n}="x"' for n in range(100_000)) + "/>").encode()),
         "a page": ("a.html", lambda: b"<html><body>" + b"<div>" * 200_000),
         "a page of tables": ("a.html", lambda: b"<html><body>" + b"<table><tr><td>" * 20_000),
         "lists": ("a.json", lambda: b"[" * 500_000 + b"]" * 500_000),
         "a notebook": ("a.ipynb", lambda: b'{"cells": ' + b"[" * 100_000 + b"]" * 100_000 + b', "nbformat": 4}'),
-        "cells": ("a.ipynb", lambda: json.dumps({"cells": [{"cell_type": "code", "source": "x", "outputs": []}] * 50_000, "nbformat": 4}).encode()),
+        "cells": (
+            "a.ipynb",
+            lambda: json.dumps(
+                {"cells": [{"cell_type": "code", "source": "x", "outputs": []}] * 50_000, "nbformat": 4}
+            ).encode(),
+        ),
         "groups": ("a.rtf", lambda: rb"{\rtf1 " + b"{" * 200_000),
         "backslashes": ("a.rtf", lambda: rb"{\rtf1 " + b"\\" * 400_000 + rb"fldinst " + b"{" * 400_000),
-    }  # fmt: skip
+    }
 
 
 def _list_others() -> Mapping[str, Bomb]:
     sender, huge = "From: a@e.org\r\nTo: b\r\nSubject: c\r\nDate: d\r\nMIME-Version: 1.0\r\n", (60_000, 60_000)
     nested = "".join(f'Content-Type: multipart/mixed; boundary="b{n}"\r\n\r\n--b{n}\r\n' for n in range(3_000))
     return {
-        "pixels of PNG": ("a.png", lambda: png(*huge)), "pixels of JPEG": ("a.jpg", lambda: jpeg_header(*huge)),
-        "pixels of GIF": ("a.gif", lambda: gif_header(*huge)), "pixels of WebP": ("a.webp", lambda: webp_header(16_000, 16_000, b"VP8L")),
-        "a text of PNG": ("a.png", lambda: png(10, 10)[:33] + png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 * MEGABYTE), 1)) + png(10, 10)[33:]),
+        "pixels of PNG": ("a.png", lambda: png(*huge)),
+        "pixels of JPEG": ("a.jpg", lambda: jpeg_header(*huge)),
+        "pixels of GIF": ("a.gif", lambda: gif_header(*huge)),
+        "pixels of WebP": ("a.webp", lambda: webp_header(16_000, 16_000, b"VP8L")),
+        "a text of PNG": (
+            "a.png",
+            lambda: (
+                png(10, 10)[:33]
+                + png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 * MEGABYTE), 1))
+                + png(10, 10)[33:]
+            ),
+        ),
         "rows of PNG": ("a.png", lambda: png(100, 100, pixels=bytes(50 * MEGABYTE))),
         "frames of GIF": ("a.gif", lambda: gif_header(500, 500)[:-1] + gif_header(500, 500)[19:-1] * 20_000 + b";"),
-        "comments of GIF": ("a.gif", lambda: gif_header(9, 9)[:19] + b"!\xfe" + b"\1x" * 900_000 + b"\0" + gif_header(9, 9)[19:]),
-        "parts of a mail": ("a.eml", lambda: (sender + 'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + "--b\r\n\r\nx\r\n" * 20_000).encode()),
+        "comments of GIF": (
+            "a.gif",
+            lambda: gif_header(9, 9)[:19] + b"!\xfe" + b"\1x" * 900_000 + b"\0" + gif_header(9, 9)[19:],
+        ),
+        "parts of a mail": (
+            "a.eml",
+            lambda: (
+                sender + 'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + "--b\r\n\r\nx\r\n" * 20_000
+            ).encode(),
+        ),
         "mails within a mail": ("a.eml", lambda: (sender + nested).encode()),
         "a long field": ("a.eml", lambda: (sender + "X-A: " + "a;b=c " * 300_000 + "\r\n\r\nx").encode()),
         "words of a field": ("a.eml", lambda: (sender.replace("c", "=?utf-8?q?c?= " * 20_000) + "\r\nx").encode()),
         "a line of whitespace": ("a.eml", lambda: (sender + "\r\n" + " \n" * 700_000 + "x").encode()),
         "commands in a table": ("a.csv", lambda: b"=aaaa|" * 200_000 + b"!"),
         "a million columns of a table": ("a.csv", lambda: b"a," * 1_000_000),
-        "an OLE file in circles": ("a.msg", lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH", 62, 3, 0xFFFE, 9, 6) + bytes(10) + struct.pack("<IIIIIII", 2**20, 0, 0, 4096, 0, 2**20, 0) + bytes(1_000_000)),
-        "a book of many chapters": ("a.epub", lambda: packed({"mimetype": "application/epub+zip", "META-INF/container.xml": '<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>', "a.opf": '<package><manifest><item id="a" href="a.html" media-type="application/xhtml+xml"/></manifest><spine>' + '<itemref idref="a"/>' * 20_000 + "</spine></package>", "a.html": "<html><body>x</body></html>"}, stored=("mimetype",))),
-    }  # fmt: skip
+        "an OLE file in circles": (
+            "a.msg",
+            lambda: (
+                b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+                + bytes(16)
+                + struct.pack("<HHHHH", 62, 3, 0xFFFE, 9, 6)
+                + bytes(10)
+                + struct.pack("<IIIIIII", 2**20, 0, 0, 4096, 0, 2**20, 0)
+                + bytes(1_000_000)
+            ),
+        ),
+        "a book of many chapters": (
+            "a.epub",
+            lambda: packed(
+                {
+                    "mimetype": "application/epub+zip",
+                    "META-INF/container.xml": '<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>',
+                    "a.opf": '<package><manifest><item id="a" href="a.html" media-type="application/xhtml+xml"/></manifest><spine>'
+                    + '<itemref idref="a"/>' * 20_000
+                    + "</spine></package>",
+                    "a.html": "<html><body>x</body></html>",
+                },
+                stored=("mimetype",),
+            ),
+        ),
+    }

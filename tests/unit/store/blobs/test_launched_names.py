@@ -18,27 +18,56 @@ from tests.unit.documents import docx, packed, png
 ALLOWED = (*Settings.model_fields["attachment_types"].default, "*/*")
 #: Endings that Windows, macOS, Linux or what is installed there opens by running, installing or mounting the file.
 LAUNCHED = frozenset(
-    [".hta", ".bat", ".cmd", ".com", ".exe", ".scr", ".pif", ".cpl", ".msc", ".msi", ".msp", ".mst", ".msix", ".appx", ".appxbundle", ".application", ".appref-ms", ".gadget", ".ps1", ".ps1xml", ".ps2", ".psc1", ".psd1", ".psm1", ".msh", ".mshxml", ".vb", ".vbs", ".vbe", ".js", ".jse", ".mjs", ".cjs", ".jsx", ".ws", ".wsf", ".wsc", ".wsh", ".sct", ".reg", ".inf", ".ins", ".isp", ".its", ".job", ".url", ".website", ".webloc", ".inetloc", ".fileloc", ".desktop", ".directory", ".lnk", ".scf", ".search-ms", ".searchconnector-ms", ".library-ms", ".settingcontent-ms", ".appcontent-ms", ".theme", ".themepack", ".deskthemepack", ".diagcab", ".diagpkg", ".mht", ".mhtml", ".xht", ".xhtml", ".svgz", ".swf", ".command", ".tool", ".terminal", ".workflow", ".scpt", ".scptd", ".applescript", ".app", ".pkg", ".mpkg", ".dmg", ".sh", ".bash", ".zsh", ".ksh", ".csh", ".fish", ".run", ".bin.sh", ".deb", ".rpm", ".appimage", ".snap", ".flatpakref", ".py", ".pyw", ".pyc", ".pyo", ".pyz", ".pyzw", ".rb", ".rbw", ".pl", ".pm", ".plx", ".php", ".phar", ".lua", ".tcl", ".tk", ".awk", ".ahk", ".au3", ".groovy", ".kts", ".csx", ".fsx", ".ipa", ".apk", ".jar", ".war", ".jnlp", ".class", ".xll", ".wll", ".xlam", ".xlsm", ".xlsb", ".xltm", ".xla", ".docm", ".dotm", ".pptm", ".potm", ".ppam", ".ppsm", ".sldm", ".iqy", ".oqy", ".rqy", ".dqy", ".odc", ".slk", ".dde", ".accde", ".accdb", ".mdb", ".mde", ".ade", ".adp", ".mam", ".maw", ".mda", ".cab", ".iso", ".img", ".vhd", ".vhdx", ".udf", ".chm", ".hlp", ".cnt", ".grp", ".prf", ".rdp", ".ica", ".vpn", ".pol", ".osd", ".xbap", ".vsix", ".crx", ".xpi", ".oxt", ".air", ".rgs", ".shb", ".shs", ".u3p", ".vbscript", ".ws1", ".xnk", ".cer", ".crt", ".der", ".p12", ".pfx", ".torrent", ".ps", ".eps", ".pcd", ".csproj", ".sln", ".vcxproj", ".gradle", ".ini", ".conf", ".cfg"]
-)  # fmt: skip
+    """
+    .hta .bat .cmd .com .exe .scr .pif .cpl .msc .msi .msp .mst .msix .appx .appxbundle .application .appref-ms
+    .gadget .ps1 .ps1xml .ps2 .psc1 .psd1 .psm1 .msh .mshxml .vb .vbs .vbe .js .jse .mjs .cjs .jsx .ws .wsf .wsc
+    .wsh .sct .reg .inf .ins .isp .its .job .url .website .webloc .inetloc .fileloc .desktop .directory .lnk .scf
+    .search-ms .searchconnector-ms .library-ms .settingcontent-ms .appcontent-ms .theme .themepack .deskthemepack
+    .diagcab .diagpkg .mht .mhtml .xht .xhtml .svgz .swf .command .tool .terminal .workflow .scpt .scptd
+    .applescript .app .pkg .mpkg .dmg .sh .bash .zsh .ksh .csh .fish .run .bin.sh .deb .rpm .appimage .snap
+    .flatpakref .py .pyw .pyc .pyo .pyz .pyzw .rb .rbw .pl .pm .plx .php .phar .lua .tcl .tk .awk .ahk .au3 .groovy
+    .kts .csx .fsx .ipa .apk .jar .war .jnlp .class .xll .wll .xlam .xlsm .xlsb .xltm .xla .docm .dotm .pptm .potm
+    .ppam .ppsm .sldm .iqy .oqy .rqy .dqy .odc .slk .dde .accde .accdb .mdb .mde .ade .adp .mam .maw .mda .cab .iso
+    .img .vhd .vhdx .udf .chm .hlp .cnt .grp .prf .rdp .ica .vpn .pol .osd .xbap .vsix .crx .xpi .oxt .air .rgs .shb
+    .shs .u3p .vbscript .ws1 .xnk .cer .crt .der .p12 .pfx .torrent .ps .eps .pcd .csproj .sln .vcxproj .gradle .ini
+    .conf .cfg
+    """.split()
+)
 SHOWN = (".png", ".pdf", ".zip", ".docx")
 SCRIPT = b"@echo off\r\ncalc.exe\r\n"
 #: Contents, each as somebody would call it by an ending that is launched.
 CONTENTS = {
-    "a shell": b"#!/bin/sh\nrm -rf ~\n", "a shell behind a mark": b"\xef\xbb\xbf#!/bin/sh\nid\n", "a shell behind a line": b"\n #!/bin/sh\nid\n",
-    "a shell in UTF-16": "#!/bin/sh\nid\n".encode("utf-16"), "an interpreter": b"#!/usr/bin/env -S node --x\n1\n",
+    "a shell": b"#!/bin/sh\nrm -rf ~\n",
+    "a shell behind a mark": b"\xef\xbb\xbf#!/bin/sh\nid\n",
+    "a shell behind a line": b"\n #!/bin/sh\nid\n",
+    "a shell in UTF-16": "#!/bin/sh\nid\n".encode("utf-16"),
+    "an interpreter": b"#!/usr/bin/env -S node --x\n1\n",
     "a registry": "Windows Registry Editor Version 5.00\r\n[HKEY_CURRENT_USER\\a]\r\n".encode("utf-16"),
-    "a shortcut": b"[InternetShortcut]\r\nURL=file:///c:/windows/system32/calc.exe\r\n", "a starter": b"[Desktop Entry]\nExec=id\n",
+    "a shortcut": b"[InternetShortcut]\r\nURL=file:///c:/windows/system32/calc.exe\r\n",
+    "a starter": b"[Desktop Entry]\nExec=id\n",
     "an application of HTML": b"<html><hta:application><script language=vbscript>x</script></html>",
     "a page": b"MIME-Version: 1.0\r\nFrom: a\r\nSubject: b\r\nDate: c\r\nContent-Type: text/html\r\n\r\n<script>1</script>",
-    "settings": b'<?xml version="1.0"?><PCSettings><DeepLink>calc.exe</DeepLink></PCSettings>', "a list": b'{"a": "calc.exe"}',
-    "a query": b"WEB\r\n1\r\nhttp://evil.example\r\n", "a sheet": b"ID;PWXL;N;E\r\nC;X1;Y1;EEXEC(\"calc.exe\")\r\nE\r\n",
-    "a picture of a script": png(1, 1)[:33] + b"\r\n" + SCRIPT, "a packed drawing": gzip.compress(b"<svg onload='1'/>"),
-    "a packed program": packed({"a/B.class": b"\xca\xfe\xba\xbe"}), "a document": docx("x"),
-}  # fmt: skip
+    "settings": b'<?xml version="1.0"?><PCSettings><DeepLink>calc.exe</DeepLink></PCSettings>',
+    "a list": b'{"a": "calc.exe"}',
+    "a query": b"WEB\r\n1\r\nhttp://evil.example\r\n",
+    "a sheet": b'ID;PWXL;N;E\r\nC;X1;Y1;EEXEC("calc.exe")\r\nE\r\n',
+    "a picture of a script": png(1, 1)[:33] + b"\r\n" + SCRIPT,
+    "a packed drawing": gzip.compress(b"<svg onload='1'/>"),
+    "a packed program": packed({"a/B.class": b"\xca\xfe\xba\xbe"}),
+    "a document": docx("x"),
+}
 TABLES = (
-    "=cmd|' /C calc'!A0", "a,=cmd|'/c calc'!A0", "+cmd|' /C calc'!A0", "@SUM(cmd|'/c calc'!A0)", "-2+3+cmd|' /C calc'!D2",
-    '"=MSEXCEL|\'\\..\\..\\cmd.exe /c calc\'!\'\'"', "=10+20+cmd|' /C calc'!A0", "ID;PWXL", "x\ty\n1\t=rundll32|'a'!B", "=DDE|a!b",
-)  # fmt: skip
+    "=cmd|' /C calc'!A0",
+    "a,=cmd|'/c calc'!A0",
+    "+cmd|' /C calc'!A0",
+    "@SUM(cmd|'/c calc'!A0)",
+    "-2+3+cmd|' /C calc'!D2",
+    "\"=MSEXCEL|'\\..\\..\\cmd.exe /c calc'!''\"",
+    "=10+20+cmd|' /C calc'!A0",
+    "ID;PWXL",
+    "x\ty\n1\t=rundll32|'a'!B",
+    "=DDE|a!b",
+)
 
 
 def save_name(filename: str, content: bytes, declared: str | None = None) -> str | None:
@@ -101,7 +130,8 @@ def test_nothing_is_saved_as_what_a_system_would_run() -> None:
     launched = [
         (name, kept)
         for name, kept in saved
-        if kept and (is_launched(kept) or (kept.endswith((*SHOWN, ".csv", ".tsv", ".tab")) and name.endswith(kept[-4:])))
+        if kept
+        and (is_launched(kept) or (kept.endswith((*SHOWN, ".csv", ".tsv", ".tab")) and name.endswith(kept[-4:])))
     ]
 
     assert launched == []
@@ -111,16 +141,32 @@ def test_nothing_is_saved_as_what_a_system_would_run() -> None:
 @pytest.mark.parametrize(
     ("filename", "media_type", "saved"),
     [
-        ("main.py", "text/plain", "main.py.txt"), ("run.sh", "text/plain", "run.sh.txt"), ("a.js", "text/plain", "a.js.txt"), ("main.rs", "text/plain", "main.rs"),
-        ("Makefile", "text/plain", "Makefile.txt"), ("notes.md", "text/markdown", "notes.md"), ("a.csv", "text/csv", "a.csv"), ("a.json", "application/json", "a.json"),
-        ("page.html", "text/html", "page.html"), ("page.hta", "text/html", "page.hta.txt"), ("a.eml", "message/rfc822", "a.eml"), ("a.mht", "message/rfc822", "a.mht.txt"),
-        ("scan", "image/png", "scan"), ("photo.jpg", "image/png", "photo.jpg"), ("photo.exe", "image/png", "photo.exe.png"), ("a.mp3", "audio/mpeg", "a.mp3"),
+        ("main.py", "text/plain", "main.py.txt"),
+        ("run.sh", "text/plain", "run.sh.txt"),
+        ("a.js", "text/plain", "a.js.txt"),
+        ("main.rs", "text/plain", "main.rs"),
+        ("Makefile", "text/plain", "Makefile.txt"),
+        ("notes.md", "text/markdown", "notes.md"),
+        ("a.csv", "text/csv", "a.csv"),
+        ("a.json", "application/json", "a.json"),
+        ("page.html", "text/html", "page.html"),
+        ("page.hta", "text/html", "page.hta.txt"),
+        ("a.eml", "message/rfc822", "a.eml"),
+        ("a.mht", "message/rfc822", "a.mht.txt"),
+        ("scan", "image/png", "scan"),
+        ("photo.jpg", "image/png", "photo.jpg"),
+        ("photo.exe", "image/png", "photo.exe.png"),
+        ("a.mp3", "audio/mpeg", "a.mp3"),
         ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "a.docx"),
         ("a.docm", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "a.docm.docx"),
-        ("a.docm", "application/vnd.ms-word.document.macroenabled.12", "a.docm"), ("a.pages", "application/zip", "a.pages"), ("a.jar", "application/zip", "a.jar.zip"),
-        ("a.dat", "application/octet-stream", "a.dat.bin"), ("a.ipynb", "application/x-ipynb+json", "a.ipynb"), ("a.svgz", "application/gzip", "a.svgz.gz"),
+        ("a.docm", "application/vnd.ms-word.document.macroenabled.12", "a.docm"),
+        ("a.pages", "application/zip", "a.pages"),
+        ("a.jar", "application/zip", "a.jar.zip"),
+        ("a.dat", "application/octet-stream", "a.dat.bin"),
+        ("a.ipynb", "application/x-ipynb+json", "a.ipynb"),
+        ("a.svgz", "application/gzip", "a.svgz.gz"),
     ],
-)  # fmt: skip
+)
 def test_a_name_keeps_an_ending_that_is_shown_and_fits(filename: str, media_type: str, saved: str) -> None:
     assert Attachment(filename=filename, media_type=media_type, sha256="a" * 64).download_name == saved
 

@@ -26,18 +26,23 @@ MAIN = {"word": "document.xml", "xl": "workbook.xml", "ppt": "presentation.xml"}
 MACRO_TYPES = {
     "word": ("ms-word.document.macroEnabled.main", "ms-word.template.macroEnabledTemplate.main"),
     "xl": (
-        "ms-excel.sheet.macroEnabled.main", "ms-excel.template.macroEnabled.main", "ms-excel.addin.macroEnabled.main",
+        "ms-excel.sheet.macroEnabled.main",
+        "ms-excel.template.macroEnabled.main",
+        "ms-excel.addin.macroEnabled.main",
         "ms-excel.sheet.binary.macroEnabled.main",
     ),
     "ppt": (
-        "ms-powerpoint.presentation.macroEnabled.main", "ms-powerpoint.template.macroEnabled.main",
-        "ms-powerpoint.slideshow.macroEnabled.main", "ms-powerpoint.addin.macroEnabled.main",
+        "ms-powerpoint.presentation.macroEnabled.main",
+        "ms-powerpoint.template.macroEnabled.main",
+        "ms-powerpoint.slideshow.macroEnabled.main",
+        "ms-powerpoint.addin.macroEnabled.main",
     ),
-}  # fmt: skip
+}
 ENDINGS = {
-    "word": (".docm", ".dotm", ".docx", ".doc", ".dot", ".rtf"), "xl": (".xlsm", ".xltm", ".xlam", ".xlsb", ".xlsx", ".xls"),
+    "word": (".docm", ".dotm", ".docx", ".doc", ".dot", ".rtf"),
+    "xl": (".xlsm", ".xltm", ".xlam", ".xlsb", ".xlsx", ".xls"),
     "ppt": (".pptm", ".potm", ".ppsm", ".ppam", ".sldm", ".pptx"),
-}  # fmt: skip
+}
 
 #: A name, a file's name, its declared type and its bytes.
 Form = tuple[str, str, str | None, bytes]
@@ -146,19 +151,36 @@ def _office_forms(folder: str) -> Mapping[str, bytes]:
         for target in ("p.bin", f"/{folder}/p.bin", f"../{folder}/p.bin", "%70.bin", "P.BIN", "&#112;.bin", "NULL")
     }
     kinds = {
-        "strict": f"{STRICT}/vbaProject", "in capitals": f"{MICROSOFT}/VBAPROJECT", "with a slash": f"{MICROSOFT}/vbaProject/",
-        "with references": f"{MICROSOFT}/vba&#x50;roject", "encoded": f"{MICROSOFT}/vba%50roject", "usual": f"{OFFICE}/vbaProject",
-        "a control": f"{OFFICE}/control", "a binary control": f"{MICROSOFT}/activeXControlBinary",
-        "a ribbon": f"{MICROSOFT}/ui/extensibility", "a newer ribbon": "http://schemas.microsoft.com/office/2007/relationships/ui/extensibility",
-        "a signature": f"{MICROSOFT}/vbaProjectSignature", "VBA data": f"{MICROSOFT}/wordVbaData",
-        "toolbars": f"{MICROSOFT}/attachedToolbars", "a macro sheet": f"{MICROSOFT}/xlMacrosheet",
+        "strict": f"{STRICT}/vbaProject",
+        "in capitals": f"{MICROSOFT}/VBAPROJECT",
+        "with a slash": f"{MICROSOFT}/vbaProject/",
+        "with references": f"{MICROSOFT}/vba&#x50;roject",
+        "encoded": f"{MICROSOFT}/vba%50roject",
+        "usual": f"{OFFICE}/vbaProject",
+        "a control": f"{OFFICE}/control",
+        "a binary control": f"{MICROSOFT}/activeXControlBinary",
+        "a ribbon": f"{MICROSOFT}/ui/extensibility",
+        "a newer ribbon": "http://schemas.microsoft.com/office/2007/relationships/ui/extensibility",
+        "a signature": f"{MICROSOFT}/vbaProjectSignature",
+        "VBA data": f"{MICROSOFT}/wordVbaData",
+        "toolbars": f"{MICROSOFT}/attachedToolbars",
+        "a macro sheet": f"{MICROSOFT}/xlMacrosheet",
         "an international macro sheet": f"{MICROSOFT}/xlIntlMacrosheet",
-    }  # fmt: skip
+    }
     forms |= {
         f"related as {name}": change(honest, part, {relations: relation("p.bin", kind)}) for name, kind in kinds.items()
     }
-    elsewhere = ("http://evil.example/a.dotm", "HTTPS://evil.example/a", "\\\\evil\\share\\a.dotm", "//evil/a", "file://evil/share/a.dotm",
-                 "file:///\\\\evil\\share\\a", "mhtml:http://evil.example!x", "ftp://evil.example/a", "ms-msdt:/id")  # fmt: skip
+    elsewhere = (
+        "http://evil.example/a.dotm",
+        "HTTPS://evil.example/a",
+        "\\\\evil\\share\\a.dotm",
+        "//evil/a",
+        "file://evil/share/a.dotm",
+        "file:///\\\\evil\\share\\a",
+        "mhtml:http://evil.example!x",
+        "ftp://evil.example/a",
+        "ms-msdt:/id",
+    )
     opened = ("attachedTemplate", "oleObject", "frame", "subDocument")
     forms |= {
         f"{kind} at {target}": change(honest, edits={relations: relation(target, f"{OFFICE}/{kind}", "External")})
@@ -177,20 +199,29 @@ def _written_forms(folder: str) -> Mapping[str, bytes]:
     prefixed = f'<a:Relationships xmlns:a="{PACKAGE}/relationships"><a:Relationship a:Id="a" Type="{kind}" Target="{target}"/></a:Relationships>'
     entity = f'<!DOCTYPE a [<!ENTITY e "{kind}">]>' + table.replace(kind, "&e;")
     written: Mapping[str, bytes] = {
-        "in UTF-16": table.encode("utf-16"), "in big UTF-16": b"\xfe\xff" + table.encode("utf-16-be"),
-        "in UTF-16 with a declaration": DECLARATION.replace("UTF-8", "UTF-16").encode("utf-16") + table.encode("utf-16-le"),
+        "in UTF-16": table.encode("utf-16"),
+        "in big UTF-16": b"\xfe\xff" + table.encode("utf-16-be"),
+        "in UTF-16 with a declaration": DECLARATION.replace("UTF-8", "UTF-16").encode("utf-16")
+        + table.encode("utf-16-le"),
         "with a mark": b"\xef\xbb\xbf" + (DECLARATION + table).encode(),
         "in Latin": b'<?xml version="1.0" encoding="windows-1252"?>' + table.encode(),
         "in UTF-7": b'<?xml version="1.0" encoding="UTF-7"?>' + table.encode("utf-7"),
-        "with prefixes": prefixed.encode(), "with an entity": entity.encode(),
+        "with prefixes": prefixed.encode(),
+        "with an entity": entity.encode(),
         "in single quotes": table.replace('"', "'").replace("Type=", "\n\tType \n=\r\n").encode(),
-        "after a comment": b"<!-- <Relationships/> -->" + table.encode(), "with tags in between": table.replace("<Relationship ", "<x><Relationship ").replace("/></", "/></x></").encode(),
-    }  # fmt: skip
+        "after a comment": b"<!-- <Relationships/> -->" + table.encode(),
+        "with tags in between": table.replace("<Relationship ", "<x><Relationship ")
+        .replace("/></", "/></x></")
+        .encode(),
+    }
     part: dict[str, bytes | str] = {f"{folder}/p.bin": PROJECT}
     forms = {f"related {name}": change(honest, part | {relations: content}) for name, content in written.items()}
     forms |= {
         "typed in UTF-16": change(honest, part | {CONTENT_TYPES: types.encode("utf-16")}),
-        "typed with prefixes": change(honest, part | {CONTENT_TYPES: types.replace("<", "<a:").replace("<a:/", "</a:").replace("xmlns=", "xmlns:a=")}),
+        "typed with prefixes": change(
+            honest,
+            part | {CONTENT_TYPES: types.replace("<", "<a:").replace("<a:/", "</a:").replace("xmlns=", "xmlns:a=")},
+        ),
         "related from the top": change(honest, part, {"_rels/.rels": relation(f"{folder}/p.bin")}),
         "related from another part": change(honest, part | {"customXml/_rels/item1.xml.rels": table}),
         "related in capitals": change(honest, part | {f"{folder.upper()}/_RELS/{MAIN[folder].upper()}.RELS": table}),
@@ -199,7 +230,7 @@ def _written_forms(folder: str) -> Mapping[str, bytes]:
         "typed in pieces": change(honest, part | {f"{CONTENT_TYPES}/[0].last.piece": types}),
         "typed in capitals": change(honest, part | {CONTENT_TYPES.upper(): types}),
         "typed by an encoded name": change(honest, part | {"%5BContent_Types%5D.xml": types}),
-    }  # fmt: skip
+    }
     twice, once_more = io.BytesIO(change(honest, part)), io.BytesIO(change(honest, part))
     for out, name, content in ((twice, CONTENT_TYPES, types), (once_more, relations, table)):
         with zipfile.ZipFile(out, "a") as archive, warnings.catch_warnings(action="ignore"):
@@ -264,10 +295,16 @@ def _open_document_forms(kind: str) -> Mapping[str, bytes]:
     forms = {
         f"with {name}": package({name: "x"})
         for name in (
-            "Basic/Standard/Module1.xml", "Basic/script-lc.xml", "Scripts/python/a.py", "Scripts/beanshell/a/a.bsh", "Dialogs/Standard/D.xml",
-            "Object 1/Basic/Standard/Module1.xml", "basic/Standard/M.xml", "Basic\\Standard\\M.xml",
+            "Basic/Standard/Module1.xml",
+            "Basic/script-lc.xml",
+            "Scripts/python/a.py",
+            "Scripts/beanshell/a/a.bsh",
+            "Dialogs/Standard/D.xml",
+            "Object 1/Basic/Standard/Module1.xml",
+            "basic/Standard/M.xml",
+            "Basic\\Standard\\M.xml",
         )
-    }  # fmt: skip
+    }
     forms |= {
         f"listed {path}": package({"META-INF/manifest.xml": manifest(path)})
         for path in ("Basic/", "Scripts/python/a.py", "&#66;asic/x")
@@ -278,11 +315,15 @@ def _open_document_forms(kind: str) -> Mapping[str, bytes]:
     forms |= {
         f"calling {name}": body(EVENT.format("script", address))
         for name, address in {
-            "a macro": CALL, "a macro of the program": "vnd.sun.star.script:LibreLogo|LibreLogo.py$run?language=Python&amp;location=share",
-            "with references": "vnd&#46;sun.star&#x2e;script:x", "in capitals": "VND.SUN.STAR.SCRIPT:x", "as of old": "macro:///Standard.M.Main",
-            "a command": "vnd.libreoffice.command:x", "an expansion": "vnd.sun.star.expand:x",
+            "a macro": CALL,
+            "a macro of the program": "vnd.sun.star.script:LibreLogo|LibreLogo.py$run?language=Python&amp;location=share",
+            "with references": "vnd&#46;sun.star&#x2e;script:x",
+            "in capitals": "VND.SUN.STAR.SCRIPT:x",
+            "as of old": "macro:///Standard.M.Main",
+            "a command": "vnd.libreoffice.command:x",
+            "an expansion": "vnd.sun.star.expand:x",
         }.items()
-    }  # fmt: skip
+    }
     forms |= {
         "called with a prefix": body(EVENT.format("q", CALL)),
         "called in UTF-16": package({"content.xml": called.replace("UTF-8", "UTF-16").encode("utf-16")}),
@@ -328,26 +369,39 @@ def _text_forms() -> Mapping[str, bytes]:
     sender = "From: a@e.org\r\nSubject: x\r\nDate: y\r\n"
     rich = r"{{\rtf1\ansi text {}}}"
     return {
-        "flat with a module": flat.format(source).encode(), "flat with a call": flat.format(EVENT.format("script", CALL)).encode(),
-        "flat in UTF-16": flat.format(source).encode("utf-16"), "flat behind a lot": flat.format(" " * 2_000_000 + source).encode(),
-        "a package as XML": opc.format(PROJECT_TYPE).encode(), "a package as XML of a type": opc.format("application/vnd.ms-word.document.macroEnabled.main+xml").encode(),
-        "Word's XML": word.format("", "<w:docSuppData/>").encode(), "Word's XML that says so": word.format(' w:macrosPresent="yes"', "").encode(),
-        "a saved page": page.format("", "base64", active).encode(), "a saved page of a mail": page.format(sender, "base64", active).encode(),
-        "a saved page in lines": page.format(sender, "base64", "\r\n".join(active[at : at + 3] for at in range(0, len(active), 3))).encode(),
+        "flat with a module": flat.format(source).encode(),
+        "flat with a call": flat.format(EVENT.format("script", CALL)).encode(),
+        "flat in UTF-16": flat.format(source).encode("utf-16"),
+        "flat behind a lot": flat.format(" " * 2_000_000 + source).encode(),
+        "a package as XML": opc.format(PROJECT_TYPE).encode(),
+        "a package as XML of a type": opc.format("application/vnd.ms-word.document.macroEnabled.main+xml").encode(),
+        "Word's XML": word.format("", "<w:docSuppData/>").encode(),
+        "Word's XML that says so": word.format(' w:macrosPresent="yes"', "").encode(),
+        "a saved page": page.format("", "base64", active).encode(),
+        "a saved page of a mail": page.format(sender, "base64", active).encode(),
+        "a saved page in lines": page.format(
+            sender, "base64", "\r\n".join(active[at : at + 3] for at in range(0, len(active), 3))
+        ).encode(),
         "a saved page, quoted": page.format(sender, "quoted-printable", "Active=\r\nM=69me=00=00=01=F0").encode(),
         "a saved page, quoted further": page.format(sender, "quoted-printable", "=41ctiveMime=00=00=01=F0").encode(),
         "a saved page, far behind": page.format(sender, "base64", "\r\n" * 9_000 + active).encode(),
         **{
             f"rich text with {name}": rich.format(text).encode()
             for name, text in {
-                "an object": r"{\object\objemb{\*\objdata 0105}}", "data of an object": r"{\*\objdata 0105}", "a numbered object": r"\objdata0 0105",
-                "a link": r"{\object\objautlink\objupdate}", "a control": r"{\object\objocx{\*\objdata 01}}", "a page": r"{\object\objhtml}",
-                "a template": r"{\*\template http://evil.example/a.dotm}", "a template on a share": r"{\*\template \\\\evil\\share\\a.dot}",
-                "a command": r"{\field{\*\fldinst {\rtlch\ab0 DDEAUTO c:\\\\windows}}}", "an object far behind": " " * 400_000 + r"{\object{\*\objdata 01}}",
+                "an object": r"{\object\objemb{\*\objdata 0105}}",
+                "data of an object": r"{\*\objdata 0105}",
+                "a numbered object": r"\objdata0 0105",
+                "a link": r"{\object\objautlink\objupdate}",
+                "a control": r"{\object\objocx{\*\objdata 01}}",
+                "a page": r"{\object\objhtml}",
+                "a template": r"{\*\template http://evil.example/a.dotm}",
+                "a template on a share": r"{\*\template \\\\evil\\share\\a.dot}",
+                "a command": r"{\field{\*\fldinst {\rtlch\ab0 DDEAUTO c:\\\\windows}}}",
+                "an object far behind": " " * 400_000 + r"{\object{\*\objdata 01}}",
             }.items()
         },
         "rich text by less": rb"{\rtx1 {\object{\*\objdata 0105}}}",
-    }  # fmt: skip
+    }
 
 
 def _old_forms() -> Mapping[str, bytes]:

@@ -70,7 +70,9 @@ def honest_files() -> Mapping[str, bytes]:
         **forms.HONEST,
         "of SheetJS": forms.change(forms.HONEST["xl"], edits={forms.CONTENT_TYPES: ("<Override", sheetjs)}),
         "printer settings": forms.change(
-            forms.HONEST["xl"], {"xl/printerSettings/p.bin": b"x"}, {forms.CONTENT_TYPES: ("</Types>", f'<Default Extension="bin" ContentType="{printer}"/>')}
+            forms.HONEST["xl"],
+            {"xl/printerSettings/p.bin": b"x"},
+            {forms.CONTENT_TYPES: ("</Types>", f'<Default Extension="bin" ContentType="{printer}"/>')},
         ),
         "speaking of macros": word_speaks,
         "a template of its reader": related("attachedTemplate", r"file:///C:\Templates\Letter.dotx"),
@@ -87,8 +89,12 @@ def honest_files() -> Mapping[str, bytes]:
         "one that speaks of macros": odf("text", spoken),
         "one whose pages turn": odf("presentation", f"<office:presentation>{page}</office:presentation>"),
         "one with an empty list": odf("text", f"<office:scripts>{scripts}</office:scripts>"),
-        "one with settings": forms.change(odf("text", ""), {"Configurations2/accelerator/current.xml": "", "Thumbnails/thumbnail.png": "x"}),
-        "one with a password": forms.change(odf("text", ""), {"content.xml": b"\x8f\x11\x02", "META-INF/manifest.xml": encrypted}),
+        "one with settings": forms.change(
+            odf("text", ""), {"Configurations2/accelerator/current.xml": "", "Thumbnails/thumbnail.png": "x"}
+        ),
+        "one with a password": forms.change(
+            odf("text", ""), {"content.xml": b"\x8f\x11\x02", "META-INF/manifest.xml": encrypted}
+        ),
         "one that breaks off": forms.change(odf("text", ""), {"content.xml": ODF_CONTENT.format(body="&#33;")[:-30]}),
         "an archive of a project": packed({"Basic/a.bas": "x", "Scripts/a.py": "x", "word/vbaProject.bin": "x"}),
         "rich text": rb"{\rtf1\ansi C:\\object \\objdata {\*\template C:\\Templates\\Normal.dot} {\field{\*\fldinst HYPERLINK dde}}}",
@@ -96,7 +102,7 @@ def honest_files() -> Mapping[str, bytes]:
         "XML that speaks of it": speaking.encode(),
         "a table of a package": f'<Types><Override ContentType="{forms.PROJECT_TYPE}"/></Types>'.encode(),
         "a build file": b'<project><target action="macro" macro-name="x"/></project>',
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", honest := honest_files())
