@@ -1,8 +1,8 @@
 """The name under which a file is handed out: one that no system takes for a program.
 
 What stays true: systems go by the last ending of a name. So a name keeps its ending only where it is known to be one of
-files that are shown, and fits what the bytes are; else another ending is put behind it. What was sent as `run.bat` is saved
-as `run.bat.txt`. A list of bad endings would never be whole, and grows with each program that is installed.
+files that are shown, and fits what the bytes are; else another ending is put behind it: `run.bat` is saved as
+`run.bat.txt`. A list of bad endings would never be whole, and grows with each program that is installed.
 """
 
 from collections.abc import Mapping
@@ -13,26 +13,23 @@ from conversation.media_types import MACRO_SUFFIX, UNKNOWN_TYPE
 
 _TEXT_ENDING = ".txt"
 #: Endings of text that editors show: documents, data, subtitles, and code that no system runs by itself.
-_TEXTS = frozenset(
-    """
-    .txt .text .md .markdown .rst .adoc .asciidoc .tex .latex .bib .log .diff .patch .srt .vtt .ics .vcf .po .pot
-    .json .jsonl .ndjson .geojson .json5 .ipynb .yaml .yml .toml .xml .xsd .dtd .gpx .rss .atom .wsdl .plist .sql
-    .graphql .proto .c .h .cc .cpp .cxx .hpp .hh .cs .java .kt .scala .swift .go .rs .ts .tsx .vue .svelte .css
-    .scss .less .dart .m .mm .f .f90 .pas .adb .ads .ml .mli .ex .clj .lisp .el .cmake .mk .tf .lock .sv .pem .asc
-    .eml .emlx .mbox
-    """.split()
-)
-_PICTURES = frozenset(
-    """
-    .png .jpg .jpeg .jpe .jfif .gif .webp .bmp .tif .tiff .heic .heif .avif .ico
-    """.split()
-)
-_MEDIA = frozenset(
-    """
-    .mp3 .wav .ogg .oga .opus .flac .amr .aac .m4a .weba .wma .aiff .aif .mid .midi .mp4 .m4v .mov .webm .avi .mkv
-    .mpg .mpeg .ogv .3gp .3g2 .wmv
-    """.split()
-)
+_TEXTS = frozenset({
+    ".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".asciidoc", ".tex", ".latex", ".bib", ".log", ".diff",
+    ".patch", ".srt", ".vtt", ".ics", ".vcf", ".po", ".pot", ".json", ".jsonl", ".ndjson", ".geojson", ".json5",
+    ".ipynb", ".yaml", ".yml", ".toml", ".xml", ".xsd", ".dtd", ".gpx", ".rss", ".atom", ".wsdl", ".plist", ".sql",
+    ".graphql", ".proto", ".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".hh", ".cs", ".java", ".kt", ".scala", ".swift",
+    ".go", ".rs", ".ts", ".tsx", ".vue", ".svelte", ".css", ".scss", ".less", ".dart", ".m", ".mm", ".f", ".f90",
+    ".pas", ".adb", ".ads", ".ml", ".mli", ".ex", ".clj", ".lisp", ".el", ".cmake", ".mk", ".tf", ".lock", ".sv",
+    ".pem", ".asc", ".eml", ".emlx", ".mbox",
+})  # fmt: skip
+_PICTURES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif",
+    ".ico",
+})  # fmt: skip
+_MEDIA = frozenset({
+    ".mp3", ".wav", ".ogg", ".oga", ".opus", ".flac", ".amr", ".aac", ".m4a", ".weba", ".wma", ".aiff", ".aif",
+    ".mid", ".midi", ".mp4", ".m4v", ".mov", ".webm", ".avi", ".mkv", ".mpg", ".mpeg", ".ogv", ".3gp", ".3g2", ".wmv",
+})  # fmt: skip
 _OOXML, _ODF = "application/vnd.openxmlformats-officedocument", "application/vnd.oasis.opendocument"
 #: Endings by type; the first is the one that is put behind a name that has another.
 _ENDINGS: Mapping[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
 """Macros in documents of Microsoft's programs since 2007, found by what the parts are to each other.
 
-What stays true: a part is what the document's own tables say it is, whatever its name. Which program opens the document,
-and what it is called, makes no difference. What a program would fetch by itself from elsewhere, to run it, counts as well.
+What stays true: a part is what the document's own tables say it is, whatever its name. What the document is called
+makes no difference. What a program would fetch by itself from elsewhere, to run it, counts as well.
 """
 
 import re

@@ -1,7 +1,8 @@
 """The type of a ZIP archive by what is in it: a document of an office program, a program, an archive.
 
-What stays true: of a document, what tells of macros is unpacked within bounds; of other archives, nothing. An archive is
-what its table of contents says, whatever it is called; a document with macros is another type than one without (`office_macros`, `open_document_macros`).
+What stays true: of a document, what tells of macros is unpacked within bounds; of other archives, nothing. An archive
+is what its table of contents says, whatever it is called; a document with macros is another type than one without
+(`office_macros`, `open_document_macros`).
 """
 
 import io

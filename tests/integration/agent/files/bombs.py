@@ -159,9 +159,15 @@ def _list_archives() -> Mapping[str, Bomb]:
 
 def _list_documents() -> Mapping[str, Bomb]:
     sheet = "xl/worksheets/sheet1.xml"
-    row = f'<worksheet xmlns="{EXCEL}">{{}}<sheetData><row r="{{}}"><c r="{{}}" t="inlineStr"><is><t>x</t></is></c></row></sheetData>{{}}</worksheet>'
+    row = (
+        f'<worksheet xmlns="{EXCEL}">{{}}<sheetData><row r="{{}}"><c r="{{}}" '
+        f't="inlineStr"><is><t>x</t></is></c></row></sheetData>{{}}</worksheet>'
+    )
     wide = "".join(f'<row r="{row}"><c r="A{row}"/><c r="XFD{row}"><v>1</v></c></row>' for row in range(1, 3_000))
-    cell = '<table:table><table:table-row table:number-rows-repeated="1048576"><table:table-cell table:number-columns-repeated="16384"><text:p>x</text:p></table:table-cell></table:table-row></table:table>'
+    cell = (
+        '<table:table><table:table-row table:number-rows-repeated="1048576"><table:table-cell '
+        'table:number-columns-repeated="16384"><text:p>x</text:p></table:table-cell></table:table-row></table:table>'
+    )
     return {
         "a far cell": ("a.xlsx", lambda: replace_part(XLSX, sheet, row.format("", 1048576, "XFD1048576", ""))),
         "a wide sheet": (
@@ -191,7 +197,8 @@ def _list_documents() -> Mapping[str, Bomb]:
             lambda: replace_part(
                 XLSX,
                 sheet,
-                f'<worksheet xmlns="{EXCEL}"><sheetData><row r="1"><c r="A1"><f>{"(" * 500_000}</f></c></row></sheetData></worksheet>',
+                f'<worksheet xmlns="{EXCEL}"><sheetData><row r="1"><c '
+                f'r="A1"><f>{"(" * 500_000}</f></c></row></sheetData></worksheet>',
             ),
         ),
         "repeated cells": (
@@ -268,12 +275,12 @@ def _list_markup() -> Mapping[str, Bomb]:
                 {"mimetype": f"{ODF}.text", "content.xml": billion_laughs(office_text)}, stored=("mimetype",)
             ),
         ),
-        "entities in one XML file": ("a.fodt", lambda: spaced.encode()),
+        "entities in one XML file": ("a.fodt", spaced.encode),
         "entities in XML": ("a.xml", lambda: billion_laughs("<a>…</a>").encode()),
         "entities in a drawing": ("a.svg", lambda: billion_laughs("<svg>…</svg>").encode()),
         "entities of one size": (
             "a.xml",
-            lambda: ('<!DOCTYPE a [<!ENTITY a "' + "x" * 100_000 + '">]><a>' + "&a;" * 100_000 + "</a>").encode(),
+            ('<!DOCTYPE a [<!ENTITY a "' + "x" * 100_000 + '">]><a>' + "&a;" * 100_000 + "</a>").encode,
         ),
         "depth of a text": (
             "a.docx",
@@ -295,7 +302,7 @@ def _list_markup() -> Mapping[str, Bomb]:
             "a.docx",
             lambda: replace_part(DOCX, "[Content_Types].xml", "<Types>" + "<a/>" * 900_000 + "</Types>"),
         ),
-        "attributes": ("a.xml", lambda: ("<a " + " ".join(f'a{n}="x"' for n in range(100_000)) + "/>").encode()),
+        "attributes": ("a.xml", ("<a " + " ".join(f'a{n}="x"' for n in range(100_000)) + "/>").encode),
         "a page": ("a.html", lambda: b"<html><body>" + b"<div>" * 200_000),
         "a page of tables": ("a.html", lambda: b"<html><body>" + b"<table><tr><td>" * 20_000),
         "lists": ("a.json", lambda: b"[" * 500_000 + b"]" * 500_000),
@@ -335,14 +342,12 @@ def _list_others() -> Mapping[str, Bomb]:
         ),
         "parts of a mail": (
             "a.eml",
-            lambda: (
-                sender + 'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + "--b\r\n\r\nx\r\n" * 20_000
-            ).encode(),
+            (sender + 'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + "--b\r\n\r\nx\r\n" * 20_000).encode,
         ),
-        "mails within a mail": ("a.eml", lambda: (sender + nested).encode()),
-        "a long field": ("a.eml", lambda: (sender + "X-A: " + "a;b=c " * 300_000 + "\r\n\r\nx").encode()),
-        "words of a field": ("a.eml", lambda: (sender.replace("c", "=?utf-8?q?c?= " * 20_000) + "\r\nx").encode()),
-        "a line of whitespace": ("a.eml", lambda: (sender + "\r\n" + " \n" * 700_000 + "x").encode()),
+        "mails within a mail": ("a.eml", (sender + nested).encode),
+        "a long field": ("a.eml", (sender + "X-A: " + "a;b=c " * 300_000 + "\r\n\r\nx").encode),
+        "words of a field": ("a.eml", (sender.replace("c", "=?utf-8?q?c?= " * 20_000) + "\r\nx").encode),
+        "a line of whitespace": ("a.eml", (sender + "\r\n" + " \n" * 700_000 + "x").encode),
         "commands in a table": ("a.csv", lambda: b"=aaaa|" * 200_000 + b"!"),
         "a million columns of a table": ("a.csv", lambda: b"a," * 1_000_000),
         "an OLE file in circles": (
@@ -356,18 +361,18 @@ def _list_others() -> Mapping[str, Bomb]:
                 + bytes(1_000_000)
             ),
         ),
-        "a book of many chapters": (
-            "a.epub",
-            lambda: packed(
-                {
-                    "mimetype": "application/epub+zip",
-                    "META-INF/container.xml": '<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>',
-                    "a.opf": '<package><manifest><item id="a" href="a.html" media-type="application/xhtml+xml"/></manifest><spine>'
-                    + '<itemref idref="a"/>' * 20_000
-                    + "</spine></package>",
-                    "a.html": "<html><body>x</body></html>",
-                },
-                stored=("mimetype",),
-            ),
-        ),
+        "a book of many chapters": ("a.epub", _make_book),
     }
+
+
+def _make_book() -> bytes:
+    container = '<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>'
+    manifest = '<manifest><item id="a" href="a.html" media-type="application/xhtml+xml"/></manifest>'
+    spine = f"<spine>{"<itemref idref='a'/>" * 20_000}</spine>"
+    parts: dict[str, bytes | str] = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": container,
+        "a.opf": f"<package>{manifest}{spine}</package>",
+        "a.html": "<html><body>x</body></html>",
+    }
+    return packed(parts, stored=("mimetype",))

@@ -60,7 +60,7 @@ ROOM = (20, 10_000)
 
 
 def list_guesses(name: str, text: str) -> Iterator[str]:
-    """Marks as somebody would guess them who knows how they are made: of the text without the mark, or of one like it."""
+    """Marks as somebody would guess them who knows how they are made: of the text without the mark, or one like it."""
     yield "0" * 16
     yield _mark_of(text_part(name, text)["text"])
     yield hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -17,22 +17,21 @@ from tests.unit.documents import docx, packed, png
 
 ALLOWED = (*Settings.model_fields["attachment_types"].default, "*/*")
 #: Endings that Windows, macOS, Linux or what is installed there opens by running, installing or mounting the file.
-LAUNCHED = frozenset(
-    """
-    .hta .bat .cmd .com .exe .scr .pif .cpl .msc .msi .msp .mst .msix .appx .appxbundle .application .appref-ms
-    .gadget .ps1 .ps1xml .ps2 .psc1 .psd1 .psm1 .msh .mshxml .vb .vbs .vbe .js .jse .mjs .cjs .jsx .ws .wsf .wsc
-    .wsh .sct .reg .inf .ins .isp .its .job .url .website .webloc .inetloc .fileloc .desktop .directory .lnk .scf
-    .search-ms .searchconnector-ms .library-ms .settingcontent-ms .appcontent-ms .theme .themepack .deskthemepack
-    .diagcab .diagpkg .mht .mhtml .xht .xhtml .svgz .swf .command .tool .terminal .workflow .scpt .scptd
-    .applescript .app .pkg .mpkg .dmg .sh .bash .zsh .ksh .csh .fish .run .bin.sh .deb .rpm .appimage .snap
-    .flatpakref .py .pyw .pyc .pyo .pyz .pyzw .rb .rbw .pl .pm .plx .php .phar .lua .tcl .tk .awk .ahk .au3 .groovy
-    .kts .csx .fsx .ipa .apk .jar .war .jnlp .class .xll .wll .xlam .xlsm .xlsb .xltm .xla .docm .dotm .pptm .potm
-    .ppam .ppsm .sldm .iqy .oqy .rqy .dqy .odc .slk .dde .accde .accdb .mdb .mde .ade .adp .mam .maw .mda .cab .iso
-    .img .vhd .vhdx .udf .chm .hlp .cnt .grp .prf .rdp .ica .vpn .pol .osd .xbap .vsix .crx .xpi .oxt .air .rgs .shb
-    .shs .u3p .vbscript .ws1 .xnk .cer .crt .der .p12 .pfx .torrent .ps .eps .pcd .csproj .sln .vcxproj .gradle .ini
-    .conf .cfg
-    """.split()
-)
+_ENDINGS = """
+.hta .bat .cmd .com .exe .scr .pif .cpl .msc .msi .msp .mst .msix .appx .appxbundle .application .appref-ms
+.gadget .ps1 .ps1xml .ps2 .psc1 .psd1 .psm1 .msh .mshxml .vb .vbs .vbe .js .jse .mjs .cjs .jsx .ws .wsf .wsc
+.wsh .sct .reg .inf .ins .isp .its .job .url .website .webloc .inetloc .fileloc .desktop .directory .lnk .scf
+.search-ms .searchconnector-ms .library-ms .settingcontent-ms .appcontent-ms .theme .themepack .deskthemepack
+.diagcab .diagpkg .mht .mhtml .xht .xhtml .svgz .swf .command .tool .terminal .workflow .scpt .scptd
+.applescript .app .pkg .mpkg .dmg .sh .bash .zsh .ksh .csh .fish .run .bin.sh .deb .rpm .appimage .snap
+.flatpakref .py .pyw .pyc .pyo .pyz .pyzw .rb .rbw .pl .pm .plx .php .phar .lua .tcl .tk .awk .ahk .au3 .groovy
+.kts .csx .fsx .ipa .apk .jar .war .jnlp .class .xll .wll .xlam .xlsm .xlsb .xltm .xla .docm .dotm .pptm .potm
+.ppam .ppsm .sldm .iqy .oqy .rqy .dqy .odc .slk .dde .accde .accdb .mdb .mde .ade .adp .mam .maw .mda .cab .iso
+.img .vhd .vhdx .udf .chm .hlp .cnt .grp .prf .rdp .ica .vpn .pol .osd .xbap .vsix .crx .xpi .oxt .air .rgs .shb
+.shs .u3p .vbscript .ws1 .xnk .cer .crt .der .p12 .pfx .torrent .ps .eps .pcd .csproj .sln .vcxproj .gradle .ini
+.conf .cfg
+"""
+LAUNCHED = frozenset(_ENDINGS.split())
 SHOWN = (".png", ".pdf", ".zip", ".docx")
 SCRIPT = b"@echo off\r\ncalc.exe\r\n"
 #: Contents, each as somebody would call it by an ending that is launched.
@@ -46,7 +45,9 @@ CONTENTS = {
     "a shortcut": b"[InternetShortcut]\r\nURL=file:///c:/windows/system32/calc.exe\r\n",
     "a starter": b"[Desktop Entry]\nExec=id\n",
     "an application of HTML": b"<html><hta:application><script language=vbscript>x</script></html>",
-    "a page": b"MIME-Version: 1.0\r\nFrom: a\r\nSubject: b\r\nDate: c\r\nContent-Type: text/html\r\n\r\n<script>1</script>",
+    "a page": (
+        b"MIME-Version: 1.0\r\nFrom: a\r\nSubject: b\r\nDate: c\r\nContent-Type: text/html\r\n\r\n<script>1</script>"
+    ),
     "settings": b'<?xml version="1.0"?><PCSettings><DeepLink>calc.exe</DeepLink></PCSettings>',
     "a list": b'{"a": "calc.exe"}',
     "a query": b"WEB\r\n1\r\nhttp://evil.example\r\n",

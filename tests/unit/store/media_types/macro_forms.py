@@ -194,9 +194,15 @@ def _written_forms(folder: str) -> Mapping[str, bytes]:
     """The same tables, written in other ways."""
     honest, relations = HONEST[folder], relations_of(folder)
     target, kind = "p.bin", f"{MICROSOFT}/vbaProject"
-    table = f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="a" Type="{kind}" Target="{target}"/></Relationships>'
+    table = (
+        f'<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="a" Type="{kind}" '
+        f'Target="{target}"/></Relationships>'
+    )
     types = f'<Types xmlns="{PACKAGE}/content-types"><Override PartName="/p" ContentType="{PROJECT_TYPE}"/></Types>'
-    prefixed = f'<a:Relationships xmlns:a="{PACKAGE}/relationships"><a:Relationship a:Id="a" Type="{kind}" Target="{target}"/></a:Relationships>'
+    prefixed = (
+        f'<a:Relationships xmlns:a="{PACKAGE}/relationships"><a:Relationship a:Id="a" Type="{kind}" '
+        f'Target="{target}"/></a:Relationships>'
+    )
     entity = f'<!DOCTYPE a [<!ENTITY e "{kind}">]>' + table.replace(kind, "&e;")
     written: Mapping[str, bytes] = {
         "in UTF-16": table.encode("utf-16"),
@@ -255,8 +261,14 @@ def _other_office_forms() -> Mapping[str, bytes]:
     project = {"p.bin": PROJECT}
     types = f'<Types><Override PartName="/p.bin" ContentType="{PROJECT_TYPE}"/></Types>'
     sheet = '<Types><Override PartName="/xl/s.xml" ContentType="application/vnd.ms-excel.macrosheet+xml"/></Types>'
-    visio = '<Types><Override PartName="/visio/document.xml" ContentType="application/vnd.ms-visio.drawing.macroEnabled.main+xml"/></Types>'
-    binary = '<Types><Default Extension="bin" ContentType="application/vnd.ms-excel.sheet.binary.macroEnabled.main"/></Types>'
+    visio = (
+        '<Types><Override PartName="/visio/document.xml" '
+        'ContentType="application/vnd.ms-visio.drawing.macroEnabled.main+xml"/></Types>'
+    )
+    binary = (
+        '<Types><Default Extension="bin" '
+        'ContentType="application/vnd.ms-excel.sheet.binary.macroEnabled.main"/></Types>'
+    )
     return {
         "elsewhere in a package": packed({CONTENT_TYPES: types, "a/b.xml": "<x/>"} | project),
         "a macro sheet": packed({CONTENT_TYPES: sheet, "xl/workbook.xml": "<x/>", "xl/s.xml": "<x/>"}),
@@ -270,7 +282,10 @@ def _other_office_forms() -> Mapping[str, bytes]:
     }
 
 
-EVENT = '<{0}:event-listener xmlns:{0}="urn:oasis:names:tc:opendocument:xmlns:script:1.0" {0}:event-name="dom:load" xlink:href="{1}" xmlns:xlink="http://www.w3.org/1999/xlink"/>'
+EVENT = (
+    '<{0}:event-listener xmlns:{0}="urn:oasis:names:tc:opendocument:xmlns:script:1.0" '
+    '{0}:event-name="dom:load" xlink:href="{1}" xmlns:xlink="http://www.w3.org/1999/xlink"/>'
+)
 CALL = "vnd.sun.star.script:Standard.Module1.Main?language=Basic&amp;location=document"
 
 
@@ -286,7 +301,8 @@ def _open_document_forms(kind: str) -> Mapping[str, bytes]:
 
     def manifest(path: str, media_type: str = "") -> str:
         return (
-            f'<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"><m:file-entry m:full-path="/" m:media-type="{ODF}.{kind}"/>'
+            f'<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"><m:file-entry '
+            f'm:full-path="/" m:media-type="{ODF}.{kind}"/>'
             f'<m:file-entry m:full-path="{path}" m:media-type="{media_type}"/></m:manifest>'
         )
 
@@ -316,7 +332,7 @@ def _open_document_forms(kind: str) -> Mapping[str, bytes]:
         f"calling {name}": body(EVENT.format("script", address))
         for name, address in {
             "a macro": CALL,
-            "a macro of the program": "vnd.sun.star.script:LibreLogo|LibreLogo.py$run?language=Python&amp;location=share",
+            "a macro of the program": "vnd.sun.star.script:a|a.py$run?language=Python&amp;location=share",
             "with references": "vnd&#46;sun.star&#x2e;script:x",
             "in capitals": "VND.SUN.STAR.SCRIPT:x",
             "as of old": "macro:///Standard.M.Main",
@@ -335,7 +351,8 @@ def _open_document_forms(kind: str) -> Mapping[str, bytes]:
             '<script:event-listener xmlns:script="s" script:language="StarBasic" script:macro-name="Main"/>'
         ),
         "starting a program": body(
-            '<presentation:event-listener xmlns:presentation="p" presentation:action="execute" xlink:href="c" xmlns:xlink="x"/>'
+            '<presentation:event-listener xmlns:presentation="p" presentation:action="execute" xlink:href="c" '
+            'xmlns:xlink="x"/>'
         ),
         "called through an entity": package(
             {"content.xml": '<!DOCTYPE a [<!ENTITY e "macro:x">]><office:a xmlns:office="o" href="&e;"/>'}
@@ -360,12 +377,19 @@ def _text_forms() -> Mapping[str, bytes]:
     flat = f'<?xml version="1.0"?><office:document {spaces} office:mimetype="{ODF}.text">{{}}</office:document>'
     source = "<office:scripts><ooo:module><ooo:source-code>Sub Main</ooo:source-code></ooo:module></office:scripts>"
     opc = (
-        '<?xml version="1.0"?><?mso-application progid="Word.Document"?><pkg:package xmlns:pkg="http://schemas.microsoft.com/office/2006/xmlPackage">'
+        '<?xml version="1.0"?><?mso-application progid="Word.Document"?><pkg:package '
+        'xmlns:pkg="http://schemas.microsoft.com/office/2006/xmlPackage">'
         '<pkg:part pkg:name="/word/p.bin" pkg:contentType="{}"/></pkg:package>'
     )
-    word = '<?xml version="1.0"?><w:wordDocument xmlns:w="http://schemas.microsoft.com/office/word/2003/wordml"{}>{}</w:wordDocument>'
+    word = (
+        '<?xml version="1.0"?><w:wordDocument '
+        'xmlns:w="http://schemas.microsoft.com/office/word/2003/wordml"{}>{}</w:wordDocument>'
+    )
     active = base64.b64encode(b"ActiveMime\0\0\1\xf0\4" + bytes(40)).decode()
-    page = "MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n{}\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>\r\n--b\r\nContent-Transfer-Encoding: {}\r\n\r\n{}\r\n--b--"
+    page = (
+        "MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n{}\r\n--b\r\nContent-Type: "
+        "text/html\r\n\r\n<p>\r\n--b\r\nContent-Transfer-Encoding: {}\r\n\r\n{}\r\n--b--"
+    )
     sender = "From: a@e.org\r\nSubject: x\r\nDate: y\r\n"
     rich = r"{{\rtf1\ansi text {}}}"
     return {

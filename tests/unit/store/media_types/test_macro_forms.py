@@ -1,4 +1,4 @@
-"""Macros are found by what a document's tables say, in every form in which a program would open it; honest ones pass."""
+"""Macros are found by what a document's tables say, in every form that a program would open; honest ones pass."""
 
 import io
 import zipfile
@@ -62,10 +62,22 @@ def honest_files() -> Mapping[str, bytes]:
     )
     word_speaks = docx("vbaProject.bin is application/vnd.ms-office.vbaProject", "vnd.sun.star.script:x", "Auto_Open")
     page = '<presentation:event-listener xmlns:presentation="p" presentation:action="next-page"/>'
-    spoken = "<office:text><text:p>event-listener macro:x vnd.sun.star.script:Main &lt;ooo:source-code&gt; &#33;</text:p></office:text>"
-    scripts = '<office:script script:language="ooo:Basic" xmlns:script="s"><ooo:libraries xmlns:ooo="o"><ooo:library-embedded ooo:name="Standard"/></ooo:libraries></office:script>'
-    encrypted = '<m:manifest xmlns:m="urn:m"><m:file-entry m:full-path="content.xml" m:media-type="text/xml"><m:encryption-data/></m:file-entry></m:manifest>'
-    speaking = "<!-- macro:x --><project xmlns:o='schemas.microsoft.com opendocument'><part contentType='application/vnd.ms-office.vbaProject'/></project>"
+    spoken = (
+        "<office:text><text:p>event-listener macro:x vnd.sun.star.script:Main &lt;ooo:source-code&gt; "
+        "&#33;</text:p></office:text>"
+    )
+    scripts = (
+        '<office:script script:language="ooo:Basic" xmlns:script="s"><ooo:libraries '
+        'xmlns:ooo="o"><ooo:library-embedded ooo:name="Standard"/></ooo:libraries></office:script>'
+    )
+    encrypted = (
+        '<m:manifest xmlns:m="urn:m"><m:file-entry m:full-path="content.xml" '
+        'm:media-type="text/xml"><m:encryption-data/></m:file-entry></m:manifest>'
+    )
+    speaking = (
+        "<!-- macro:x --><project xmlns:o='schemas.microsoft.com opendocument'><part "
+        "contentType='application/vnd.ms-office.vbaProject'/></project>"
+    )
     return {
         **forms.HONEST,
         "of SheetJS": forms.change(forms.HONEST["xl"], edits={forms.CONTENT_TYPES: ("<Override", sheetjs)}),
@@ -97,8 +109,11 @@ def honest_files() -> Mapping[str, bytes]:
         ),
         "one that breaks off": forms.change(odf("text", ""), {"content.xml": ODF_CONTENT.format(body="&#33;")[:-30]}),
         "an archive of a project": packed({"Basic/a.bas": "x", "Scripts/a.py": "x", "word/vbaProject.bin": "x"}),
-        "rich text": rb"{\rtf1\ansi C:\\object \\objdata {\*\template C:\\Templates\\Normal.dot} {\field{\*\fldinst HYPERLINK dde}}}",
-        "a mail": b"From: a@e.org\r\nTo: b\r\nSubject: ActiveMime\r\nDate: x\r\n\r\nActiveMime is what QWN0aXZlTWlt stands for: =41",
+        "rich text": rb"{\rtf1 C:\\object \\objdata {\*\template C:\\T\\Normal.dot} {\field{\*\fldinst HYPERLINK dde}}}",
+        "a mail": (
+            b"From: a@e.org\r\nTo: b\r\nSubject: ActiveMime\r\nDate: x\r\n\r\nActiveMime is what QWN0aXZlTWlt "
+            b"stands for: =41"
+        ),
         "XML that speaks of it": speaking.encode(),
         "a table of a package": f'<Types><Override ContentType="{forms.PROJECT_TYPE}"/></Types>'.encode(),
         "a build file": b'<project><target action="macro" macro-name="x"/></project>',
