@@ -43,14 +43,16 @@ def write_text(attack: Attack, size: int) -> str:
 def _list_pairs(tree: Any) -> Iterator[tuple[str, str]]:
     """Each beginning with the loop that follows it, and each beginning as a loop of its own."""
     first = ""
-    for kind, value in tree:
+    for index, (kind, value) in enumerate(tree):
         if kind in _REPEATS:
             yield from ((first, loop) for loop in _write_bodies(value[2]))
         for part in _parts_of(kind, value):
             yield from ((first + begin, loop) for begin, loop in _list_pairs(part))
         first += _write_example(kind, value)
-        yield "", first
-        yield first[:-1], first[-1:]
+        # Of a word, only the whole one.
+        if kind is not sre.LITERAL or index + 1 == len(tree) or tree[index + 1][0] is not sre.LITERAL:
+            yield "", first
+            yield first[:-1], first[-1:]
 
 
 def _parts_of(kind: Any, value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from agent.files.readers.open_document.sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections
 
 #: A cell in a formula: `[.A1]`, or `[$Sales.A1]` in another sheet.
-_REFERENCE = re.compile(r"\[([^\]]*)\]")
+_REFERENCE = re.compile(r"\[([^\]]{0,255}+)\]")
 #: By the path of its elements below the document: what is counted and not shown.
 _LEFT_OUT = {
     "tracked-changes/*": "tracked change",
