@@ -31,6 +31,9 @@ def list_attacks(pattern: re.Pattern[Any]) -> Iterator[Attack]:
     text = pattern.pattern.decode("latin-1") if is_bytes else pattern.pattern
     tree = _parser.parse(text, pattern.flags & ~re.UNICODE if is_bytes else pattern.flags)
     pairs = {*_list_pairs(tree), *(("", each) for each in _USUAL)}
+    if "\\b" in text:
+        # Where words end between two of them.
+        pairs |= {(first, loop + "-") for first, loop in pairs}
     return ((first, loop, end) for first, loop in sorted(pairs) if loop for end in ("", "\n!"))
 
 

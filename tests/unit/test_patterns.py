@@ -28,9 +28,9 @@ HOLDERS = {
     "producers.http.page": (),
 }
 #: Characters of the shorter text, and how much longer a pattern may take over one four times as long.
-CHARS, GROWTH_MAX = 600, 9.0
+CHARS, GROWTH_MAX = 2_000, 9.0
 #: Below this, a shorter text says nothing.
-NOTICED_SECONDS = 0.0003
+NOTICED_SECONDS = 0.0007
 
 
 def test_no_pattern_takes_longer_than_its_text_is_long() -> None:

@@ -28,7 +28,7 @@ _PAGE_LINES = {
 #: By their names: what parts that nobody read are called among what is left out; "" for those that hold no text.
 _OTHER_PARTS = (
     (r"^mimetype$|^meta-inf/manifest|^settings\.xml$|thumbnails/|configurations2/|layout-cache|\.rdf$", ""),
-    (r"objectreplacements/|object \d+/(?!content\.xml)|basic/.*script-l[bc]\.xml$", ""),
+    (r"objectreplacements/|object \d+/(?!content\.xml)|basic/.{0,99}script-l[bc]\.xml$", ""),
     (r"pictures/|\.(?:png|jpe?g|gif|emf|wmf|svm|svg|webp|tiff?)$", "picture"),
     (r"object \d+|media/", "embedded object"),
     (r"basic/|scripts/", "macro"),
