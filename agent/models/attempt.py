@@ -64,9 +64,10 @@ class Attempt:
         if self._pieces.has_content or self._pieces.usage_chunk is not None or is_timeout:
             self.charge()
         if is_timeout:
-            return ModelError("timeout", f"{self._model}: {self._watch.problem}", retryable=True)
+            return ModelError("timeout", f"{self._model}: {self._watch.problem}", retryable=True, is_ours=True)
         if isinstance(error, ModelError):
-            return ModelError(error.kind, shorten(str(error), self._request.parameters), retryable=error.retryable)
+            text, words = (shorten(text, self._request.parameters) for text in (str(error), error.provider_text))
+            return ModelError(error.kind, text, retryable=error.retryable, is_ours=error.is_ours, provider_text=words)
         return model_error(
             error, model=self._model, parameters=self._request.parameters, started=self._pieces.has_content
         )
