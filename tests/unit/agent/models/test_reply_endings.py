@@ -69,7 +69,7 @@ def test_an_ending_that_leads_to_no_reply_is_an_error_of_its_own_kind(pieces, ki
 
 
 def test_the_model_s_sentence_is_told_beside_ours():
-    with pytest.raises(ModelError, match="the model refused to answer$") as raised:
+    with pytest.raises(ModelError, match=r"the model refused to answer$") as raised:
         concluded(pieces_of("", reason="stop", refusal="I cannot help with that."))
 
     assert raised.value.provider_text == "I cannot help with that."
