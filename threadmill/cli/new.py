@@ -39,7 +39,7 @@ NAME_MAX_CHARS = 40
 #: Passwords become parts of URLs: letters and digits.
 PASSWORD_BYTES = 24
 SECRETS = (
-    *("postgres_password", "gateway_db_password", "worker_db_password", "maintenance_db_password"),
+    *("postgres_password", "owner_db_password", "gateway_db_password", "worker_db_password", "maintenance_db_password"),
     *("valkey_password", "flower_password", "s3_password"),
 )
 
