@@ -135,8 +135,7 @@ class Producer:
 
     def find_turn(self, turn_id: str, *, tenant: str | None = "default") -> Turn:
         """The handle of a turn that was sent before; see `producers.find_turn`."""
-        record = self.database.acting_for(tenant).run(records.read, turn_id=turn_id, tenant=tenant)
-        return self._handle_of_stored(Turn, record)
+        return self._handle_of_stored(Turn, self.database.acting_for(tenant).run(records.read, turn_id, tenant=tenant))
 
     async def find_turn_async(self, turn_id: str, *, tenant: str | None = "default") -> AsyncTurn:
         """As `find_turn`, on the event loop."""
