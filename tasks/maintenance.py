@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from conversation.errors import DatabaseUnavailable, ThreadmillError
+from conversation.errors import DatabaseUnavailable, OperatorError
 from conversation.ids import new_id
 from conversation.logs import bind_turn
 from conversation.task_contract import (
@@ -287,8 +287,8 @@ def _run_if_due(name: str, job: Job) -> Outcome:
     try:
         outcome = job(settings, run.last_outcome)
     except Exception as error:
-        # Our own errors say what to do, and hold no secret; of others, only the type is stored.
-        reason = str(error) if isinstance(error, ThreadmillError) else type(error).__name__
+        # What an operator can mend says how, and quotes nobody; of other errors, only the type is stored.
+        reason = str(error) if isinstance(error, OperatorError) else type(error).__name__
         _database().run(fail_run, run=run, error=reason)
         raise
     _database().run(finish_run, run=run, outcome=outcome)
