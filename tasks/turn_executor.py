@@ -151,8 +151,8 @@ class TurnExecutor:
             else:
                 settle_failure = _log_agent_error(turn, settle_error)
                 # Of a turn that was claimed only to be ended, that is still the reason.
-                is_refused = isinstance(turn, RefusedTurn) and isinstance(ending, Failed)
-                ending = Failed(error=ending.error) if is_refused else Failed(error=settle_failure)
+                if not (isinstance(turn, RefusedTurn) and isinstance(ending, Failed)):
+                    ending = Failed(error=settle_failure)
         return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
 
     async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
