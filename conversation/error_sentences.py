@@ -14,6 +14,7 @@ SENTENCES: Mapping[str, str] = {
     "abandoned": "the process that ran it for itself is gone",
     "agent_error": "code of an agent, a model or ours raised",
     "deadline": "it had not ended by its deadline",
+    "exhausted": "processes ran out of threads, memory, descriptors or disk under it",
     "file_store_unavailable": "the file store stayed away",
     "model_error": "the model gave no answer",
     "poison": "processes died under it, or its runs broke off again and again",

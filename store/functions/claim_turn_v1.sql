@@ -196,6 +196,7 @@ BEGIN
         'failing_seconds', extract(epoch FROM claimed_at - turn.failing_since),
         'crashes', turn.crashes,
         'interruptions', turn.interruptions,
+        'error_kind', turn.error_kind,
         'local_process_id', turn.local_process_id,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),

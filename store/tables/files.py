@@ -29,6 +29,11 @@ blobs = Table(
     Column("scan_finding", Text),
     #: When it was prepared for models: its text extracted, its pictures scaled; null while that is to do.
     Column("prepared_at", Time),
+    #: Its place among the files of its tenant that wait to be prepared: the time at which it was requested, later where
+    #: it is large, or one of several; null of one that nobody requested, or that is begun.
+    Column("queue_place", Time),
+    #: When the process that is at it began; null while none is.
+    Column("preparing_since", Time),
     #: No other worker begins to prepare it before then.
     Column("preparing_until", Time),
     #: How often preparing began: a file that kills its reader is given up.
@@ -44,8 +49,11 @@ blobs = Table(
     CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
     CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
     Index("ix_blobs_tenant_sha256_size", "tenant", "sha256", "size"),
-    index_where("ix_blobs_unprepared", "created_at", where="prepared_at is null"),
-    index_where("ix_blobs_unscanned", "created_at", where="scan is null"),
+    # Each tenant's next file is one step away, however many wait; and few are begun at a time.
+    index_where("ix_blobs_queued", "tenant", "queue_place", where="queue_place is not null"),
+    index_where("ix_blobs_preparing", "tenant", where="preparing_since is not null"),
+    index_where("ix_blobs_unprepared", "tenant", "created_at", where="prepared_at is null"),
+    index_where("ix_blobs_unscanned", "tenant", "created_at", where="scan is null"),
     index_where("ix_blobs_unreferenced_since", "unreferenced_since", where="unreferenced_since is not null"),
 )
 

@@ -183,6 +183,8 @@ workers = Table(
     Column("agents", Json, nullable=False),
     #: The queues of the broker that it consumes; none of a library process.
     Column("queues", Json, nullable=False, server_default="[]"),
+    #: Files that it prepares at once; 0 of one that prepares none.
+    Column("file_places", Integer, nullable=False, server_default="0"),
     Column("started_at", Time, nullable=False),
     #: Its leases expire then; every heartbeat postpones it.
     Column("lease_expires_at", Time, nullable=False),

@@ -4,7 +4,7 @@ What stays true: each verb is one short transaction, and none holds a connection
 work. Where the database has functions, a claim and a settling are one round trip each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from conversation.errors import DatabaseRefused
@@ -12,7 +12,7 @@ from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
 from store.database.engine import Database
-from store.turns import claim_call, claims, journal, settle_call, unreadable
+from store.turns import cancel, claim_call, claims, journal, settle_call, unreadable
 from store.turns import settle as turns
 from store.turns.awaiting_model import BATCH, let_go
 from store.turns.claim_call import PartialClaim
@@ -74,6 +74,10 @@ class TurnStore:
         """Let the turns come that wait for a model's breaker, which was closed; returns how many."""
         count = await self.database.run_async(let_go, breaker=breaker)
         return count if count < BATCH else count + await self.let_go_waiting(breaker)
+
+    async def list_cancel_requests(self, turn_ids: Collection[str]) -> list[str]:
+        """List those of these turns that run, and that somebody has asked to stop."""
+        return await self.database.run_async(cancel.list_requested, turn_ids=turn_ids)
 
     def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":
         """The journal of a claimed turn, to write its steps to."""

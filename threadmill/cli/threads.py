@@ -85,7 +85,7 @@ def show(
 
     async def read(store: "ThreadStore") -> "tuple[Thread, list[UnansweredTurn]]":
         thread = await store.get_thread(thread_id, last=last)
-        limit = store.settings.tenant_max_running_turns
+        limit = store.settings.tenant_max_running_turns.count
         return thread, await store.database.run_async(list_unanswered, tenant, thread_id, tenant_max_running=limit)
 
     thread, unanswered = use_store(tenant, read)

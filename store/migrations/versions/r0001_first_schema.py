@@ -77,6 +77,8 @@ def upgrade() -> None:
         sa.Column("scan", sa.Text(), nullable=True),
         sa.Column("scan_finding", sa.Text(), nullable=True),
         sa.Column("prepared_at", TIME, nullable=True),
+        sa.Column("queue_place", TIME, nullable=True),
+        sa.Column("preparing_since", TIME, nullable=True),
         sa.Column("preparing_until", TIME, nullable=True),
         sa.Column("prepare_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("extracted_text", sa.Text(), nullable=True),
@@ -88,8 +90,10 @@ def upgrade() -> None:
         sa.CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
     )
     op.create_index("ix_blobs_tenant_sha256_size", "blobs", ["tenant", "sha256", "size"])
-    _create_index_where("ix_blobs_unprepared", "blobs", ["created_at"], "prepared_at is null")
-    _create_index_where("ix_blobs_unscanned", "blobs", ["created_at"], "scan is null")
+    _create_index_where("ix_blobs_queued", "blobs", ["tenant", "queue_place"], "queue_place is not null")
+    _create_index_where("ix_blobs_preparing", "blobs", ["tenant"], "preparing_since is not null")
+    _create_index_where("ix_blobs_unprepared", "blobs", ["tenant", "created_at"], "prepared_at is null")
+    _create_index_where("ix_blobs_unscanned", "blobs", ["tenant", "created_at"], "scan is null")
     _create_index_where(
         "ix_blobs_unreferenced_since", "blobs", ["unreferenced_since"], "unreferenced_since is not null"
     )
@@ -214,6 +218,7 @@ def upgrade() -> None:
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("agents", JSON, nullable=False),
         sa.Column("queues", JSON, server_default="[]", nullable=False),
+        sa.Column("file_places", sa.Integer(), server_default="0", nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("lease_expires_at", TIME, nullable=False),
         sa.Column("beat_at", TIME, nullable=True),

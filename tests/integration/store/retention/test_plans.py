@@ -184,6 +184,22 @@ def test_a_thread_that_is_not_due_is_not_looked_at(postgres_scene: Scene) -> Non
     assert list(due.find_due_threads(postgres_scene.database)) == [postgres_scene.key("t3")]
 
 
+def test_a_tenant_with_many_due_threads_is_not_before_all_of_anothers(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "PAGE", 2)
+    for thread, tenant in [*((f"t{number}", "a") for number in range(5)), ("t", "b")]:
+        postgres_scene.send("hello", thread, tenant=tenant)
+    month_ago = text("UPDATE threads SET updated_at = now() - interval '30 days'")
+    postgres_scene.database.run(lambda c: c.execute(month_ago) and None)
+    postgres_scene.policy(idle_days=7)
+
+    keys = list(due.find_due_threads(postgres_scene.database))
+
+    assert len(keys) == 6
+    assert keys[2] == postgres_scene.row("t").key
+
+
 def test_a_thread_that_is_being_deleted_is_not_looked_at(postgres_scene: Scene) -> None:
     """However many there are: a backlog must not use up the time in which it would be deleted."""
     postgres_scene.answered("t", 2)
