@@ -29,12 +29,12 @@ broker_transport_options = {
     "max_connections": 200,
     # One list a priority: kombu's own four would throw 1, 2 and 3 together.
     "priority_steps": list(range(PRIORITY_MAX + 1)),
-    # Far above any task's length: a wake-up that arrives twice costs a query, a turn never runs twice.
-    "visibility_timeout": 3600,
 }
 # A worker outlives a broker that is away: it tries again for ever, and the sweep publishes what was missed.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# A broker that refuses a command (its disk is full, it is a replica for a while) is tried again as well.
+broker_channel_error_retry = True
 # The turn's lease decides who runs it. A lost broker is no reason to stop a model call.
 worker_cancel_long_running_tasks_on_connection_loss = False
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeGuard
 
 import structlog
 
@@ -42,7 +43,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,63}")
 _log = structlog.get_logger(__name__)
 
 
-def is_message_id(value: object) -> bool:
+def is_message_id(value: object) -> TypeGuard[str]:
     """Whether a value has the form of a message's id: short, and plain in a line."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 

@@ -8,13 +8,12 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, case, func, literal, select, update
 
-from conversation.errors import InvalidInput, TurnNotFound
-from conversation.quotation import quote
+from conversation.errors import InvalidInput
 from conversation.turn import FINAL_STATES, TurnState
 from conversation.validation import check_text
 from store.database.column_types import clock
 from store.tables import threads, turns
-from store.turns.records import is_turn
+from store.turns.records import is_turn, turn_not_found
 
 #: Characters of a requester's name.
 REQUESTER_MAX_CHARS = 200
@@ -48,7 +47,7 @@ def request_cancel(
     requester = check_requester(by)
     key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id, tenant))).scalar_one_or_none()
     if key is None:
-        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id, tenant)
     connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(
