@@ -18,6 +18,7 @@ from conversation.task_contract import FILES_QUEUE
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
+from tasks.exhaustion import ExhaustionWatch, replacement
 from tasks.heartbeat import create_alive_file, limit_to_one_connection, make_alive_file
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class ConsumerHeartbeat:
         lease_duration_seconds = settings.lease_duration_seconds
         self._interval_seconds = lease_duration_seconds / 3
         self._database = Database(limit_to_one_connection(settings))
+        self._exhaustion_watch = ExhaustionWatch()
         self._alive_file = make_alive_file(self._worker, settings, queues)
         self._register = partial(
             workers.register,
@@ -58,6 +60,8 @@ class ConsumerHeartbeat:
             self._database.run(self._register)
         except DatabaseUnavailable as error:
             _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
+        if (missing := self._exhaustion_watch.look()) is not None:
+            replacement.begin(missing)
 
     def stop(self) -> None:
         """Delete the row and the file."""

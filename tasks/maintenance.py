@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from conversation.errors import DatabaseUnavailable, ThreadmillError
+from conversation.errors import DatabaseUnavailable, OperatorError
 from conversation.ids import new_id
 from conversation.logs import bind_turn
 from conversation.task_contract import (
@@ -30,6 +30,7 @@ from conversation.task_contract import (
     TURNS_QUEUE,
     WakeUp,
 )
+from conversation.turn import RefusedTurn, TurnError
 from store.database.engine import Database
 from store.files import file_queue
 from store.schedule_runs import claim_run, fail_run, finish_run
@@ -37,6 +38,7 @@ from store.settings import Settings, current
 from store.tables import statistics
 from store.turns import fair_share, workers
 from store.turns import sweep as sweeping
+from store.turns.unreadable import error_of
 from store.turns.unserved import end_overdue, list_overdue
 from tasks.celery_app import app
 from tasks.checked_task import QuietTask
@@ -172,12 +174,29 @@ def _end_overdue_turns(limit: int) -> int:
     """End turns that must end, whether a worker is there or not: their agent may be gone. Returns how many."""
     sweeper = new_id()
     threads = _database().run(list_overdue, limit=limit)
-    ended_turns = [_database().run(end_overdue, *thread, sweeper=sweeper) for thread in threads]
+    ended_turns = [_end_overdue_turn(*thread, sweeper) for thread in threads]
     for turn in filter(None, ended_turns):
         with bind_turn(turn):
             log_turn_end(turn, TurnOutcome(ending=turn.ending, seconds=0.0, tokens=turn.ending.usage.total_tokens))
         _turn_events.show_ended(turn, turn.ending)
     return len(list(filter(None, ended_turns)))
+
+
+def _end_overdue_turn(tenant: str, thread_id: str, sweeper: str) -> RefusedTurn | None:
+    """End the head of one thread. What is stored of one holds up no other. Raises `DatabaseUnavailable`."""
+    error: TurnError | None = None
+    for _ in ("as it is", "unread"):
+        try:
+            return _database().run(end_overdue, tenant, thread_id, sweeper=sweeper, error=error)
+        except DatabaseUnavailable:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the others come next
+            error = error_of(failure)
+            if error is None:
+                _log.error("turn_not_ended", tenant=tenant, thread=thread_id, reason=type(failure).__name__)
+                return None
+    _log.error("turn_not_ended", tenant=tenant, thread=thread_id)
+    return None
 
 
 @app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -268,8 +287,8 @@ def _run_if_due(name: str, job: Job) -> Outcome:
     try:
         outcome = job(settings, run.last_outcome)
     except Exception as error:
-        # Our own errors say what to do, and hold no secret; of others, only the type is stored.
-        reason = str(error) if isinstance(error, ThreadmillError) else type(error).__name__
+        # What an operator can mend says how, and quotes nobody; of other errors, only the type is stored.
+        reason = str(error) if isinstance(error, OperatorError) else type(error).__name__
         _database().run(fail_run, run=run, error=reason)
         raise
     _database().run(finish_run, run=run, outcome=outcome)

@@ -21,10 +21,11 @@ from agent.models.protocol import ModelPermits
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
 from conversation.errors import LeaseLost
+from conversation.exhaustion import Resource
 from conversation.fair_slots import FairSlots
 from conversation.logs import bind_turn
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
-from conversation.turn import ClaimedTurn, Lease, RefusedTurn
+from conversation.turn import ClaimedTurn, HandOver, Lease, LeasedTurn, RefusedTurn
 from conversation.water_marks import WaterMarks
 from store.live.event_publisher import EventPublisher
 from store.settings import Settings
@@ -70,6 +71,8 @@ class Runner:
     tool_loops: ToolLoops | None = None
     #: The circuit breakers of its models; None has none.
     breakers: ModelPermits | None = None
+    #: Called with what this process lacks, where a turn met that.
+    on_exhaustion: Callable[[Resource], None] | None = None
     #: Where Flower hears of turns.
     turn_events: TurnEvents = field(default_factory=TurnEvents)
     #: Where those hear of turns who follow their threads.
@@ -189,6 +192,9 @@ class Runner:
         self.turn_events.end(turn, turn_outcome)
         self.publish_turn_ended(turn.id)
         outcome.is_due_for_summary = self._is_above_mark(turn.agent, executed.settle_outcome)
+        if isinstance(executed.ending, HandOver) and executed.ending.error is not None:
+            # Another process can go on at once: it need not wait for the sweep.
+            await asyncio.to_thread(publish_wake_up, _wake_up_of(turn))
         if not executed.settle_outcome.keeps_lease:
             await self._notify_waiting_threads(turn.tenant)
         return executed.settle_outcome
@@ -196,7 +202,12 @@ class Runner:
     async def _execute(
         self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, live_turn: LiveTurn, *, releases: Callable[[], bool]
     ) -> ExecutedTurn:
-        executor = TurnExecutor(turn_store=self.turn_store, active_runs=self.active_runs, is_resumable=True)
+        executor = TurnExecutor(
+            turn_store=self.turn_store,
+            active_runs=self.active_runs,
+            is_resumable=True,
+            on_exhaustion=self.on_exhaustion,
+        )
         match turn:
             case RefusedTurn():
                 # Perhaps a turn of an agent that is not served here: its process is dead.
@@ -230,6 +241,7 @@ class Runner:
             tool_loops=self.tool_loops,
             max_attempts=self.settings.turn_max_attempts,
             max_retry_seconds=self.settings.turn_retry_max_seconds,
+            keeps_provider_errors=self.settings.keep_provider_errors,
             breakers=self.breakers,
             mcp_allow_networks=self.settings.mcp_allow_networks,
             # A reply that is taken whole has no pieces to show.
@@ -245,6 +257,10 @@ def _outcome_of(executed: ExecutedTurn, seconds: float) -> TurnOutcome:
         tokens=executed.tokens,
         trace=() if executed.error is None else tuple(trace_agent_error(executed.error)),
     )
+
+
+def _wake_up_of(turn: LeasedTurn) -> WakeUp:
+    return WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id)
 
 
 def _next_wake_up(wake_up: WakeUp, turn_id: str, *, queue: str = TURNS_QUEUE) -> WakeUp:

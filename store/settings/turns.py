@@ -25,6 +25,9 @@ class AgentSettings(BaseModel):
     default_agent: NonEmptyText = "assistant"
     #: The model of agents that name none.
     model: NonEmptyText = "offline/recall"
+    #: Keep what a provider said with a turn's error, short and without keys. It may quote what users wrote: without it,
+    #: the kind of the error, its HTTP status and a sentence of ours are kept.
+    keep_provider_errors: bool = False
     #: Networks in which remote MCP servers may be beside public addresses, comma-separated: `127.0.0.0/8,10.1.0.0/16`.
     mcp_allow_networks: Networks = ()
 

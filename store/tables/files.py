@@ -5,7 +5,7 @@ blob keeps its row.
 """
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
-from sqlalchemy.schema import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
+from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, Index
 
 from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import index_where, metadata
@@ -97,12 +97,14 @@ uploads = Table(
 attachments = Table(
     "attachments",
     metadata,
-    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("thread_key", Key, primary_key=True),
+    #: No foreign key: the message is in the inbox first, then in the history.
     Column("message_id", Text, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("filename", Text, nullable=False),
     Column("tenant", Text, nullable=False),
     Column("sha256", Text, nullable=False),
+    ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     Index("ix_attachments_tenant_sha256", "tenant", "sha256"),
 )

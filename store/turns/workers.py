@@ -95,6 +95,12 @@ def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) 
     return Beat(is_known=row is not None, is_drain_requested=row is not None and row.drain_requested_at is not None)
 
 
+def show_draining(connection: Connection, worker: str) -> None:
+    """Have a worker be shown as one that claims nothing more. Running it twice changes nothing."""
+    requested_at = func.coalesce(workers.c.drain_requested_at, clock())
+    connection.execute(update(workers).where(workers.c.id == worker).values(drain_requested_at=requested_at))
+
+
 def undo_crashes(connection: Connection, worker: str) -> int:
     """Uncount the crashes of a worker that was away, not dead, from the turns that it lost; returns how many.
 

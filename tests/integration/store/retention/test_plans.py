@@ -27,7 +27,7 @@ MOVE = 8
 #: the entry's end, the audit.
 BATCH = 17
 #: The lock, what is left, summaries, context, its policy, the row, the names in the audit, the audit.
-ROW = 8
+ROW = 7
 #: A database has to have something to be planned for.
 STOCK = """
     insert into threads (tenant, id, metadata, created_at, updated_at)
