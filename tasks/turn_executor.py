@@ -20,7 +20,6 @@ from conversation.foreign_exceptions import name_of
 from conversation.logs import bind_turn
 from conversation.replay import replay_transcript
 from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
-from store.turns.claims import EXHAUSTED
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
@@ -112,7 +111,7 @@ class TurnExecutor:
         with bind_turn(turn):
             _log.error("turn_exhausted", resource=str(resource), error=name_of(error), trace=trace_agent_error(error))
         is_disk = resource is Resource.DISK
-        turn_error = TurnError(EXHAUSTED, f"{resource} ran out", retryable=is_disk, fault=Fault.OPERATOR)
+        turn_error = TurnError("exhausted", f"{resource} ran out", retryable=is_disk, fault=Fault.OPERATOR)
         if is_disk or not self.is_resumable:
             return Failed(error=turn_error)
         if self.on_exhaustion is not None:
