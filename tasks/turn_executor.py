@@ -67,8 +67,8 @@ class TurnExecutor:
         try:
             run = create_run()
         except BaseException as error:  # noqa: BLE001 - a model that cannot be made breaks its turn, no more
-            ending = self._end_exhausted(turn, error) or _end_unrun(turn, error)
-            return await self._commit_ending(turn, ending, error, release=releases())
+            unrun_ending = self._end_exhausted(turn, error) or _end_unrun(turn, error)
+            return await self._commit_ending(turn, unrun_ending, error, release=releases())
         ending, run_error = await self._run_agent(run, entry)
         executed = await self._commit_ending(turn, ending, run_error, release=releases())
         return replace(executed, model_calls=run.model_calls, tokens=run.tokens)
