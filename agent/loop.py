@@ -18,6 +18,7 @@ from agent.model_calls import ModelCalls
 from agent.model_view import ModelView
 from agent.run_state import RunState
 from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
+from conversation.error_sentences import MODEL_SENTENCES, SENTENCES
 from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolServerUnavailable
 from conversation.exhaustion import Resource, resource_of
 from conversation.replay import assistant_message, tool_calls_of
@@ -158,12 +159,19 @@ class Run:
     def _end_without(self, error: ModelError | FileStoreUnavailable | ToolServerUnavailable) -> RetryLater | Failed:
         """End a run that cannot go on without its model, its files or its tools."""
         if isinstance(error, ModelError):
-            turn_error = TurnError("model_error", f"{error.kind}: {error}", error.retryable, error.fault)
-            return self._retry_later(turn_error, error)
+            return self._retry_later(self._describe(error), error)
         of_operator: dict[str, Any] = {"retryable": True, "fault": Fault.OPERATOR}
         if isinstance(error, FileStoreUnavailable):
             return self._retry_later(TurnError("file_store_unavailable", str(error), **of_operator))
         return self._retry_later(TurnError("tool_server_unavailable", str(error), **of_operator))
+
+    def _describe(self, error: ModelError) -> TurnError:
+        """The turn's error for a model's: without the provider's words, where these are not to be kept."""
+        own_text = str(error) if error.is_ours else MODEL_SENTENCES.get(error.kind, SENTENCES["model_error"])
+        other_text = error.provider_text if error.is_ours else str(error)
+        is_kept = self._state.dependencies.keeps_provider_errors
+        message = ": ".join(filter(None, (error.kind, own_text, other_text if is_kept else "")))
+        return TurnError("model_error", message, error.retryable, error.fault)
 
     def _end_timed_out(self) -> Failed:
         is_model_slow = self._model_calls.is_asking

@@ -90,7 +90,7 @@ def _on_ready(sender: Any, **_: object) -> None:
     if MAINTENANCE_QUEUE in queues:
         sql_sends.start_listener(current())
     if not has_worker():
-        start_consumer_heartbeat(current(), list(queues), sender.timer)
+        start_consumer_heartbeat(current(), list(queues), sender.timer, places=sender.pool.num_processes)
 
 
 def _on_stopping(**_: object) -> None:

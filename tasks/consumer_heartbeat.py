@@ -14,6 +14,7 @@ import structlog
 
 from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
+from conversation.task_contract import FILES_QUEUE
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
@@ -27,7 +28,7 @@ _heartbeats: list["ConsumerHeartbeat"] = []
 class ConsumerHeartbeat:
     """The row and the file of one process."""
 
-    def __init__(self, settings: Settings, queues: Collection[str]) -> None:
+    def __init__(self, settings: Settings, queues: Collection[str], *, places: int = 0) -> None:
         self._worker = new_id()
         lease_duration_seconds = settings.lease_duration_seconds
         self._interval_seconds = lease_duration_seconds / 3
@@ -41,6 +42,7 @@ class ConsumerHeartbeat:
             pid=os.getpid(),
             serves={},
             queues=queues,
+            file_places=places if FILES_QUEUE in queues else 0,
             lease_duration_seconds=lease_duration_seconds,
         )
 
@@ -71,11 +73,14 @@ class ConsumerHeartbeat:
         self._database.close()
 
 
-def start_consumer_heartbeat(settings: Settings, queues: Collection[str], timer: Any) -> None:
-    """Start the heartbeat of this process, unless it has one, or a database that no other process can read."""
+def start_consumer_heartbeat(settings: Settings, queues: Collection[str], timer: Any, *, places: int = 0) -> None:
+    """Start the heartbeat of this process, unless it has one, or a database that no other process can read.
+
+    `places` is the number of tasks that it runs at once.
+    """
     if _heartbeats or settings.database_url.get_secret_value().startswith("sqlite"):
         return
-    heartbeat = ConsumerHeartbeat(settings, queues)
+    heartbeat = ConsumerHeartbeat(settings, queues, places=places)
     _heartbeats.append(heartbeat)
     heartbeat.start(timer)
 

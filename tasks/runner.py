@@ -36,6 +36,7 @@ from tasks.active_runs import ActiveRun, ActiveRuns
 from tasks.agent_trace import trace_agent_error
 from tasks.live_turn import LiveJournal, LiveTurn
 from tasks.publish import publish_wake_up, request_summaries
+from tasks.tenant_places import TenantPlaces
 from tasks.turn_events import TurnEvents, TurnOutcome
 from tasks.turn_executor import ExecutedTurn, TurnExecutor
 from tasks.turn_log import log_turn_end
@@ -75,6 +76,8 @@ class Runner:
     turn_events: TurnEvents = field(default_factory=TurnEvents)
     #: Where those hear of turns who follow their threads.
     event_publisher: EventPublisher = field(default_factory=EventPublisher.to_nobody)
+    #: Its places, which tenants share.
+    places: TenantPlaces = field(default_factory=TenantPlaces)
     #: Bounds the claims at work at once.
     _claim_slots: asyncio.Semaphore = field(init=False)
     #: The water marks of agents that have run: the same for each of their turns.
@@ -85,7 +88,19 @@ class Runner:
         object.__setattr__(self, "_claim_slots", slots)
 
     async def run_thread(self, wake_up: WakeUp) -> None:
-        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder."""
+        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder.
+
+        Where its tenant has as many places as it may, the wake-up is put back.
+        """
+        if not await self.places.take(wake_up.tenant):
+            await asyncio.to_thread(publish_wake_up, wake_up)
+            return
+        try:
+            await self._run_thread(wake_up)
+        finally:
+            self.places.give_back(wake_up.tenant)
+
+    async def _run_thread(self, wake_up: WakeUp) -> None:
         outcome = _TaskOutcome()
         with self.active_runs.enter((wake_up.tenant, wake_up.thread_id)) as entry:
             next_turn_id = await self._run_due_turns(wake_up, entry, outcome)
@@ -96,7 +111,7 @@ class Runner:
 
     async def _notify_waiting_threads(self, tenant: str) -> None:
         """Wake a tenant's next threads, now that its limit of running turns has a free slot."""
-        limit = self.settings.tenant_max_running_turns
+        limit = self.settings.tenant_max_running_turns.count
         if limit:
             for wake_up in await self.turn_store.pick_wake_up_of_tenant(tenant, tenant_max_running=limit):
                 await asyncio.to_thread(publish_wake_up, wake_up)
@@ -225,6 +240,7 @@ class Runner:
             tool_loops=self.tool_loops,
             max_attempts=self.settings.turn_max_attempts,
             max_retry_seconds=self.settings.turn_retry_max_seconds,
+            keeps_provider_errors=self.settings.keep_provider_errors,
             breakers=self.breakers,
             mcp_allow_networks=self.settings.mcp_allow_networks,
             # A reply that is taken whole has no pieces to show.

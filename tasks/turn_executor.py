@@ -145,7 +145,13 @@ class TurnExecutor:
             raise
         except Exception as settle_error:  # noqa: BLE001 - what a value does to the driver, it would do so again
             error = error or settle_error
-            ending = self._end_exhausted(turn, settle_error) or Failed(error=_log_agent_error(turn, settle_error))
+            if (exhausted := self._end_exhausted(turn, settle_error)) is not None:
+                ending = exhausted
+            else:
+                settle_failure = _log_agent_error(turn, settle_error)
+                # Of a turn that was claimed only to be ended, that is still the reason.
+                if not (isinstance(turn, RefusedTurn) and isinstance(ending, Failed)):
+                    ending = Failed(error=settle_failure)
         return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
 
     async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:

@@ -39,11 +39,13 @@ from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
+from tasks.cancel_signals import CancelSignals
 from tasks.exhaustion import ExhaustionWatch, replacement
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.loop_pool import wait_on_loop
 from tasks.runner import Runner
+from tasks.tenant_places import TenantPlaces
 from tasks.worker_connections import check_connections, limit_connections
 
 T = TypeVar("T")
@@ -63,8 +65,14 @@ class Worker:
     """The parts of a process that runs turns, from before it consumes until after its last turn."""
 
     def __init__(
-        self, settings: Settings, agents: Mapping[str, Agent], *, queues: Collection[str] = (TURNS_QUEUE,)
+        self,
+        settings: Settings,
+        agents: Mapping[str, Agent],
+        *,
+        queues: Collection[str] = (TURNS_QUEUE,),
+        concurrency: int | None = None,
     ) -> None:
+        """`concurrency` is the number of turns that Celery runs at once, where it is not the setting's."""
         self.id = new_id()
         self.settings = settings
         self.agents = agents
@@ -75,8 +83,10 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self.breaker_board = ValkeyBreakerBoard(settings)
         self.event_publisher = EventPublisher(self._publish)
+        self.turn_store = TurnStore(self.database)
+        self.cancel_signals = CancelSignals(self.turn_store, self.active_runs)
         self.signals = WorkerSignals(
-            settings, cancel=self.active_runs.cancel, hear_watch=self.event_publisher.hear_watch
+            settings, cancel=self.cancel_signals.hear, hear_watch=self.event_publisher.hear_watch
         )
         self.heartbeat = Heartbeat(
             self.id,
@@ -89,7 +99,8 @@ class Worker:
             on_drain=self.drain,
             exhaustion_watch=ExhaustionWatch(),
         )
-        self.runner = self._create_runner(queues)
+        places = TenantPlaces(concurrency or settings.worker_concurrency, settings.tenant_max_running_turns)
+        self.runner = self._create_runner(queues, places)
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
         self._letting_go: set[asyncio.Task[None]] = set()
         self._is_stopped = False
@@ -98,15 +109,15 @@ class Worker:
         #: The next request to stop lets its turns end, however long they take.
         self._is_draining = False
 
-    def _create_runner(self, queues: Collection[str]) -> Runner:
+    def _create_runner(self, queues: Collection[str], places: TenantPlaces) -> Runner:
         return Runner(
             settings=self.settings,
             agents=self.agents,
             claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
-            turn_store=TurnStore(self.database),
+            turn_store=self.turn_store,
             active_runs=self.active_runs,
             attachments=AttachmentParts(
-                FileReader(open_file_store(self.settings), self.database, FileRequester().request),
+                FileReader(open_file_store(self.settings), self.database, FileRequester(self.database).request),
                 FileLimits(self.settings.attachments_max_count, self.settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
@@ -115,6 +126,7 @@ class Worker:
             event_publisher=self.event_publisher,
             tool_loops=self.tool_loops,
             breakers=self._create_breakers(),
+            places=places,
         )
 
     def _create_claim_request(self, *, runs_quarantine: bool) -> ClaimRequest:
@@ -123,7 +135,7 @@ class Worker:
             runs_quarantine=runs_quarantine,
             agents={name: agent.version for name, agent in self.agents.items()},
             max_messages={name: agent.max_messages for name, agent in self.agents.items()},
-            tenant_max_running=self.settings.tenant_max_running_turns,
+            tenant_max_running=self.settings.tenant_max_running_turns.count,
         )
 
     def _publish(self, channel: str, text: str) -> None:
@@ -242,6 +254,7 @@ class Worker:
 
     async def _close(self) -> None:
         await self.signals.stop()
+        self.cancel_signals.close()
         await self.breaker_board.close()
         await self.database.close_async()
         await self.loop.shutdown_asyncgens()  # closes the connections that are kept for model calls
@@ -271,7 +284,7 @@ def start_worker(settings: Settings, *, queues: Collection[str], concurrency: in
             "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
     check_connections(settings, concurrency=concurrency or settings.worker_concurrency)
-    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues)
+    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues, concurrency=concurrency)
     if worker.database.is_sqlite:
         raise InvalidSettings(
             "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"

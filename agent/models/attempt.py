@@ -70,9 +70,10 @@ class Attempt:
         if (resource := _find_exhaustion(error)) is not None:
             return Exhausted(resource)
         if is_timeout:
-            return ModelError("timeout", f"{self._model}: {self._watch.problem}", retryable=True)
+            return ModelError("timeout", f"{self._model}: {self._watch.problem}", retryable=True, is_ours=True)
         if isinstance(error, ModelError):
-            return ModelError(error.kind, shorten(str(error), self._request.parameters), retryable=error.retryable)
+            text, words = (shorten(text, self._request.parameters) for text in (str(error), error.provider_text))
+            return ModelError(error.kind, text, retryable=error.retryable, is_ours=error.is_ours, provider_text=words)
         return model_error(
             error, model=self._model, parameters=self._request.parameters, started=self._pieces.has_content
         )

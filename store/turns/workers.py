@@ -52,10 +52,11 @@ def register(
     serves: Mapping[str, str],
     lease_duration_seconds: float,
     queues: Collection[str] = (),
+    file_places: int = 0,
 ) -> None:
     """Enter a process: the agents that it serves (name → version) and the queues that it consumes.
 
-    Running it twice changes nothing.
+    `file_places` is the number of files that it prepares at once. Running it twice changes nothing.
     """
     entry = insert_for(connection, workers).values(
         id=worker,
@@ -63,6 +64,7 @@ def register(
         pid=pid,
         agents=dict(serves),
         queues=sorted(queues),
+        file_places=file_places,
         started_at=clock(),
         lease_expires_at=clock(plus_seconds=lease_duration_seconds),
         beat_at=clock(),
