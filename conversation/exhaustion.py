@@ -14,8 +14,8 @@ from enum import StrEnum
 
 #: Errors of one chain that are looked at.
 CHAIN_MAX = 200
-#: Bytes that a process must be able to get, or it is out of memory: a turn's work takes less.
-SPARE_BYTES = 64 * 1024 * 1024
+#: Bytes that a process must be able to get, or it is out of memory: what two threads reserve for their stacks.
+SPARE_BYTES = 16 * 1024 * 1024
 
 
 class Resource(StrEnum):
