@@ -1,4 +1,7 @@
-"""Packages with other parts than they had. What stays true: parts are stored as they are, so that they are quick to make."""
+"""Packages with other parts than they had.
+
+What stays true: parts are stored as they are, so that a package is made in no time.
+"""
 
 import io
 import zipfile
