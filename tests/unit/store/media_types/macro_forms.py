@@ -4,10 +4,12 @@ What stays true: each has a name of its own, and differs from an honest document
 """
 
 import io
+import os
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 
+from store.media_types.sample import HEAD_BYTES
 from tests.unit.documents import OOXML, docx, packed, pptx, xlsx
 from tests.unit.store.media_types import other_macro_forms
 from tests.unit.store.media_types.package_edits import change
@@ -94,6 +96,15 @@ def with_project(
         CONTENT_TYPES: types or override(f"/{folder}/{part}", PROJECT_TYPE),
     }
     return change(HONEST[folder], {f"{folder}/{part}": PROJECT}, edits)
+
+
+def with_project_in_the_middle() -> bytes:
+    """A document with macros that is so large that its two ends tell of none."""
+    noise = os.urandom(HEAD_BYTES)
+    parts = {"word/document.xml": "<x/>", "word/media/a": noise, "word/p.bin": PROJECT}
+    table = f'<Relationships><Relationship Type="{MICROSOFT}/vbaProject" Target="p.bin"/></Relationships>'
+    parts |= {"word/_rels/document.xml.rels": table, "word/media/b": noise}
+    return packed({CONTENT_TYPES: "<Types/>"} | parts)
 
 
 def _office_forms(folder: str) -> Mapping[str, bytes]:
