@@ -154,7 +154,7 @@ def examine_sample(
     _check_single(name, sample, media_type)
     for each_claim in _claims(claim, ending, media_type):
         _check_claim(name, each_claim, media_type, sample)
-    _check_allowed(name, media_type, allowed)
+    check_allowed(name, media_type, allowed)
     _check_pixels(name, sample, media_type)
     return media_type
 
@@ -323,7 +323,8 @@ def _may_name_zip(claim: str) -> bool:
     return not has_own_type and not claim.startswith(("image/", "audio/", "video/", "font/"))
 
 
-def _check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
+def check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
+    """Check that a file of this type is accepted. Raises `FileRejected`."""
     if any(_matches(pattern.strip().lower(), media_type) for pattern in allowed):
         return
     if media_type in _SAFE_ENDINGS or media_type.endswith(MACRO_SUFFIX):
