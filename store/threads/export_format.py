@@ -25,6 +25,9 @@ KINDS = ("thread", "context", "summary", "turn", "message", "end")
 #: A message of a million characters, each written as an escape, and its other fields.
 LINE_MAX_CHARS = 16 * 1024 * 1024
 
+#: Lines of an export that is read, their characters, and the files that they name: far more than a thread comes to.
+LINES_MAX, SPOOL_MAX_CHARS, FILES_MAX = 1_000_000, 2 * 1024**3, 50_000
+
 #: The highest seq that a thread may come with: far below what a bigint holds, so that it may go on.
 SEQ_MAX = 2**53
 
@@ -52,17 +55,34 @@ async def spool_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str])
 
     Raises `InvalidInput` for what is no text.
     """
+    size = SpoolSize()
     if isinstance(lines, AsyncIterable):
         async for line in lines:
-            spool.write(_end_line(line))
-    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes):
-        spool.writelines(_end_line(line) for line in lines)
+            spool.write(size.add(line))
+    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes | Mapping):
+        spool.writelines(map(size.add, lines))
     else:
         raise InvalidInput("lines", f"is {quote(lines)}", "pass the lines of an export, one text each")
 
 
-def _end_line(line: object) -> str:
-    return check_text("lines", line, max_chars=LINE_MAX_CHARS).rstrip("\n") + "\n"
+@dataclass(slots=True)
+class SpoolSize:
+    """The size of what was spooled, which is bounded before anything of it is read."""
+
+    lines: int = 0
+    chars: int = 0
+
+    def add(self, line: object) -> str:
+        """The next line as it is spooled. Raises `InvalidInput` for what is no text, and for one too many."""
+        text = check_text("lines", line, max_chars=LINE_MAX_CHARS).rstrip("\n") + "\n"
+        self.lines, self.chars = self.lines + 1, self.chars + len(text)
+        if self.lines > LINES_MAX or self.chars > SPOOL_MAX_CHARS:
+            raise InvalidInput(
+                "lines",
+                f"are more than {LINES_MAX}, or than {SPOOL_MAX_CHARS} characters",
+                "import a thread that is not as long",
+            )
+        return text
 
 
 def parse_lines(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:

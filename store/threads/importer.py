@@ -29,6 +29,7 @@ from store.tables import messages, summaries, thread_context, threads, turns
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (
     CONTEXT,
+    FILES_MAX,
     KINDS,
     SUMMARY,
     THREAD,
@@ -250,6 +251,8 @@ class _ThreadImport:
 
     def _note_files(self, new_messages: Sequence[Message]) -> None:
         new_files = [file for message in new_messages for file in message.attachments if file.sha256 not in self.files]
+        if len(self.files) + len({file.sha256 for file in new_files}) > FILES_MAX:
+            raise InvalidInput("attachments", f"are more than {FILES_MAX} files", "import the thread without some")
         if new_files:
             reservations = reserve(self.connection, self.tenant, new_files)
             self.files |= {sha256: row.is_stored for sha256, row in reservations.items()}
