@@ -21,6 +21,7 @@ from conversation.quotation import quote
 from conversation.thread import Thread
 from store import migrations
 from store.database.engine import Database
+from store.database.sqlite import lift_statement_limit
 from store.erasure.thread_erasure import ThreadErasure
 from store.file_store import FileStore
 from store.files.message_files import store_files_of
@@ -221,6 +222,7 @@ def _prepare_schema(connection: Connection, database: Database) -> None:
     if database.is_in_memory:
         migrations.create_newest(connection)
     elif database.is_sqlite:
-        migrations.upgrade_connection(connection)
+        with lift_statement_limit(connection):
+            migrations.upgrade_connection(connection)
     else:
         migrations.check(connection)

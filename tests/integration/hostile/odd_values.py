@@ -168,7 +168,7 @@ COLLECTIONS: dict[str, Callable[[], Any]] = {
     "holds failing": lambda: {"a": _Failing()},
     "holds failing text": lambda: {"a": _FailingText("x")},
     "holds failing dict": lambda: {"a": _FailingDict(a=1)},
-    "holds itself twice": lambda: dict.fromkeys("ab", {"c": [1]}),
+    "holds itself twice": lambda: [{"c": [1]}] * 2,
     "holds a set": lambda: {"a": {1}},
     "key true": lambda: {True: 1},
     "key failing text": lambda: {_FailingText("a"): 1},
