@@ -81,6 +81,7 @@ check: $(VENV)/.dev
 	@echo "ruff format" && $(BIN)/ruff format --quiet --check .
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
 	@echo "mypy of the client" && $(BIN)/mypy --no-error-summary --config-file clients/python/pyproject.toml clients/python/threadmill_client
+	@echo "advisories" && $(BIN)/python requirements/advisories.py
 	@echo "lint-imports" && $(BIN)/lint-imports
 
 ## Measure it against what else one could take: ten minutes. ONLY="send turns", QUICK=1 see that it runs.

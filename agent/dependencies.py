@@ -31,6 +31,8 @@ class RunDependencies:
     max_attempts: int = 0
     #: Seconds for which a turn is retried while what it needs is away.
     max_retry_seconds: float = 86_400
+    #: Whether a turn's error keeps what a provider said, which may quote users.
+    keeps_provider_errors: bool = False
     #: The circuit breakers of the process's models; None has none.
     breakers: ModelPermits | None = None
     #: Networks in which MCP servers may be beside public addresses.

@@ -18,6 +18,7 @@ from agent.model_calls import ModelCalls
 from agent.model_view import ModelView
 from agent.run_state import RunState
 from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
+from conversation.error_sentences import MODEL_SENTENCES, SENTENCES
 from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolServerUnavailable
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
@@ -63,8 +64,7 @@ class Run:
                 raise
             return self._end_timed_out()
         except ModelError as error:
-            turn_error = TurnError("model_error", f"{error.kind}: {error}", error.retryable, error.fault)
-            return self._retry_later(turn_error, error)
+            return self._retry_later(self._describe(error), error)
         except FileStoreUnavailable as error:
             return self._retry_later(
                 TurnError("file_store_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
@@ -82,9 +82,13 @@ class Run:
         """End a run that failed: all of its messages so far are kept, closed."""
         return Failed(error=error, **self._close())
 
-    def hand_over(self) -> HandOver:
-        """End a run whose process stops: another one goes on from the journal."""
-        return HandOver(steps=self._model_calls.charge_unanswered_call())
+    def hand_over(self, error: TurnError | None = None) -> HandOver:
+        """End a run whose process stops, perhaps since it lacks something: another one goes on from the journal."""
+        return HandOver(steps=self._model_calls.charge_unanswered_call(), error=error)
+
+    def wait_for_disk(self, error: TurnError) -> RetryLater | Failed:
+        """End a run whose disk is full: no process helps, and time may."""
+        return self._retry_later(error)
 
     def _close(self) -> dict[str, Any]:
         """Close a run that ends without an answer: its messages, its spending, what was left out of its window."""
@@ -155,6 +159,14 @@ class Run:
         self._transcript.partial_text = ""
         self._state.emit(MessageAdded(answer))
         return Completed(messages=(*self._transcript.messages, answer), steps=(reply,), **self._totals())
+
+    def _describe(self, error: ModelError) -> TurnError:
+        """The turn's error for a model's: without the provider's words, where these are not to be kept."""
+        own_text = str(error) if error.is_ours else MODEL_SENTENCES.get(error.kind, SENTENCES["model_error"])
+        other_text = error.provider_text if error.is_ours else str(error)
+        is_kept = self._state.dependencies.keeps_provider_errors
+        message = ": ".join(filter(None, (error.kind, own_text, other_text if is_kept else "")))
+        return TurnError("model_error", message, error.retryable, error.fault)
 
     def _end_timed_out(self) -> Failed:
         is_model_slow = self._model_calls.is_asking

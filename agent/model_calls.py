@@ -156,5 +156,7 @@ class ModelCalls:
                 case ModelReply():
                     reply = piece
         if reply is None:
-            raise ModelError("stream_interrupted", "the model's stream ended without an answer", retryable=True)
+            raise ModelError(
+                "stream_interrupted", "the model's stream ended without an answer", retryable=True, is_ours=True
+            )
         return reply

@@ -211,6 +211,8 @@ class ModelError(ThreadmillError):
         max_tokens: int | None = None,
         breaker: str | None = None,
         is_put_off: bool = False,
+        is_ours: bool = False,
+        provider_text: str = "",
     ) -> None:
         super().__init__(message)
         #: A stable word for dashboards: `rate_limited`, `unavailable`, `timeout`, `refused`, …
@@ -224,6 +226,10 @@ class ModelError(ThreadmillError):
         self.breaker = breaker
         #: The model was not asked, since that breaker was open.
         self.is_put_off = is_put_off
+        #: The message is Threadmill's own and quotes nobody: a turn keeps it. Of others a turn keeps the kind.
+        self.is_ours = is_ours
+        #: The words of the provider or of the model, short and without keys: they may quote what users wrote.
+        self.provider_text = provider_text
 
     @property
     def fault(self) -> Fault:

@@ -84,16 +84,16 @@ async def send_message_async(
     return await default_producer().send_async(thread_id, content, connection=connection, **options)
 
 
-def find_turn(turn_id: str, *, tenant: str | None = None) -> Turn:
+def find_turn(turn_id: str, *, tenant: str | None = "default") -> Turn:
     """The handle of a turn that was sent before, perhaps by another process. Raises `TurnNotFound`.
 
-    With `tenant`, of this tenant only. Without it, turns of all tenants are found: compare `turn.tenant` before you
-    show it to a user. A process under the gateway's role of PostgreSQL has to name the tenant, or finds none.
+    A turn of another tenant than `tenant` is not there. With None, turns of all tenants are found: compare
+    `turn.tenant` before you show it to a user.
     """
     return default_producer().find_turn(turn_id, tenant=tenant)
 
 
-async def find_turn_async(turn_id: str, *, tenant: str | None = None) -> AsyncTurn:
+async def find_turn_async(turn_id: str, *, tenant: str | None = "default") -> AsyncTurn:
     """As `find_turn`, on the event loop."""
     return await default_producer().find_turn_async(turn_id, tenant=tenant)
 
@@ -160,34 +160,34 @@ def user_events_async(
     return default_producer().user_events_async(user, tenant=tenant, cursor=cursor)
 
 
-def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = None) -> TurnState:
+def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = "default") -> TurnState:
     """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`.
 
-    `by` is who asks, for `threadmill turns show`. With `tenant`, a turn of this tenant only; see `find_turn`.
+    `by` is who asks, for `threadmill turns show`. A turn of another tenant than `tenant` is not there; see `find_turn`.
     """
     return find_turn(turn_id, tenant=tenant).cancel(by=by)
 
 
-async def cancel_turn_async(turn_id: str, *, by: str | None = None, tenant: str | None = None) -> TurnState:
+async def cancel_turn_async(turn_id: str, *, by: str | None = None, tenant: str | None = "default") -> TurnState:
     """As `cancel_turn`, on the event loop."""
     return await (await find_turn_async(turn_id, tenant=tenant)).cancel(by=by)
 
 
-def requeue_turn(turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> Turn:
+def requeue_turn(turn_id: str, *, agent: str | None = None, tenant: str | None = "default") -> Turn:
     """Queue a turn again that failed or was cancelled, and notify a worker.
 
     With `agent`, that one answers; a turn that still waits, for an agent that nobody serves, is given to it.
 
     Where nothing was said since its question, the turn itself goes on from its journal: what
     finished is not run again. Else its question is asked anew, as a new turn at the thread's end.
-    With `tenant`, a turn of this tenant only; see `find_turn`.
+    A turn of another tenant than `tenant` is not there; see `find_turn`.
 
     Raises `TurnNotFound`, `TurnNotRequeueable`, `UnknownAgent` and `DatabaseUnavailable`.
     """
     return default_producer().requeue(turn_id, agent=agent, tenant=tenant)
 
 
-async def requeue_turn_async(turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> AsyncTurn:
+async def requeue_turn_async(turn_id: str, *, agent: str | None = None, tenant: str | None = "default") -> AsyncTurn:
     """As `requeue_turn`, on the event loop."""
     return await default_producer().requeue_async(turn_id, agent=agent, tenant=tenant)
 

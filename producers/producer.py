@@ -133,12 +133,11 @@ class Producer:
             await turn.notify()
         return turn
 
-    def find_turn(self, turn_id: str, *, tenant: str | None = None) -> Turn:
+    def find_turn(self, turn_id: str, *, tenant: str | None = "default") -> Turn:
         """The handle of a turn that was sent before; see `producers.find_turn`."""
-        record = self.database.acting_for(tenant).run(records.read, turn_id=turn_id, tenant=tenant)
-        return self._handle_of_stored(Turn, record)
+        return self._handle_of_stored(Turn, self.database.acting_for(tenant).run(records.read, turn_id, tenant=tenant))
 
-    async def find_turn_async(self, turn_id: str, *, tenant: str | None = None) -> AsyncTurn:
+    async def find_turn_async(self, turn_id: str, *, tenant: str | None = "default") -> AsyncTurn:
         """As `find_turn`, on the event loop."""
         runner = self.database.acting_for(tenant)
         return self._handle_of_stored(AsyncTurn, await runner.run_async(records.read, turn_id=turn_id, tenant=tenant))
@@ -184,7 +183,7 @@ class Producer:
         """As `user_events`, on the event loop."""
         return self.connections.events.follow_user(tenant, user, cursor=cursor)
 
-    def requeue(self, turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> Turn:
+    def requeue(self, turn_id: str, *, agent: str | None = None, tenant: str | None = "default") -> Turn:
         """Queue a turn again; see `producers.requeue_turn`."""
         # The ids are made before the transaction, so that it may run again without asking twice.
         ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
@@ -193,11 +192,12 @@ class Producer:
         turn.notify()
         return turn
 
-    async def requeue_async(self, turn_id: str, *, agent: str | None = None, tenant: str | None = None) -> AsyncTurn:
+    async def requeue_async(
+        self, turn_id: str, *, agent: str | None = None, tenant: str | None = "default"
+    ) -> AsyncTurn:
         """As `requeue`, on the event loop."""
         ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
-        runner = self.database.acting_for(tenant)
-        outcome = await runner.run_async(requeue, turn_id, **ids, agent=agent, tenant=tenant)
+        outcome = await self.database.acting_for(tenant).run_async(requeue, turn_id, **ids, agent=agent, tenant=tenant)
         turn = self._handle_of_requeued(AsyncTurn, outcome)
         await turn.notify()
         return turn

@@ -50,7 +50,7 @@ class TurnHandle:
         from producers.events.rows import Source
 
         source = Source(self.tenant, self.thread_id, self.id)
-        return self.connections.events.follow_turn(self.id, after=after, source=source)
+        return self.connections.events.follow_turn(source, after=after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,9 @@ from typing import Any, Concatenate, TypeVar
 
 from sqlalchemy import Connection
 
+from conversation.errors import InvalidInput
 from conversation.ids import new_id
+from conversation.quotation import quote
 from conversation.thread import Thread
 from conversation.validation import check_id, check_tenant_of_user
 from store.database.engine import Database
@@ -38,6 +40,13 @@ class OpenStore:
     def is_in_memory(self) -> bool:
         """Whether the threads are in memory, and gone with this object."""
         return self.database.is_in_memory
+
+    def _own(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Options of a verb, bound to this store's tenant. Raises `InvalidInput` where they name another one."""
+        tenant = options.get("tenant", self.tenant)
+        if tenant != self.tenant:
+            raise InvalidInput("tenant", f"is {quote(tenant)} in a store for {self.tenant!r}", "open a store for it")
+        return options | {"tenant": self.tenant}
 
     async def _run_on_thread(
         self, operation: Callable[Concatenate[Connection, ...], T], thread_id: str, **arguments: Any

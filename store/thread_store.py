@@ -13,11 +13,10 @@ from weakref import WeakValueDictionary
 from sqlalchemy import Connection
 
 from conversation.arguments import check_flag, check_instance, check_items
-from conversation.errors import InvalidInput, ThreadNotFound
+from conversation.errors import ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.openai_format import from_openai
-from conversation.quotation import quote
 from conversation.thread import Thread
 from store import migrations
 from store.database.engine import Database
@@ -145,10 +144,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         check_instance("thread", thread, Thread)
         if thread.store_identity is None and thread.tenant == DEFAULT_TENANT:
             thread.tenant = self.tenant
-        if thread.tenant != self.tenant:
-            raise InvalidInput(
-                "tenant", f"is {quote(thread.tenant)} in a store for {self.tenant!r}", "open a store for it"
-            )
+        self._own({"tenant": thread.tenant})
         if thread.store_identity != self.identity:
             thread.loaded = None
             if thread.has_messages:
@@ -173,7 +169,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         try:
             return await self.get_thread(thread_id)
         except ThreadNotFound:
-            thread = Thread(thread_id, tenant=self.tenant, **options)
+            thread = Thread(thread_id, **self._own(options))
         await self.store_attachments(thread)
         return self._set_home(await self.database.run_async(repository.get_or_create, thread=thread))
 

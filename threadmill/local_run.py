@@ -150,6 +150,7 @@ class LocalRun:
             # The caller is here and can decide: there is no later.
             max_attempts=1,
             max_retry_seconds=0,
+            keeps_provider_errors=settings.keep_provider_errors,
             mcp_allow_networks=settings.mcp_allow_networks,
             emit=self.emit,
         )

@@ -173,7 +173,7 @@ class LocalTurn:
 
     async def load_result(self) -> TurnResult:
         """Bring the caller's thread up to date with what was committed."""
-        result = await self.store.database.run_async(records.read_result, turn_id=self.id)
+        result = await self.store.database.run_async(records.read_result, turn_id=self.id, tenant=self.thread.tenant)
         self.thread.messages.extend(result.messages)
         self.thread.note_stored()
         return result

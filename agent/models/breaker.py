@@ -213,7 +213,7 @@ class Breakers:
         if not await breaker.is_still_open():
             return Permit(breaker, is_probe=False, on_close=self._on_close)
         problem = f"{model}: not asked, since it was found away ({breaker.cause}); it is probed now and then"
-        raise ModelError(breaker.cause, problem, retryable=True, breaker=breaker.key, is_put_off=True)
+        raise ModelError(breaker.cause, problem, retryable=True, breaker=breaker.key, is_put_off=True, is_ours=True)
 
     def _find(self, key: str) -> Breaker:
         if key not in self._breakers:

@@ -92,7 +92,7 @@ def withhold_environment_keys(parameters: Mapping[str, Any], provider: str) -> d
         return dict(parameters)
     if provider.startswith("vertex_ai"):
         problem = "parameters: an address without vertex_credentials would be sent the machine's own token"
-        raise ModelError("refused", problem, retryable=False)
+        raise ModelError("refused", problem, retryable=False, is_ours=True)
     if provider.startswith("azure"):
         return {**parameters, "api_key": NO_KEY, "azure_ad_token_provider": _give_no_token}
     return {**parameters, "api_key": NO_KEY}

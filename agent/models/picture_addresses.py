@@ -21,7 +21,7 @@ def suspect_addresses(request: ModelRequest, error: ModelError) -> frozenset[str
     """The addresses that the error names, or whose host it names; all of them where a refusal names none."""
     if error.kind not in _KINDS:
         return frozenset()
-    addresses, text = _list_addresses(request.messages), str(error)
+    addresses, text = _list_addresses(request.messages), error.provider_text
     named_addresses = [address for address in addresses if address in text]
     named_hosts = [address for address in addresses if (urlsplit(address).hostname or address) in text]
     return frozenset(named_addresses or named_hosts or (() if error.retryable else addresses))

@@ -1,8 +1,8 @@
 """Translation of what a provider, or a library in front of it, answers in place of a reply, into `ModelError`.
 
-What stays true: the text of an error holds no key and is short; its `kind` is one of those below,
-whatever the provider and whichever road led to it; the original exception, which may hold a key, is not
-chained to it.
+What stays true: the text of an error is ours and quotes nobody; what the provider said stands beside it, short and
+without keys; its `kind` is one of those below, whatever the provider and whichever road led to it; the original
+exception, which may hold a key, is not chained to it.
 
 | kind               | retryable | when                                                            |
 |--------------------|-----------|-----------------------------------------------------------------|
@@ -34,7 +34,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from agent.models.too_long import is_too_long, max_tokens_in
+from conversation.error_sentences import MODEL_SENTENCES
 from conversation.errors import ModelError
+from conversation.foreign_exceptions import name_of
 
 #: Long enough for a provider's reason, too short for a prompt that it echoes.
 MESSAGE_MAX_CHARS = 300
@@ -116,11 +118,19 @@ def model_error(error: Exception, *, model: str, parameters: Mapping[str, Any], 
     kind = _kind(error, started=started)
     return ModelError(
         kind,
-        f"{model}: {shorten(str(error), parameters) or kind}",
+        f"{model}: {MODEL_SENTENCES[kind]} ({_source_of(error)})",
         retryable=kind in RETRYABLE,
         retry_after_seconds=_retry_after_seconds(_headers(error)) if kind in RETRYABLE else None,
         max_tokens=max_tokens_in(str(error)[:READ_MAX_CHARS]) if kind == "context_length" else None,
+        is_ours=True,
+        provider_text=shorten(str(error), parameters),
     )
+
+
+def _source_of(error: Exception) -> str:
+    """Where an error came from: the provider's HTTP status, or the type of what a library raised."""
+    status = _status_of(error)
+    return name_of(error) if status is None else f"HTTP status {status}"
 
 
 def _kind(error: Exception, *, started: bool) -> str:

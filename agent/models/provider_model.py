@@ -215,7 +215,9 @@ def _parameters_of_fallback(model: str, request: ModelRequest, profile: Provider
 def _check_parameters(request: ModelRequest) -> None:
     conflicts = sorted(_FIELDS_OF_THE_REQUEST & request.parameters.keys())
     if conflicts:
-        raise ModelError("refused", f"parameters: {', '.join(conflicts)} cannot be set here", retryable=False)
+        raise ModelError(
+            "refused", f"parameters: {', '.join(conflicts)} cannot be set here", retryable=False, is_ours=True
+        )
 
 
 def _most_useful_error(errors: list[ModelError]) -> ModelError:

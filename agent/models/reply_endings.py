@@ -92,17 +92,21 @@ def conclude(pieces: ReplyPieces, *, has_ended: bool, model: str, usage: Usage, 
         case ReplyEnding.TRUNCATED if _says_something(pieces):
             return _reply(pieces, model, CUT_AT_LIMIT, usage, cost)
         case ReplyEnding.TRUNCATED:
-            raise ModelError("truncated", f"{model}: cut at the token limit before the first word", retryable=False)
+            raise ModelError(
+                "truncated", f"{model}: cut at the token limit before the first word", retryable=False, is_ours=True
+            )
         case ReplyEnding.FILTERED:
             raise _error("content_filtered", model, "the provider filtered the answer", pieces)
         case ReplyEnding.REFUSED:
             raise _error("content_refused", model, "the model refused to answer", pieces)
         case ReplyEnding.EMPTY:
-            raise ModelError(EMPTY_REPLY, f"{model}: the model said nothing", retryable=False)
+            raise ModelError(EMPTY_REPLY, f"{model}: the model said nothing", retryable=False, is_ours=True)
         case ReplyEnding.INTERRUPTED:
-            raise ModelError("stream_interrupted", f"{model}: the answer broke off", retryable=True)
+            raise ModelError("stream_interrupted", f"{model}: the answer broke off", retryable=True, is_ours=True)
         case ReplyEnding.OVERSIZED:
-            raise ModelError("reply_too_large", f"{model}: the answer has {pieces.excess}", retryable=False)
+            raise ModelError(
+                "reply_too_large", f"{model}: the answer has {pieces.excess}", retryable=False, is_ours=True
+            )
         case ending:
             assert_never(ending)
 
@@ -130,5 +134,6 @@ def _reply(pieces: ReplyPieces, model: str, finish_reason: str, usage: Usage, co
 
 
 def _error(kind: str, model: str, problem: str, pieces: ReplyPieces) -> ModelError:
-    sentence = " ".join((pieces.refusal or pieces.content).split())
-    return ModelError(kind, f"{model}: {problem}" + (f": {sentence}" if sentence else ""), retryable=False)
+    return ModelError(
+        kind, f"{model}: {problem}", retryable=False, is_ours=True, provider_text=pieces.refusal or pieces.content
+    )

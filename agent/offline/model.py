@@ -67,10 +67,10 @@ class RecallModel:
 
 def _delay_seconds(request: ModelRequest) -> float:
     if request.model != RECALL_MODEL:
-        raise ModelError("refused", f"{RECALL_MODEL} cannot answer as {request.model}", retryable=False)
+        raise ModelError("refused", f"{RECALL_MODEL} cannot answer as {request.model}", retryable=False, is_ours=True)
     delay = request.parameters.get("delay_seconds", 0)
     if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= 3600:
-        raise ModelError("refused", "delay_seconds must be a number from 0 to 3600", retryable=False)
+        raise ModelError("refused", "delay_seconds must be a number from 0 to 3600", retryable=False, is_ours=True)
     return float(delay)
 
 

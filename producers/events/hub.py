@@ -56,17 +56,11 @@ class EventHub:
                 yield event
 
     async def follow_turn(
-        self, turn_id: str, *, after: int = 0, patience: float | None = None, source: Source | None = None
+        self, source: Source, *, after: int = 0, patience: float | None = None
     ) -> AsyncGenerator[ThreadEvent, None]:
-        """The events of a turn, as `follow_thread`, until it has ended: then at once. Raises `TurnNotFound`.
-
-        `source` spares who knows it the search for the turn's thread.
-        """
-        after = check_after(after)
-        feeds = self.feeds
-        source = source or await feeds.find_turn(turn_id, patience=patience)
-        with feeds.use(source) as feed:
-            async for event in follow(feed, after, patience=patience):
+        """The events of a turn, as `follow_thread`, until it has ended: then at once. Raises `TurnNotFound`."""
+        with self.feeds.use(source) as feed:
+            async for event in follow(feed, check_after(after), patience=patience):
                 yield event
 
     async def follow_user(

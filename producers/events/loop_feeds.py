@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from conversation.backoff import add_jitter, backoff_seconds
 from conversation.errors import DatabaseUnavailable
 from producers.events.feed import Feed
-from producers.events.patience import insist
 from producers.events.rows import EventRows, Source, ThreadName
 from producers.events.user_stream import UserThreads
 from store.live.event_channel import Envelope, topic_of, unseal
@@ -100,10 +99,6 @@ class LoopFeeds:
         await self.load_key()
         self._add_hearer(topic_of("owner", threads.tenant, threads.user), threads)
         await self._wait_subscribed(threads.is_subscribed)
-
-    async def find_turn(self, turn_id: str, *, patience: float | None) -> Source:
-        """A turn, with its thread. Raises `TurnNotFound`, and `DatabaseUnavailable` after `patience` seconds."""
-        return await insist(lambda: self.rows.find_turn(turn_id), patience)
 
     async def load_key(self) -> None:
         """Load the key of the workers' signatures, once. Raises `DatabaseUnavailable`."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from store.database.engine import Database
 from store.installation import read_signing_key
-from store.turns import event_rows, records
+from store.turns import event_rows
 from store.turns.event_rows import EventPage
 from store.turns.user_threads import ActiveThreads, list_user_threads
 
@@ -40,10 +40,6 @@ class EventRows(Protocol):
         """The key that deltas are signed with."""
         ...
 
-    async def find_turn(self, turn_id: str) -> Source:
-        """A turn, with its thread. Raises `TurnNotFound`."""
-        ...
-
     async def read_page(self, source: Source, after: int) -> EventPage:
         """Events behind a number. Raises `ThreadNotFound` and `TurnNotFound`."""
         ...
@@ -68,14 +64,12 @@ class DatabaseRows:
     async def read_key(self) -> bytes:
         return await self._database.run_async(read_signing_key)
 
-    async def find_turn(self, turn_id: str) -> Source:
-        record = await self._database.run_async(records.read, turn_id)
-        return Source(record.tenant, record.thread_id, record.id)
-
     async def read_page(self, source: Source, after: int) -> EventPage:
         runner = self._database.acting_for(source.tenant)
         if source.turn_id is not None:
-            return await runner.run_async(event_rows.read_turn_events, source.turn_id, after=after)
+            return await runner.run_async(
+                event_rows.read_turn_events, source.turn_id, tenant=source.tenant, after=after
+            )
         return await runner.run_async(event_rows.read_thread_events, *source.thread, after=after)
 
     async def peek(self, threads: Sequence[ThreadName]) -> Mapping[ThreadName, object]:

@@ -183,7 +183,7 @@ async def _encode(events: AsyncGenerator[IdentifiedEvent]) -> AsyncGenerator[byt
 async def _follow_turn(gateway: Gateway, source: Source, after: int) -> AsyncGenerator[IdentifiedEvent]:
     if after == MAX_NUMBER:
         return
-    events = gateway.hub.follow_turn(source.turn_id or "", after=after, source=source)
+    events = gateway.hub.follow_turn(source, after=after)
     async with aclosing(_with_numbers(events, after)) as identified:
         async for event_id, event in identified:
             yield _id_in_turn(event_id, event), event
@@ -196,7 +196,7 @@ def _id_in_turn(event_id: int | str, event: ThreadEvent) -> int | str:
 
 def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
-        page = await database.run_async(read_turn_events, source.turn_id or "", after=after)
+        page = await database.run_async(read_turn_events, source.turn_id or "", tenant=source.tenant, after=after)
         unseen = [] if after == MAX_NUMBER else [*page.notices, *page.events]
         is_over = page.running is None and not any(isinstance(notice, TurnQueued) for notice in page.notices)
         return [(_id_in_turn(event.number or after, event), event) for event in unseen], is_over

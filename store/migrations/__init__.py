@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from conversation.errors import DatabaseUnavailable, OperatorError
 from store.database.retry_policy import reason_of
 from store.database.url import driver_url
+from store.functions import SCHEMA
 from store.installation import create_installation
 from store.tables import metadata
 from store.walls.raise_walls import WallsOutcome, raise_walls
@@ -26,6 +27,12 @@ from store.walls.raise_walls import WallsOutcome, raise_walls
 MIGRATION_LOCK = 0x7EAD_0111
 #: Milliseconds that a migration waits for a lock on a table: all later statements wait behind it.
 LOCK_TIMEOUT_MS = 5_000
+#: Takes the schema of our functions out of a transaction's search path: a role of the same name has it first, and would
+#: look for tables there.
+KEEP_TABLES_APART = text(
+    "SELECT set_config('search_path', coalesce(string_agg(quote_ident(name), ', '), current_setting('search_path')), "
+    "true) FROM unnest(current_schemas(false)) AS name WHERE name <> :functions"
+)
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -48,6 +55,7 @@ def upgrade_connection(connection: Connection, revision: str = "head") -> WallsO
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
+        connection.execute(KEEP_TABLES_APART, {"functions": SCHEMA})
     config = _config()
     config.attributes["connection"] = connection
     try:

@@ -15,7 +15,7 @@ def refresh(connection: Connection) -> dict[str, dict[str, int]]:
     connection.execute(text(f"ANALYZE {', '.join(names)}"))
     sizes = text(
         "SELECT relname, greatest(reltuples, 0)::bigint AS rows, pg_total_relation_size(oid) AS bytes "
-        "FROM pg_class WHERE relname = ANY(:names) AND relnamespace = current_schema()::regnamespace"
+        "FROM pg_class WHERE relname = ANY(:names) AND pg_table_is_visible(oid)"
     )
     rows = connection.execute(sizes, {"names": names})
     return {row.relname: {"rows": row.rows, "bytes": row.bytes} for row in rows}

@@ -1,6 +1,6 @@
 """The methods of `ThreadStore` that find threads and messages, and count them.
 
-What stays true: a tenant sees its own threads only.
+What stays true: a tenant sees its own threads only, whatever the filters say.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class ThreadQueries(OpenStore):
 
         Without `limit` all of them; with it a page, whose `next_cursor` leads on.
         """
-        thread_filter = ThreadFilter(**{"tenant": self.tenant} | filters)
+        thread_filter = ThreadFilter(**self._own(filters))
         page = await self.database.run_async(
             listing.list_threads, filters=thread_filter, limit=limit, cursor=cursor, order=order
         )
@@ -41,7 +41,7 @@ class ThreadQueries(OpenStore):
 
     async def count(self, **filters: Any) -> int:
         """Count the threads that a listing with these filters would show."""
-        thread_filter = ThreadFilter(**{"tenant": self.tenant} | filters)
+        thread_filter = ThreadFilter(**self._own(filters))
         return await self.database.run_async(listing.count, filters=thread_filter)
 
     async def stats(self) -> Stats:

@@ -4,18 +4,25 @@ What stays true: the thread's row is locked first, as by a claim; a turn that ru
 worker, which hears of it with its next heartbeat at the latest. Who asked first stays written down.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, case, func, literal, select, update
 
-from conversation.errors import InvalidInput, TurnNotFound
-from conversation.quotation import quote
+from conversation.errors import InvalidInput
 from conversation.turn import FINAL_STATES, TurnState
 from conversation.validation import check_text
 from store.database.column_types import clock
 from store.tables import threads, turns
-from store.turns.records import is_turn
+from store.turns.records import is_turn, turn_not_found
 
 #: Characters of a requester's name.
 REQUESTER_MAX_CHARS = 200
+
+
+def list_requested(connection: Connection, turn_ids: Collection[str]) -> list[str]:
+    """List those of these turns that run, and that somebody has asked to stop."""
+    requested = turns.c.cancel_requested_at.is_not(None) & (turns.c.state == "running")
+    return list(connection.execute(select(turns.c.id).where(turns.c.id.in_(turn_ids), requested)).scalars())
 
 
 def check_requester(by: str | None) -> str | None:
@@ -40,7 +47,7 @@ def request_cancel(
     requester = check_requester(by)
     key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id, tenant))).scalar_one_or_none()
     if key is None:
-        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id, tenant)
     connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(

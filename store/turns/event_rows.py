@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, false, func, null, or_, select
 
-from conversation.errors import ThreadNotFound, TurnNotFound
+from conversation.errors import ThreadNotFound
 from conversation.events import (
     MessageDone,
     ThreadEvent,
@@ -25,7 +25,6 @@ from conversation.events import (
     seq_after_turn,
 )
 from conversation.message import Message, Usage
-from conversation.quotation import quote
 from conversation.step import Step
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
@@ -33,7 +32,7 @@ from store.history import message_rows
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
-from store.turns.records import is_turn
+from store.turns.records import is_turn, turn_not_found
 
 #: Messages of a page, about: whole turns are read.
 PAGE_MESSAGES = 500
@@ -91,19 +90,19 @@ def read_thread_events(
 
 
 @read_only
-def read_turn_events(connection: Connection, turn_id: str, *, after: int = 0) -> EventPage:
-    """The events of a turn behind a number, all in one page. Raises `TurnNotFound`."""
+def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None = None, after: int = 0) -> EventPage:
+    """The events of a turn, of this tenant where one is named, behind a number. Raises `TurnNotFound`."""
     of_turn = and_(messages.c.turn_id == turns.c.id, messages.c.thread_key == turns.c.thread_key)
     is_visible = or_(messages.c.seq.is_(None), messages.c.seq > threads.c.history_starts_after)
     statement = (
         select(*message_rows.stored_columns(), *_waiting_columns(), threads.c.id.label("thread_id"), turns.c.thread_key)
         .select_from(turns.join(threads).outerjoin(messages, of_turn))
-        .where(is_turn(turn_id), is_visible)
+        .where(is_turn(turn_id, tenant), is_visible)
         .order_by(messages.c.seq)
     )
     rows = connection.execute(statement).all()
     if not rows:
-        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id, tenant)
     turn, thread_id = _turn_of(rows[0]), rows[0].thread_id
     notices: list[TurnQueued | TurnEnded] = []
     if turn.state == "queued":

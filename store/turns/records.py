@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -21,7 +21,7 @@ def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> 
     """Read a turn's record, of this tenant where one is named. Raises `TurnNotFound`."""
     row = connection.execute(select_records().where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
-        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id, tenant)
     return build_record(row)
 
 
@@ -66,7 +66,7 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     """The messages that a turn added after the user's, in order."""
     statement: Select[Any] = (
         select(*message_rows.stored_columns(), messages.c.thread_key)
-        .join(turns, messages.c.turn_id == turns.c.id)
+        .join(turns, and_(messages.c.thread_key == turns.c.thread_key, messages.c.turn_id == turns.c.id))
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
             messages.c.turn_id == turn_id,
@@ -83,6 +83,12 @@ def is_turn(turn_id: str, tenant: str | None = None) -> Any:
     """The condition that a row is this turn's, and this tenant's: never true for a text that is no id of ours."""
     is_id = turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)
     return is_id if tenant is None else is_id & (turns.c.tenant == tenant)
+
+
+def turn_not_found(turn_id: str, tenant: str | None = None) -> TurnNotFound:
+    """The error for a turn that is not stored, or not for this tenant: the same words for both."""
+    of_tenant = "" if tenant is None else f" for tenant {tenant!r}"
+    return TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored{of_tenant}")
 
 
 def stored_error(row: Any) -> TurnError | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, insert, literal, select, update
 
 from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
-from conversation.quotation import quote
 from conversation.turn import TurnState
 from conversation.validation import check_id
 from store.database.column_types import clock
@@ -22,7 +21,7 @@ from store.tables import agents, attachments, inbox_messages, messages, threads,
 from store.turns import attempts
 from store.turns.attempts import AttemptOutcome
 from store.turns.next_turn import is_alive
-from store.turns.records import is_turn
+from store.turns.records import is_turn, turn_not_found
 
 #: The final states after which a turn may be requeued.
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
@@ -64,7 +63,8 @@ def requeue(
     turn, thread = lock_turn(connection, turn_id, tenant)
     if agent is not None:
         check_agent(connection, agent)
-    new_turn = connection.execute(select(turns.c.id).where(turns.c.id == new_turn_id)).first()
+    is_new_turn = (turns.c.thread_key == turn.thread_key) & (turns.c.id == new_turn_id)
+    new_turn = connection.execute(select(turns.c.id).where(is_new_turn)).first()
     if new_turn is not None:
         return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
     if agent is not None and _is_waiting(connection, turn, thread):
@@ -88,7 +88,7 @@ def lock_turn(connection: Connection, turn_id: str, tenant: str | None = None) -
     of_turn = is_turn(turn_id, tenant)
     thread_key = connection.execute(select(turns.c.thread_key).where(of_turn)).scalar_one_or_none()
     if thread_key is None:
-        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id, tenant)
     thread = connection.execute(
         select(threads.c.id, threads.c.last_seq, threads.c.history_starts_after, threads.c.lease_owner)
         .where(threads.c.key == thread_key)

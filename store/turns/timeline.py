@@ -12,15 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select, union_all
 
-from conversation.errors import Fault, TurnNotFound
+from conversation.errors import Fault
 from conversation.message import Usage
-from conversation.quotation import quote
 from conversation.turn import TurnError, TurnState
 from store.database.statements import AnyRow
 from store.tables import inbox_messages, messages, steps, threads, workers
 from store.turns.attempts import AttemptOutcome, TurnAttempt, read_attempts
 from store.turns.listing import ListedTurn, listed_turn_of, select_listed
-from store.turns.records import is_turn
+from store.turns.records import is_turn, turn_not_found
 from store.turns.waits import Wait, explain_wait
 
 
@@ -73,15 +72,20 @@ class Timeline:
 
 
 def read_timeline(
-    connection: Connection, turn_id: str, *, with_text: bool = False, tenant_max_running: int = 0
+    connection: Connection,
+    turn_id: str,
+    *,
+    tenant: str | None = None,
+    with_text: bool = False,
+    tenant_max_running: int = 0,
 ) -> Timeline:
-    """Read the timeline of a turn. Raises `TurnNotFound`."""
+    """Read the timeline of a turn, of this tenant where one is named. Raises `TurnNotFound`."""
     held_by = workers.c.id == threads.c.lease_owner
     worker_columns = workers.c.host.label("worker_host"), workers.c.pid.label("worker_pid")
     statement = select_listed().add_columns(threads.c.history_starts_after, *worker_columns)
-    row = connection.execute(statement.outerjoin(workers, held_by).where(is_turn(turn_id))).one_or_none()
+    row = connection.execute(statement.outerjoin(workers, held_by).where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
-        raise TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id, tenant)
     attempts = read_attempts(connection, turn_id)
     is_hidden = 0 < (row.window_to_seq or 0) <= row.history_starts_after
     entries = [
@@ -109,7 +113,9 @@ def _read_inputs(connection: Connection, row: AnyRow) -> str:
     """The text of a turn's messages, whether they are in the history yet or not."""
     waiting = select(inbox_messages.c.index, inbox_messages.c.content).where(inbox_messages.c.turn_id == row.id)
     stored = select(messages.c.seq, messages.c.content).where(
-        messages.c.turn_id == row.id, messages.c.seq <= (row.window_to_seq or 0)
+        messages.c.thread_key == row.thread_key,
+        messages.c.turn_id == row.id,
+        messages.c.seq <= (row.window_to_seq or 0),
     )
     inputs = sorted(connection.execute(union_all(waiting, stored)), key=lambda each: each[0])
     return "\n".join(content for _, content in inputs)

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, case, func, select
 
-from conversation.errors import TurnNotFound
 from conversation.events import number_of_end
 from conversation.message import Message
-from conversation.quotation import quote
 from conversation.turn import TurnRecord, TurnState
 from store.database.sqlite import read_only
 from store.tables import threads, turns
 from store.tables.turns import is_unfinished
 from store.threads.visible_threads import Viewer
 from store.turns.cancel import request_cancel
-from store.turns.records import build_record, is_turn, read_replies, select_records
+from store.turns.records import build_record, is_turn, read_replies, select_records, turn_not_found
 from store.turns.requeue import RequeueOutcome, requeue
 
 
@@ -47,7 +45,7 @@ def read_turn(connection: Connection, viewer: Viewer, turn_id: str, *, with_mess
     statement = select_records().add_columns(position.label("position")).where(and_(is_turn(turn_id), viewer.sees))
     row = connection.execute(statement).one_or_none()
     if row is None:
-        raise _turn_not_found(turn_id)
+        raise turn_not_found(turn_id)
     record = build_record(row)
     has_messages = with_messages and record.state.is_final
     messages = read_replies(connection, turn_id) if has_messages else None
@@ -58,7 +56,7 @@ def read_turn(connection: Connection, viewer: Viewer, turn_id: str, *, with_mess
 def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str) -> TurnView:
     """Ask a turn to stop, as `request_cancel`; returns it as it is then. Raises `TurnNotFound`."""
     _check_visible(connection, viewer, turn_id)
-    request_cancel(connection, turn_id, by=by)
+    request_cancel(connection, turn_id, by=by, tenant=viewer.tenant)
     return read_turn(connection, viewer, turn_id)
 
 
@@ -73,7 +71,8 @@ def requeue_turn(
 ) -> tuple[RequeueOutcome, TurnView]:
     """As `requeue`; returns the turn to wait for as well."""
     _check_visible(connection, viewer, turn_id)
-    outcome = requeue(connection, turn_id, new_turn_id=new_turn_id, new_message_id=new_message_id, agent=agent)
+    ids = {"new_turn_id": new_turn_id, "new_message_id": new_message_id}
+    outcome = requeue(connection, turn_id, **ids, agent=agent, tenant=viewer.tenant)
     return outcome, read_turn(connection, viewer, outcome.turn_id)
 
 
@@ -82,8 +81,4 @@ def _check_visible(connection: Connection, viewer: Viewer, turn_id: str) -> None
     statement = select(threads.c.key).join(turns, turns.c.thread_key == threads.c.key)
     statement = statement.where(and_(is_turn(turn_id), viewer.sees)).with_for_update(of=threads, key_share=True)
     if connection.execute(statement).one_or_none() is None:
-        raise _turn_not_found(turn_id)
-
-
-def _turn_not_found(turn_id: str) -> TurnNotFound:
-    return TurnNotFound(f"turn_id: no turn {quote(turn_id)} is stored")
+        raise turn_not_found(turn_id)

@@ -1,5 +1,7 @@
 """A worker that asks a provider over HTTP: replies, tools, prices, and a provider that is away."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +10,15 @@ import pytest
 from conversation.message import ToolCall, Usage
 from conversation.turn import TurnState
 from producers import Turn
-from tests.acceptance.installation import Installation, assert_well_formed, eventually, worker
+from store.tables import metadata
+from tests.acceptance.installation import ROOT, Installation, assert_well_formed, eventually, worker
 from tests.conftest import LendDatabase
 from tests.stub_openai import StubOpenAI, reply, status, stream, text_delta
 
 pytestmark = pytest.mark.soak
+
+#: What a user says, and the provider repeats in its error.
+MARKER = "xylophone-4711"
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +140,9 @@ def test_turns_that_wait_for_a_provider_come_by_themselves_once_it_is_back(
 def test_a_request_that_the_provider_refuses_fails_the_turn_at_once(
     calling: Installation, provider: StubOpenAI
 ) -> None:
-    provider.answer_with(lambda request: status(400, message="no such parameter"))
+    provider.answer_with(lambda request: status(400, message=f"cannot take {request.last_text!r}"))
 
-    turn = calling.send("refused", "hello", agent="caller")
+    turn = calling.send("refused", MARKER, agent="caller")
     (result,) = calling.all_ended([turn])
 
     assert result.state is TurnState.FAILED
@@ -144,6 +150,19 @@ def test_a_request_that_the_provider_refuses_fails_the_turn_at_once(
     assert (result.error.kind, result.error.retryable) == ("model_error", False)
     assert calling.turn_row(turn)["attempt"] == 1
     assert [m["role"] for m in calling.history("refused")] == ["user"]
+    assert result.error.message.endswith("the provider refused the request (HTTP status 400)")
+    tables = metadata.tables.keys() - {"messages", "inbox_messages"}
+    rows = [str(row) for table in tables for row in calling.query(f"SELECT t::text AS stored FROM {table} t")]
+    shown = subprocess.run(
+        [sys.executable, "-m", "threadmill", "turns", "show", turn.id],
+        env=calling.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert turn.id in shown.stdout
+    assert not any(MARKER in text for text in (*rows, calling.logs(), shown.stdout, shown.stderr))
 
 
 def test_a_turn_that_is_resumed_does_not_ask_again_what_was_answered(

@@ -10,7 +10,7 @@ from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.events import Event
 from agent.loop import Run
-from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
+from agent.models.protocol import Model, ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import ModelError
 from conversation.history import check_next, open_calls
@@ -86,11 +86,13 @@ THREADS = ToolThreads(8)
 
 def run_of(
     agent: Agent,
-    model: Scripted,
+    model: Model,
     journal: Memory | None = None,
     *,
     emit: Callable[[Event], None] | None = None,
     mcp_allow_networks: tuple[str, ...] = (),
+    model_name: str = "scripted",
+    keeps_provider_errors: bool = False,
     **claimed: Any,
 ) -> Run:
     journal = journal or Memory()
@@ -106,12 +108,13 @@ def run_of(
     }
     hands = RunDependencies(
         model=model,
-        model_name="scripted",
+        model_name=model_name,
         journal=journal,
         attachments=NoFiles(),
         tool_threads=THREADS,
         emit=emit,
         mcp_allow_networks=mcp_allow_networks,
+        keeps_provider_errors=keeps_provider_errors,
     )
     return Run(agent, ClaimedTurn(**turn | claimed), hands)
 

@@ -198,7 +198,7 @@ def test_another_s3_is_one_line_away() -> None:
 
 @pytest.mark.parametrize("name", ["minio", "versitygw"])
 def test_either_s3_server_answers_under_the_same_name_and_port(name: str) -> None:
-    assert SERVICES[name]["networks"]["default"]["aliases"] == ["s3"]
+    assert SERVICES[name]["networks"]["files"]["aliases"] == ["s3"]
     assert ":9000" in SERVICES[name]["command"]
 
 
@@ -222,9 +222,9 @@ def test_what_runs_on_is_restarted_and_says_how_it_is(name: str) -> None:
 
 @each(WORKERS)
 def test_a_worker_waits_for_the_schema_the_broker_and_the_bucket(name: str) -> None:
-    assert {"logins", "valkey", "bucket", "versitygw"} == SERVICES[name]["depends_on"].keys()
-    assert "migrate" in SERVICES["logins"]["depends_on"]
-    assert "postgres" in SERVICES["migrate"]["depends_on"]
+    assert {"migrate", "valkey", "bucket", "versitygw"} == SERVICES[name]["depends_on"].keys()
+    assert "logins" in SERVICES["migrate"]["depends_on"]
+    assert "postgres" in SERVICES["logins"]["depends_on"]
 
 
 @each(OURS - {"beat", "flower"})
@@ -233,8 +233,9 @@ def test_a_process_logs_in_as_a_member_of_its_role_and_the_owner_migrates_alone(
     login = role if name == "migrate" else f"{role}_login"
 
     assert f"//{login}:" in SERVICES[name]["environment"]["THREADMILL_DATABASE_URL"]
-    made = (ROOT / "deploy" / "postgres" / "logins.sql").read_text(encoding="utf-8")
-    assert name == "migrate" or f"('{login}', '{role}')" in made
+    files = [ROOT / "deploy" / "postgres" / file for file in ("owner.sql", "logins.sql")]
+    made = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert f"CREATE ROLE {role} LOGIN" in made if name == "migrate" else f"('{login}', '{role}')" in made
     assert set(re.findall(r"getenv \w+ (\w+)", made)) < SERVICES["logins"]["environment"].keys()
 
 
@@ -322,7 +323,8 @@ def test_a_published_port_is_bound_to_loopback(name: str) -> None:
 @each(set(SERVICES))
 def test_a_secret_has_no_value_in_the_file(name: str) -> None:
     secrets = [v for k, v in SERVICES[name].get("environment", {}).items() if SECRET_NAME.search(k) and v is not None]
-    urls = [text for text in texts(SERVICES[name]) if re.search(r"://[^/]*@", text)]
+    # What a shell of the container puts together is in its own variables.
+    urls = [text for text in texts(SERVICES[name]) if re.search(r"://(?!\$\$)[^/]*@", text)]
     secrets += [re.sub(r".*://[^:]*:(.*)@.*", r"\1", url) for url in urls]
     command = SERVICES[name].get("command", [])
     secrets += [command[place + 1] for place, word in enumerate(command) if word == "--requirepass"]
@@ -366,11 +368,10 @@ def test_an_image_is_pinned(name: str) -> None:
 
 def test_postgres_keeps_its_data_where_version_18_puts_it() -> None:
     assert SERVICES["postgres"]["image"] == "postgres:18"
-    assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert SERVICES["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql"
 
 
 def test_the_broker_loses_nothing_on_its_own() -> None:
-    command = SERVICES["valkey"]["command"]
+    configuration = (ROOT / "deploy/valkey/valkey.conf").read_text().splitlines()
 
-    assert command[command.index("--appendonly") + 1] == "yes"
-    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    assert {"appendonly yes", "maxmemory-policy noeviction"} <= set(configuration)

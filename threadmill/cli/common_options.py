@@ -16,8 +16,17 @@ T = TypeVar("T")
 
 #: Options that several commands have.
 Tenant = Annotated[str, typer.Option(help="Whose threads.")]
+TurnTenant = Annotated[
+    str | None,
+    typer.Option("--tenant", help="Turns of this tenant; without it, of whichever, and it is said of which."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DEFAULT_TENANT = "default"
+
+
+def name_tenant(tenant: str) -> str:
+    """The tenant of what a command did something to, to go behind it; nothing for the default one."""
+    return "" if tenant == DEFAULT_TENANT else f" (tenant {tenant})"
 
 
 def use_store(tenant: str, work: "Callable[[ThreadStore], Coroutine[Any, Any, T]]") -> T:

@@ -70,7 +70,7 @@ def _make_secret(name: str) -> str:
 
 def _url(environment: Mapping[str, str]) -> str:
     port = environment.get("POSTGRES_PORT", "5432")
-    return f"postgresql://threadmill:{environment['POSTGRES_PASSWORD']}@127.0.0.1:{port}/threadmill"
+    return f"postgresql://threadmill:{environment['OWNER_DB_PASSWORD']}@127.0.0.1:{port}/threadmill"
 
 
 def _migrate(url: str) -> None:

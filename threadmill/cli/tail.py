@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database, open_producer
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, TurnTenant, open_database, open_producer
 from threadmill.cli.output import print_json, print_note, print_text, shorten
 
 if TYPE_CHECKING:
@@ -114,14 +114,18 @@ class EventPrinter:
 
 
 def tail_turn(
-    turn_id: Annotated[str, typer.Argument(help="The id of a turn.")], after: After = 0, as_json: AsJson = False
+    turn_id: Annotated[str, typer.Argument(help="The id of a turn.")],
+    tenant: TurnTenant = None,
+    after: After = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Print what happens in a turn, as it happens, until it has ended."""
     with open_producer() as producer:
-        turn = producer.find_turn(turn_id)
-        EventPrinter(as_json=as_json).print_all(
-            turn.events(after=after), f"go on with: threadmill turns tail {turn.id}"
-        )
+        turn = producer.find_turn(turn_id, tenant=tenant)
+        if turn.tenant != DEFAULT_TENANT:
+            print_note(f"(turn of tenant {turn.tenant})")
+        go_on = f"go on with: threadmill turns tail {turn.id}{_tenant_option(turn.tenant)}"
+        EventPrinter(as_json=as_json).print_all(turn.events(after=after), go_on)
 
 
 def tail_thread(
@@ -139,8 +143,11 @@ def tail_thread(
         return
     with open_producer() as producer:
         events = producer.thread_events(thread_id, tenant=tenant, after=after)
-        of_tenant = "" if tenant == DEFAULT_TENANT else f" --tenant {tenant}"
-        printer.print_all(events, f"go on with: threadmill threads tail {thread_id}{of_tenant}")
+        printer.print_all(events, f"go on with: threadmill threads tail {thread_id}{_tenant_option(tenant)}")
+
+
+def _tenant_option(tenant: str) -> str:
+    return "" if tenant == DEFAULT_TENANT else f" --tenant {tenant}"
 
 
 def _read_stored(tenant: str, thread_id: str, after: int) -> "Iterable[ThreadEvent]":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conversation.turn import TurnState
-from threadmill.cli.common_options import AsJson, open_producer
+from threadmill.cli.common_options import AsJson, TurnTenant, name_tenant, open_producer
 from threadmill.cli.moments import MOMENT_HELP, read_moment
 from threadmill.cli.output import print_json, print_note, print_problem, print_text
 
@@ -28,7 +28,6 @@ AgentName = Annotated[str | None, typer.Option(help="Of many turns, those of thi
 By = Annotated[
     str | None, typer.Option(help="Have this agent answer; with ids also turns that wait for one that nobody serves.")
 ]
-OfTenant = Annotated[str | None, typer.Option("--tenant", help="Turns of this tenant; without it, of all.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Come to so many turns, those first that ended first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would become of each turn, and change nothing.")]
 
@@ -41,7 +40,7 @@ def requeue(
     until: Until = None,
     agent: AgentName = None,
     by: By = None,
-    tenant: OfTenant = None,
+    tenant: TurnTenant = None,
     limit: Limit = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -50,15 +49,15 @@ def requeue(
 
     By their ids, or all that meet conditions: `--state failed --since 2h --kind unavailable`.
     """
-    many: dict[str, object] = {"--state": state, "--kind": kind, "--since": since, "--until": until, "--tenant": tenant}
+    many: dict[str, object] = {"--state": state, "--kind": kind, "--since": since, "--until": until}
     many |= {"--limit": limit, "--dry-run": dry_run}
     given = [option for option, value in many.items() if value]
     if turn_ids:
         if given:
             raise typer.BadParameter(f"{given[0]} chooses among many turns; pass it, or ids", param_hint="TURN_IDS")
-        _requeue_ids(turn_ids, by or agent, as_json=as_json)
+        _requeue_ids(turn_ids, by or agent, tenant, as_json=as_json)
         return
-    if not given:
+    if not given and tenant is None:
         raise typer.BadParameter("pass ids, or --state failed for all that failed", param_hint="TURN_IDS")
     from store.turns.bulk_requeue import RequeueFilter
 
@@ -76,7 +75,7 @@ def requeue(
         _print_many(turns, as_json=as_json)
 
 
-def _requeue_ids(turn_ids: list[str], agent: str | None, *, as_json: bool) -> None:
+def _requeue_ids(turn_ids: list[str], agent: str | None, tenant: str | None, *, as_json: bool) -> None:
     """Queue these turns again. One that cannot be is named, and the next one follows."""
     from conversation.errors import TurnNotFound, TurnNotRequeueable
 
@@ -85,15 +84,16 @@ def _requeue_ids(turn_ids: list[str], agent: str | None, *, as_json: bool) -> No
         producer.warm_up()
         for turn_id in turn_ids:
             try:
-                turn = producer.requeue(turn_id, agent=agent)
+                turn = producer.requeue(turn_id, agent=agent, tenant=tenant)
             except (TurnNotFound, TurnNotRequeueable) as error:
                 problems += 1
                 print_problem(str(error).replace("turn_id:", "TURN_IDS:", 1))
                 continue
             if as_json:
-                print_json({"requeued": turn_id, "id": turn.id, "is_new": turn.is_new})
+                print_json({"requeued": turn_id, "id": turn.id, "tenant": turn.tenant, "is_new": turn.is_new})
             else:
-                print_text(f"{turn_id} goes on" if not turn.is_new else f"{turn_id} is asked anew as {turn.id}")
+                became = f"is asked anew as {turn.id}" if turn.is_new else "goes on"
+                print_text(f"{turn_id} {became}{name_tenant(turn.tenant)}")
     if problems:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conversation.message import Usage
-from threadmill.cli.common_options import AsJson, open_database
+from threadmill.cli.common_options import AsJson, TurnTenant, open_database
 from threadmill.cli.moments import show_dollars, show_seconds
 from threadmill.cli.output import print_json, print_list, print_record, print_text, shorten, show_text
 from threadmill.cli.turn_listing import to_json
@@ -22,6 +22,7 @@ ERROR_CHARS = 100
 
 def show(
     turn_id: Annotated[str, typer.Argument(help="The turn's id.")],
+    tenant: TurnTenant = None,
     text: Annotated[bool, typer.Option("--text", help="With what was said: messages, arguments, results.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -32,8 +33,8 @@ def show(
     from store.turns.timeline import read_timeline
 
     with open_database() as (database, settings):
-        limit = settings.tenant_max_running_turns
-        timeline = database.run(read_timeline, turn_id, with_text=text, tenant_max_running=limit)
+        limit = settings.tenant_max_running_turns.count
+        timeline = database.run(read_timeline, turn_id, tenant=tenant, with_text=text, tenant_max_running=limit)
     if as_json:
         print_json(_to_json(timeline))
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from threadmill.cli import tail, turn_listing, turn_requeue, turn_timeline
-from threadmill.cli.common_options import AsJson, open_producer
+from threadmill.cli.common_options import AsJson, TurnTenant, name_tenant, open_producer
 from threadmill.cli.output import print_json, print_text
 
 group = typer.Typer(
@@ -29,17 +29,19 @@ def cancel(
     by: Annotated[
         str | None, typer.Option(help="Who asks, for `turns show`; without it, the user of this machine.")
     ] = None,
+    tenant: TurnTenant = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask turns to stop; messages that were written stay. Prints the state of each turn."""
     requester = _name_of_user() if by is None else by
     with open_producer() as producer:
         for turn_id in turn_ids:
-            state = producer.find_turn(turn_id).cancel(by=requester)
+            turn = producer.find_turn(turn_id, tenant=tenant)
+            state = turn.cancel(by=requester)
             if as_json:
-                print_json({"id": turn_id, "state": state})
+                print_json({"id": turn_id, "tenant": turn.tenant, "state": state})
             else:
-                print_text(f"{turn_id} {state}")
+                print_text(f"{turn_id} {state}{name_tenant(turn.tenant)}")
 
 
 def _name_of_user() -> str:

@@ -161,9 +161,11 @@ async def _send(question: Question) -> aiohttp.ClientResponse:
         response.close()
         new_url = url.join(URL(target))
         if not _is_same_place(url, new_url):
-            raise AnsweredError("redirected to another host, which is not sent the key", status_code=response.status)
+            raise ModelError(
+                "refused", "redirected to another host, which is not sent the key", retryable=False, is_ours=True
+            )
         url = new_url
-    raise AnsweredError("redirected again and again", status_code=400)
+    raise ModelError("refused", "redirected again and again", retryable=False, is_ours=True)
 
 
 def _is_same_place(url: URL, new_url: URL) -> bool:
@@ -208,7 +210,7 @@ def _read_answer(data: bytes) -> JsonObject:
     except ValueError:
         answer = None
     if not isinstance(answer, JsonObject):
-        raise ModelError("unavailable", "the answer is no JSON object", retryable=True)
+        raise ModelError("unavailable", "the answer is no JSON object", retryable=True, is_ours=True)
     return answer
 
 
@@ -219,6 +221,6 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         size += len(data)
         if size > max_bytes:
             problem = f"the answer has more than {max_bytes} bytes"
-            raise ModelError("reply_too_large", problem, retryable=False)
+            raise ModelError("reply_too_large", problem, retryable=False, is_ours=True)
         pieces.append(data)
     return b"".join(pieces)

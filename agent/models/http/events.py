@@ -50,7 +50,7 @@ class EventReader:
         self._size += len(data)
         if self._size > EVENT_MAX_BYTES:
             problem = f"the answer has an event of more than {EVENT_MAX_BYTES} bytes"
-            raise ModelError("reply_too_large", problem, retryable=False)
+            raise ModelError("reply_too_large", problem, retryable=False, is_ours=True)
         return events
 
     def end(self) -> list[Event]:

@@ -61,7 +61,7 @@ def _make_question(
         raise _refuse(f"no address: set {endpoint.address_variables[0]}, or the parameter api_base")
     if key is None:
         problem = f"{model}: no key: set {endpoint.key_variables[-1]}, or the parameter api_key"
-        raise ModelError("unauthorized", problem, retryable=False)
+        raise ModelError("unauthorized", problem, retryable=False, is_ours=True)
     form = anthropic_request if endpoint.format == "anthropic" else openai_request
     body = form.build_body(endpoint, own_name, request, is_streamed=is_streamed)
     headers = {"Content-Type": "application/json", **dict(form.list_headers(endpoint, request, key))}
@@ -103,4 +103,4 @@ def _write(body: dict[str, Any]) -> bytes:
 
 
 def _refuse(problem: str) -> ModelError:
-    return ModelError("refused", f"parameters: {problem}", retryable=False)
+    return ModelError("refused", f"parameters: {problem}", retryable=False, is_ours=True)

@@ -147,9 +147,9 @@ async def test_what_a_filter_stopped_is_not_kept_as_half_an_answer() -> None:
     class Filtered(Scripted):
         async def stream(self, request: ModelRequest) -> AsyncIterator[TextDelta | StreamRestarted | ModelReply]:
             yield TextDelta("something that ")
-            raise ModelError("content_filtered", "the provider filtered the answer", retryable=False)
+            raise ModelError("content_filtered", "I do not answer 'something that'", retryable=False)
 
     ending = await failed(run_of(Agent(name="a"), Filtered()))
 
-    assert ending.error.message == "content_filtered: the provider filtered the answer"
+    assert ending.error.message == "content_filtered: the provider's rules forbid the conversation, or the answer"
     assert ending.messages == ()

@@ -90,7 +90,7 @@ class Place:
         app = create_gateway(self.settings)
         async with app.router.lifespan_context(app), client_of(app, self.make_key(THEIRS, ANN)) as ann:
             answered_turn = await self._send(ann, ANSWERED)
-            await site.answer(site.producer.find_turn(answered_turn))
+            await site.answer(site.producer.find_turn(answered_turn, tenant=THEIRS))
             waiting_turn = await self._send(ann, WAITING)
             await ann.put(f"/v1/threads/{ANSWERED}/context/role", json={"content": SECRET})
             cursor = (await ann.get("/v1/threads", params={"limit": 1})).json()["next_cursor"]

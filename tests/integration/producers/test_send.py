@@ -107,12 +107,17 @@ async def test_a_turn_is_found_again_by_its_id(
 ) -> None:
     sent = producer.send("t", "hello", tenant="acme")
 
-    found, found_async = producer.find_turn(sent.id), await async_producer.find_turn_async(sent.id)
+    found, found_async = (
+        producer.find_turn(sent.id, tenant="acme"),
+        await async_producer.find_turn_async(sent.id, tenant=None),
+    )
 
     for handle in (found, found_async):
         assert (handle.id, handle.tenant, handle.thread_id) == (sent.id, "acme", "t")
     with pytest.raises(TurnNotFound):
-        producer.find_turn(new_id())
+        producer.find_turn(new_id(), tenant=None)
+    with pytest.raises(TurnNotFound, match="for tenant 'default'"):
+        producer.find_turn(sent.id)
     with pytest.raises(TurnNotFound):
         await async_producer.find_turn_async("no id of ours")
 

@@ -39,7 +39,7 @@ class ScriptedHub:
         async for event in self._follow(after):
             yield event
 
-    async def follow_turn(self, turn_id: str, *, after: int, source: Any = None) -> AsyncIterator[ThreadEvent]:
+    async def follow_turn(self, source: Any, *, after: int) -> AsyncIterator[ThreadEvent]:
         async for event in self._follow(after):
             yield event
 

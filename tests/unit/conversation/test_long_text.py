@@ -10,7 +10,18 @@ from agent.summaries.salience import ids_in, is_task, strong_values_in, values_i
 from conversation.long_text import PIECE_CHARS, VALUE_MAX_CHARS, find_matches
 
 #: What stands in a text: values of all kinds, and what is between them.
-WORDS = ("#W1234567", "2026-12-24", "€ 12.50", "ann@example.org", "17", "Margaret", "and so on.", "\n", "1,1,1", "x" * 40)
+WORDS = (
+    "#W1234567",
+    "2026-12-24",
+    "€ 12.50",
+    "ann@example.org",
+    "17",
+    "Margaret",
+    "and so on.",
+    "\n",
+    "1,1,1",
+    "x" * 40,
+)
 
 
 class WatchedPattern:

@@ -49,9 +49,9 @@ async def outcome(ask: Any, question: Any) -> Any:
         (reply("", finish_reason="length"), ("truncated", False, "cut at the token limit before the first word")),
         (
             reply("I may not.", finish_reason="content_filter"),
-            ("content_filtered", False, "the provider filtered the answer: I may not."),
+            ("content_filtered", False, "the provider filtered the answer"),
         ),
-        (reply("", refusal="I will not."), ("content_refused", False, "the model refused to answer: I will not.")),
+        (reply("", refusal="I will not."), ("content_refused", False, "the model refused to answer")),
         (reply("x" * 2_100_000), ("reply_too_large", False, "the answer has more than 2000000 characters")),
     ],
 )

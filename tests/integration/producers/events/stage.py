@@ -11,7 +11,7 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from conversation.errors import DatabaseUnavailable, ThreadNotFound, TurnNotFound
+from conversation.errors import DatabaseUnavailable, ThreadNotFound
 from conversation.events import (
     DONE_POSITION,
     MessageDelta,
@@ -118,13 +118,6 @@ class StoredRows:
         self._check()
         self.keys += 1
         return KEY
-
-    async def find_turn(self, turn_id: str) -> Source:
-        self._check()
-        for (tenant, thread_id), stored in self.threads.items():
-            if any(event.turn_id == turn_id for event in (*stored.events, *stored.notices)):
-                return Source(tenant, thread_id, turn_id)
-        raise TurnNotFound(turn_id)
 
     async def read_page(self, source: Source, after: int) -> EventPage:
         self._check()

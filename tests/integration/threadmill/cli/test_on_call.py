@@ -12,6 +12,7 @@ from producers import Producer
 from store.settings import load
 from store.turns import workers
 from tests.integration.threadmill.cli.test_threads import Terminal, json_lines
+from tests.tries import check_tries
 
 #: What a terminal would obey.
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J"
@@ -40,6 +41,33 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
         cancelled = producer.send("t2", "hello", agent="gone", allow_unknown_agent=True)
     terminal.run("turns", "cancel", cancelled.id, "--by", "ann")
     return Night(terminal, waiting.id, cancelled.id, worker)
+
+
+def test_a_command_with_a_turns_id_finds_it_for_its_tenant_alone(night: Night) -> None:
+    """Before any other test cancels what waits: a success would show it, or change it."""
+    run = night.terminal.run
+    verbs = ["show", "tail", "cancel", "requeue"]
+    answers = [
+        run("turns", verb, turn_id, "--tenant", "other", status=1)
+        for verb in verbs
+        for turn_id in (night.waiting, night.cancelled)
+    ]
+    successes = [each.stdout for each in answers if "is stored for tenant 'other'" not in each.stderr or each.stdout]
+
+    assert successes == []
+    check_tries("commands with another tenant's turns", tries=len(answers), successes=len(successes))
+    state = json.loads(run("turns", "show", night.waiting, "--tenant", "default", "--json").stdout)["state"]
+    assert state == "queued"
+
+
+def test_a_command_without_a_tenant_says_whose_a_turn_is(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.run("init")
+    with closing(Producer(load(database_url=f"sqlite:///{tmp_path}/threads.db"))) as producer:
+        turn = producer.send("t", "hello", tenant="acme", allow_unknown_agent=True)
+
+    assert terminal.run("turns", "cancel", turn.id).stdout.strip() == f"{turn.id} cancelled (tenant acme)"
+    assert terminal.run("turns", "requeue", turn.id).stdout.strip() == f"{turn.id} goes on (tenant acme)"
 
 
 def test_a_turn_is_shown_with_why_it_waits_and_who_cancelled_it(night: Night) -> None:

@@ -351,9 +351,9 @@ def test_a_turn_that_was_cancelled_is_listed_and_asked_again(terminal: Terminal)
     again = terminal.run("turns", "requeue", turn_id, "--json")
     waiting = terminal.run("turns", "list", "--state", "queued")
 
-    assert json.loads(stopped.stdout) == {"id": turn_id, "state": "cancelled"}
+    assert json.loads(stopped.stdout) == {"id": turn_id, "tenant": "default", "state": "cancelled"}
     assert [(turn["id"], turn["thread_id"]) for turn in listed] == [(turn_id, "t1")]
-    assert json.loads(again.stdout) == {"requeued": turn_id, "id": turn_id, "is_new": False}
+    assert json.loads(again.stdout) == {"requeued": turn_id, "id": turn_id, "tenant": "default", "is_new": False}
     assert turn_id in waiting.stdout
     refused = terminal.run("turns", "requeue", turn_id, status=0)
     assert "goes on" in refused.stdout

@@ -1,4 +1,4 @@
-"""What a provider's error becomes: a stable kind, a pause, and a text without keys."""
+"""What a provider's error becomes: a stable kind, a pause, a text of ours, and the provider's own without keys."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -109,13 +109,28 @@ def test_a_pause_may_be_a_date():
 def test_a_key_of_the_request_is_taken_out_of_the_text(parameters):
     error = translated(ProviderError(f"wrong key {KEY} for you", status=401), **parameters)
 
-    assert str(error) == "openai/stub: wrong key *** for you"
+    assert error.provider_text == "wrong key *** for you"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ProviderError("'my diary' is odd", status=400), "the provider refused the request (HTTP status 400)"),
+        (ProviderError("'my diary' is odd"), "the library that asks the provider broke (ProviderError)"),
+        (ConnectionResetError("my diary"), "the provider cannot be reached, or is down (ConnectionResetError)"),
+    ],
+)
+def test_the_text_is_ours_and_what_the_provider_said_stands_beside_it(error, text):
+    shown = translated(error)
+
+    assert (str(shown), shown.is_ours) == (f"openai/stub: {text}", True)
+    assert "my diary" in shown.provider_text
 
 
 def test_a_key_of_the_environment_is_taken_out_of_the_text(monkeypatch):
     monkeypatch.setenv("SOME_PROVIDER_API_KEY", KEY)
 
-    assert KEY not in str(translated(ProviderError(f"wrong key {KEY}", status=401)))
+    assert KEY not in translated(ProviderError(f"wrong key {KEY}", status=401)).provider_text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +145,7 @@ def test_a_key_of_the_environment_is_taken_out_of_the_text(monkeypatch):
     ],
 )
 def test_what_looks_like_a_key_is_taken_out_of_the_text(text, shown):
-    assert str(translated(ProviderError(text, status=401))) == f"openai/stub: {shown}"
+    assert translated(ProviderError(text, status=401)).provider_text == shown
 
 
 def test_a_key_at_the_place_where_the_text_is_cut_leaves_no_half_behind():
@@ -138,14 +153,14 @@ def test_a_key_at_the_place_where_the_text_is_cut_leaves_no_half_behind():
 
     error = translated(ProviderError(text, status=400), api_key=KEY)
 
-    assert KEY[:4] not in str(error)
-    assert len(str(error)) < MESSAGE_MAX_CHARS + 20
+    assert KEY[:4] not in error.provider_text
+    assert len(error.provider_text) <= MESSAGE_MAX_CHARS
 
 
 def test_the_library_s_own_prefixes_are_dropped():
     text = "litellm.RateLimitError: RateLimitError: OpenAIException - slow down, TypeError: ahead"
 
-    assert str(translated(ProviderError(text, status=429))) == "openai/stub: slow down, TypeError: ahead"
+    assert translated(ProviderError(text, status=429)).provider_text == "slow down, TypeError: ahead"
 
 
 def test_a_key_that_is_missing_is_not_waited_for():

@@ -68,9 +68,11 @@ def test_an_ending_that_leads_to_no_reply_is_an_error_of_its_own_kind(pieces, ki
     assert (raised.value.kind, raised.value.retryable, raised.value.fault) == (kind, retryable, fault)
 
 
-def test_the_provider_s_sentence_is_told():
-    with pytest.raises(ModelError, match="the model refused to answer: I cannot help with that"):
-        concluded(pieces_of("", reason="stop", refusal="I cannot help\nwith that."))
+def test_the_model_s_sentence_is_told_beside_ours():
+    with pytest.raises(ModelError, match=r"the model refused to answer$") as raised:
+        concluded(pieces_of("", reason="stop", refusal="I cannot help with that."))
+
+    assert raised.value.provider_text == "I cannot help with that."
 
 
 def test_a_reply_that_was_cut_is_a_reply_that_says_so():
