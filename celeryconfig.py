@@ -29,14 +29,18 @@ broker_transport_options = {
     "max_connections": 200,
     # One list a priority: kombu's own four would throw 1, 2 and 3 together.
     "priority_steps": list(range(PRIORITY_MAX + 1)),
-    # Far above any task's length: a wake-up that arrives twice costs a query, a turn never runs twice.
-    "visibility_timeout": 3600,
 }
 # A worker outlives a broker that is away: it tries again for ever, and the sweep publishes what was missed.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# A broker that refuses a command (its disk is full, it is a replica for a while) is tried again as well.
+broker_channel_error_retry = True
 # The turn's lease decides who runs it. A lost broker is no reason to stop a model call.
 worker_cancel_long_running_tasks_on_connection_loss = False
+
+# kombu would keep what expires by scripts in the broker, which no user of ours may run. Answers expire by themselves.
+control_queue_expires = None
+event_queue_expires = None
 
 # --- What is sent: names that we chose, ids and a version, JSON ------------------------------------
 task_serializer = "json"
@@ -67,6 +71,10 @@ worker_disable_prefetch = True
 worker_prefetch_multiplier = 1
 # No pool here: Celery would not let the worker of files have another one. Turns refuse all but `threads` and `custom`.
 worker_concurrency = _settings.worker_concurrency
+
+# --- Whom a worker obeys ---------------------------------------------------------------------------
+# Nobody: Celery's own remote control does what anybody at the broker says. Ours answers what Flower's views read.
+worker_consumer = "tasks.control.consumer:WorkerConsumer"
 
 # --- What Flower sees ------------------------------------------------------------------------------
 worker_send_task_events = True

@@ -82,9 +82,13 @@ class Run:
         """End a run that failed: all of its messages so far are kept, closed."""
         return Failed(error=error, **self._close())
 
-    def hand_over(self) -> HandOver:
-        """End a run whose process stops: another one goes on from the journal."""
-        return HandOver(steps=self._model_calls.charge_unanswered_call())
+    def hand_over(self, error: TurnError | None = None) -> HandOver:
+        """End a run whose process stops, perhaps since it lacks something: another one goes on from the journal."""
+        return HandOver(steps=self._model_calls.charge_unanswered_call(), error=error)
+
+    def wait_for_disk(self, error: TurnError) -> RetryLater | Failed:
+        """End a run whose disk is full: no process helps, and time may."""
+        return self._retry_later(error)
 
     def _close(self) -> dict[str, Any]:
         """Close a run that ends without an answer: its messages, its spending, what was left out of its window."""

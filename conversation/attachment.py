@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conversation.arguments import check_whole_number
+from conversation.download_name import make_download_name
 from conversation.errors import InvalidInput
 from conversation.filename import FILENAME_MAX_CHARS, clean_filename
 from conversation.quotation import quote
@@ -70,6 +71,11 @@ class Attachment:
     def mime_type(self) -> str | None:
         """Another name of `media_type`."""
         return self.media_type
+
+    @property
+    def download_name(self) -> str:
+        """The name to hand the file out under: `run.bat` is saved as `run.bat.txt`, which no system runs."""
+        return make_download_name(self.filename, self.media_type)
 
     def to_json(self) -> dict[str, Any]:
         """The attachment's name, media type, hash and size as JSON values; never its bytes."""

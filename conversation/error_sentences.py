@@ -14,6 +14,7 @@ SENTENCES: Mapping[str, str] = {
     "abandoned": "the process that ran it for itself is gone",
     "agent_error": "code of an agent, a model or ours raised",
     "deadline": "it had not ended by its deadline",
+    "exhausted": "processes ran out of threads, memory, descriptors or disk under it",
     "file_store_unavailable": "the file store stayed away",
     "model_error": "the model gave no answer",
     "poison": "processes died under it, or its runs broke off again and again",
@@ -23,6 +24,7 @@ SENTENCES: Mapping[str, str] = {
     "tool_failing": "a tool failed in the same way again and again",
     "tool_server_unavailable": "an MCP server that its agent cannot do without stayed away",
     "truncated": "the model's tool calls were cut at its token limit, again after it was told",
+    "unreadable": "what is stored of its thread cannot be read back",
 }
 #: By the kind of a model's error, which a turn's message begins with.
 MODEL_SENTENCES: Mapping[str, str] = {

@@ -42,13 +42,22 @@ def clean_filename(field: str, value: object) -> str:
     name = " ".join(name.split()).rstrip(". ")
     if not name:
         raise InvalidInput(field, "is no plain file name", "pass a name with letters or digits")
-    if _DEVICE.match(name):
-        name = f"_{name}"
+    name = _protect_device(name)
     if len(name.encode()) > FILENAME_MAX_BYTES:
         raise InvalidInput(
             field, f"has {len(name.encode())} bytes in UTF-8", f"at most {FILENAME_MAX_BYTES} fit: shorten it"
         )
     return name
+
+
+def safe_filename(filename: str) -> str:
+    """The name as one file in one folder, at most 255 bytes long, and reading as what it is.
+
+    Control characters, marks that turn the direction of writing, and what is no character become `_`.
+    """
+    printable = "".join("_" if is_hidden(character) else character for character in filename)
+    name = RESERVED_CHARS.sub("_", printable).strip(". ")
+    return shorten_filename(_protect_device(name)) or "file"
 
 
 def is_hidden(char: str) -> bool:
@@ -66,6 +75,10 @@ def shorten_filename(name: str, max_bytes: int = FILENAME_MAX_BYTES) -> str:
     ending = ending if len(ending) <= ENDING_MAX_CHARS else ""
     stem = encoded_name[: max_bytes - len(ending.encode())].decode(errors="ignore")
     return stem.rstrip(". ") + ending
+
+
+def _protect_device(name: str) -> str:
+    return f"_{name}" if _DEVICE.match(name) else name
 
 
 def _strip_invisible(char: str) -> str:

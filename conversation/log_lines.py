@@ -19,7 +19,7 @@ SECRET_MIN_CHARS = 8
 MASK = "***"
 
 _PLAIN = re.compile(r"[\w.:/@+<>()*-]+", re.ASCII)
-_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@\"']*:[^\s/@\"']*(?=@)")
+_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@\"':]*:[^\s/@\"']*(?=@)")
 
 
 def show_line(event: Mapping[str, Any]) -> str:

@@ -32,6 +32,10 @@ PAYLOAD_VERSION = 1
 #: Priority of a turn: 0 is ordinary, 9 the most urgent.
 PRIORITY_MAX = 9
 
+#: Bytes of a task's message at most, as it waits in the broker. The longest of ours has nine kilobytes: ids of the
+#: greatest length, in letters that JSON writes with twelve bytes each, once to run and once to be shown.
+MESSAGE_MAX_BYTES = 16 * 1024
+
 #: A length of time: its seconds, or the name of the setting that has them.
 Interval = float | str
 
@@ -90,6 +94,14 @@ PERIODIC_TASKS: Mapping[str, PeriodicTask] = {
     "expire-uploads": PeriodicTask(task=EXPIRE_UPLOADS, period=600.0),
 }
 
+#: Which tasks a queue may carry: nothing else in it is run.
+TASKS_OF_QUEUES: Mapping[str, frozenset[str]] = {
+    TURNS_QUEUE: frozenset({RUN_TURNS}),
+    QUARANTINE_QUEUE: frozenset({RUN_TURNS}),
+    FILES_QUEUE: frozenset({PREPARE_FILE}),
+    MAINTENANCE_QUEUE: frozenset({RUN_SUMMARIES_NOW, *(periodic.task for periodic in PERIODIC_TASKS.values())}),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeUp:
@@ -102,6 +114,8 @@ class WakeUp:
     #: 0 to `PRIORITY_MAX`: of the threads that wait, that of the higher priority is run first.
     priority: int = 0
     queue: str = TURNS_QUEUE
+    #: Published before all that wait, whatever their priority: its tenant has got less than others.
+    comes_first: bool = False
 
     def payload(self) -> dict[str, int | str]:
         """The arguments of the task, as JSON: which thread to look at, and the turn that asked for it."""
@@ -109,7 +123,7 @@ class WakeUp:
 
     def broker_priority(self) -> int:
         """The priority in the order of a Redis broker, where lower is sooner; with us higher is."""
-        return PRIORITY_MAX - self.priority
+        return 0 if self.comes_first else PRIORITY_MAX - min(max(self.priority, 0), PRIORITY_MAX)
 
 
 def turn_channel(turn_id: str) -> str:

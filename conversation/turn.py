@@ -32,7 +32,7 @@ FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCE
 class TurnError:
     """The error of a failed turn: a state of the turn, never a message of the conversation."""
 
-    #: A stable word: `model_error`, `step_limit`, `token_limit`, `time_limit`, `poison`, `deadline`,
+    #: A stable word: `model_error`, `step_limit`, `token_limit`, `time_limit`, `poison`, `exhausted`, `deadline`,
     #: `agent_error`, …
     kind: str
     message: str
@@ -55,7 +55,7 @@ class TurnRecord:
     attempt: int
     #: How often it was postponed, because what it needs was away.
     retries: int
-    #: Deaths of a whole process in which it was running.
+    #: Deaths of a whole process in which it was running, and runs for which a process lacked something.
     crashes: int
     #: How often a run of it broke off while its process lived: handed over, or without an end.
     interruptions: int
@@ -204,6 +204,8 @@ class HandOver:
 
     #: What was spent on a model call that got no reply.
     steps: tuple[Step, ...] = ()
+    #: What the process lacked for this run, which then counts as a crash would; None where it just stops.
+    error: TurnError | None = None
 
 
 Ending = Completed | Failed | Cancelled | RetryLater | HandOver

@@ -50,4 +50,4 @@ def _read(content: BinaryIO, filename: str, max_bytes: int) -> tuple[Sample, str
                 f"{filename!r} has more than {max_bytes} bytes; send a smaller file, "
                 "or raise THREADMILL_ATTACHMENT_MAX_BYTES"
             )
-    return Sample.from_ends(head, tail, size), digest.hexdigest()
+    return Sample.from_ends(head, tail, size, content), digest.hexdigest()

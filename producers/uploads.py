@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 from sqlalchemy import Connection
 
 from conversation.arguments import check_instance, check_whole_number
 from conversation.attachment import SIZE_MAX, Attachment
-from conversation.errors import FileNotStored, FileRejected, InvalidInput, UploadIncomplete
+from conversation.errors import FileNotStored, FileRejected, FileStoreUnavailable, InvalidInput, UploadIncomplete
 from conversation.ids import new_id
 from conversation.media_types import UNKNOWN_TYPE
 from conversation.quotation import quote
@@ -25,7 +27,7 @@ from store.database.engine import Database
 from store.files import access, uploads
 from store.files.attachments import find_thread_file
 from store.files.blob_rows import Reservation, confirm, reserve
-from store.media_types.examine import examine_sample
+from store.media_types.examine import examine_sample, is_searched_whole
 from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.settings import Settings
 
@@ -169,28 +171,36 @@ class Uploads:
     def _verify_upload(self, upload: uploads.Upload) -> Attachment:
         """The file with the type of its checked bytes. Raises `UploadIncomplete`, `FileRejected`."""
         declared_file = upload.file
-        sample, sha256 = self._read(upload)
-        if sample.size != declared_file.size or sha256 != declared_file.sha256:
-            raise UploadIncomplete(
-                f"upload {upload.id!r}: {sample.size} bytes of the hash {sha256} were put, "
-                f"and {declared_file.size} of {declared_file.sha256} were promised; "
-                "put the file again, or create a new upload"
+        # What a document holds stands anywhere in it, so that it is kept on disk meanwhile, as a form's files are.
+        with SpooledTemporaryFile(max_size=HEAD_BYTES) as kept:
+            sample, sha256 = self._read(upload, cast("BinaryIO", kept))
+            if sample.size != declared_file.size or sha256 != declared_file.sha256:
+                raise UploadIncomplete(
+                    f"upload {upload.id!r}: {sample.size} bytes of the hash {sha256} were put, "
+                    f"and {declared_file.size} of {declared_file.sha256} were promised; "
+                    "put the file again, or create a new upload"
+                )
+            media_type = examine_sample(
+                declared_file.filename,
+                sample,
+                declared_file.media_type,
+                max_bytes=self._settings.upload_max_bytes,
+                allowed=self._settings.attachment_types,
             )
-        media_type = examine_sample(
-            declared_file.filename,
-            sample,
-            declared_file.media_type,
-            max_bytes=self._settings.upload_max_bytes,
-            allowed=self._settings.attachment_types,
-        )
         return replace(declared_file, media_type=media_type)
 
-    def _read(self, upload: uploads.Upload) -> tuple[Sample, str]:
-        """Read the put bytes once from end to end: their two ends, their size and their hash."""
-        digest, size, head, tail = hashlib.sha256(), 0, b"", b""
+    def _read(self, upload: uploads.Upload, kept: BinaryIO) -> tuple[Sample, str]:
+        """Read the put bytes once from end to end: their two ends, their size and their hash.
+
+        Of a document, all bytes are `kept`. Raises `FileStoreUnavailable` where there is no room for them.
+        """
+        digest, size, head, tail, is_kept = hashlib.sha256(), 0, b"", b"", False
         try:
             with self._blobs.read_upload(upload.tenant, upload.id) as chunks:
                 for chunk in chunks:
+                    is_kept = is_kept if size else is_searched_whole(chunk)
+                    if is_kept:
+                        _keep(chunk, kept)
                     digest.update(chunk)
                     size += len(chunk)
                     head += chunk[: HEAD_BYTES - len(head)]
@@ -201,7 +211,16 @@ class Uploads:
             raise UploadIncomplete(
                 f"upload {upload.id!r}: nothing was put yet; put the file at its address first"
             ) from None
-        return Sample.from_ends(head, tail, size), digest.hexdigest()
+        return Sample.from_ends(head, tail, size, kept if is_kept else None), digest.hexdigest()
+
+
+def _keep(chunk: bytes, kept: BinaryIO) -> None:
+    try:
+        kept.write(chunk)
+    except OSError as error:
+        raise FileStoreUnavailable(
+            f"cannot look into an upload ({error.strerror}); give the folder of temporary files more room"
+        ) from error
 
 
 def _confirm_completion(

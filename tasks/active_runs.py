@@ -98,6 +98,10 @@ class ActiveRuns:
         tasks = (entry.task for entry in self._entries.get(thread, ()))
         return any(task is not None and not task.done() for task in tasks)
 
+    def has_turn(self, turn_id: str) -> bool:
+        """Whether a turn runs here. Only on the event loop."""
+        return any(entry.turn_id == turn_id for entry in self._list_entries())
+
     def cancel(self, turn_id: str) -> None:
         """Stop a turn whose cancel was requested, if it runs here. Only on the event loop."""
         for entry in self._list_entries():

@@ -3,7 +3,6 @@
 from celery import concurrency
 
 from tasks import celery_hooks, orphaned_children
-from tasks.broker_outage import survive_broker_outages
 from tasks.celery_app import app
 from tasks.loop_pool import POOL
 
@@ -13,4 +12,3 @@ __all__ = ["app"]
 concurrency.ALIASES["custom"] = concurrency.ALIASES["custom"] or POOL
 celery_hooks.connect()
 orphaned_children.connect()
-survive_broker_outages()

@@ -20,6 +20,13 @@ def forget_foreign_variables() -> None:
 
 forget_foreign_variables()
 # Without fixups: with DJANGO_SETTINGS_MODULE set, Celery's own would set a stranger's project up in here.
-app = Celery("threadmill", task_cls="tasks.checked_task:CheckedTask", loader="app", fixups=set())
+app = Celery(
+    "threadmill",
+    task_cls="tasks.checked_task:CheckedTask",
+    # However the configuration names the broker, each message is checked.
+    amqp="tasks.checked_broker:CheckedAMQP",
+    loader="app",
+    fixups=set(),
+)
 # Ours by its place: another `celeryconfig` may be found before it.
 app.config_from_object("threadmill_packages:celeryconfig")

@@ -11,8 +11,9 @@ from celery.concurrency import prefork, thread
 from conversation.errors import InvalidSettings, ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current, export_key_files
-from tasks import log_config, sql_sends
+from tasks import core_files, log_config, output, sql_sends
 from tasks.consumer_heartbeat import start_consumer_heartbeat, stop_consumer_heartbeat
+from tasks.exhaustion import replacement
 from tasks.task_events import task_events
 from tasks.worker import current_worker, has_worker, start_worker
 
@@ -31,15 +32,17 @@ def connect() -> None:
     signals.setup_logging.connect(_on_logging)
     signals.celeryd_after_setup.connect(_on_setup)
     signals.worker_ready.connect(_on_ready)
+    signals.worker_process_init.connect(_on_child)
     signals.worker_shutting_down.connect(_on_stopping)
     signals.worker_shutdown.connect(_on_stopped)
 
 
 def _on_logging(**_: object) -> None:
-    log_config.configure(current())
+    log_config.configure(current(), output.open_log())
 
 
 def _on_setup(instance: Any, **_: object) -> None:
+    core_files.forbid()
     queues = set(instance.app.amqp.queues.consume_from)
     try:
         export_key_files(os.environ)
@@ -75,13 +78,19 @@ def _on_setup(instance: Any, **_: object) -> None:
         sys.exit(f"the worker cannot start:\n{traceback.format_exc()}")
 
 
+def _on_child(**_: object) -> None:
+    output.take_over(shows_output=current().show_output)
+
+
 def _on_ready(sender: Any, **_: object) -> None:
+    # What was to be told of the start stands where it always did; from here on code of agents runs.
+    output.take_over(shows_output=current().show_output)
     task_events.connect(sender)
     queues = sender.app.amqp.queues.consume_from
     if MAINTENANCE_QUEUE in queues:
         sql_sends.start_listener(current())
     if not has_worker():
-        start_consumer_heartbeat(current(), list(queues), sender.timer)
+        start_consumer_heartbeat(current(), list(queues), sender.timer, places=sender.pool.num_processes)
 
 
 def _on_stopping(**_: object) -> None:
@@ -90,8 +99,13 @@ def _on_stopping(**_: object) -> None:
 
 
 def _on_stopped(**_: object) -> None:
-    if has_worker():
-        current_worker().stop()
-    task_events.close()
-    sql_sends.stop_listener()
-    stop_consumer_heartbeat()
+    try:
+        if has_worker():
+            current_worker().stop()
+        task_events.close()
+        sql_sends.stop_listener()
+        stop_consumer_heartbeat()
+    finally:
+        if replacement.exit_status is not None:
+            # At once: what was left behind, as threads that nobody ends, would hold up Python's own end.
+            os._exit(replacement.exit_status)

@@ -14,6 +14,7 @@ from celery.exceptions import InvalidTaskError, TaskPredicate
 from celery.worker.strategy import default
 
 from conversation.errors import LeaseLost, OperatorError
+from tasks.exhaustion import replacement
 from tasks.task_events import task_events
 
 #: Errors whose words are ours and say what to do, and what Celery itself is told by.
@@ -36,9 +37,11 @@ class CheckedTask(Task):  # type: ignore[misc]  # celery ships no types
         """Run the task. Raises `TaskBroke` in place of an error that may quote anybody."""
         try:
             return self.run(*args, **kwargs)
-        except _SPEAKING_ERRORS:
+        except _SPEAKING_ERRORS as error:
+            replacement.begin_after(error)
             raise
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+            replacement.begin_after(error)
             name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
             raise TaskBroke(name).with_traceback(error.__traceback__) from None
 

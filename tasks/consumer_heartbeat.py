@@ -14,9 +14,11 @@ import structlog
 
 from conversation.errors import DatabaseUnavailable
 from conversation.ids import new_id
+from conversation.task_contract import FILES_QUEUE
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
+from tasks.exhaustion import ExhaustionWatch, replacement
 from tasks.heartbeat import create_alive_file, limit_to_one_connection, make_alive_file
 
 _log = structlog.get_logger(__name__)
@@ -26,11 +28,12 @@ _heartbeats: list["ConsumerHeartbeat"] = []
 class ConsumerHeartbeat:
     """The row and the file of one process."""
 
-    def __init__(self, settings: Settings, queues: Collection[str]) -> None:
+    def __init__(self, settings: Settings, queues: Collection[str], *, places: int = 0) -> None:
         self._worker = new_id()
         lease_duration_seconds = settings.lease_duration_seconds
         self._interval_seconds = lease_duration_seconds / 3
         self._database = Database(limit_to_one_connection(settings))
+        self._exhaustion_watch = ExhaustionWatch()
         self._alive_file = make_alive_file(self._worker, settings, queues)
         self._register = partial(
             workers.register,
@@ -39,6 +42,7 @@ class ConsumerHeartbeat:
             pid=os.getpid(),
             serves={},
             queues=queues,
+            file_places=places if FILES_QUEUE in queues else 0,
             lease_duration_seconds=lease_duration_seconds,
         )
 
@@ -56,6 +60,8 @@ class ConsumerHeartbeat:
             self._database.run(self._register)
         except DatabaseUnavailable as error:
             _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
+        if (missing := self._exhaustion_watch.look()) is not None:
+            replacement.begin(missing)
 
     def stop(self) -> None:
         """Delete the row and the file."""
@@ -67,11 +73,14 @@ class ConsumerHeartbeat:
         self._database.close()
 
 
-def start_consumer_heartbeat(settings: Settings, queues: Collection[str], timer: Any) -> None:
-    """Start the heartbeat of this process, unless it has one, or a database that no other process can read."""
+def start_consumer_heartbeat(settings: Settings, queues: Collection[str], timer: Any, *, places: int = 0) -> None:
+    """Start the heartbeat of this process, unless it has one, or a database that no other process can read.
+
+    `places` is the number of tasks that it runs at once.
+    """
     if _heartbeats or settings.database_url.get_secret_value().startswith("sqlite"):
         return
-    heartbeat = ConsumerHeartbeat(settings, queues)
+    heartbeat = ConsumerHeartbeat(settings, queues, places=places)
     _heartbeats.append(heartbeat)
     heartbeat.start(timer)
 

@@ -21,6 +21,7 @@ from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
 from tasks.active_runs import ActiveRuns
+from tasks.exhaustion import ExhaustionWatch, replacement
 
 if TYPE_CHECKING:
     from tasks.alive_file import AliveFile
@@ -46,6 +47,7 @@ class Heartbeat:
         on_hang: Callable[[], None] | None = None,
         queues: Collection[str] = (),
         on_drain: Callable[[], None] | None = None,
+        exhaustion_watch: ExhaustionWatch | None = None,
     ) -> None:
         """`queues` are those that a worker consumes; a library process has none, and nobody looks after it."""
         self._worker = worker
@@ -58,6 +60,10 @@ class Heartbeat:
         #: Called once when a heartbeat hears that this worker is to be drained; None where nobody may ask for that.
         self._on_drain = on_drain
         self._queues = queues
+        #: Looks whether this process is to be replaced; None where it is the caller's.
+        self._exhaustion_watch = exhaustion_watch
+        #: The worker claims nothing more, and shows it.
+        self.announces_end = False
         self._alive_file = make_alive_file(worker, settings, queues) if queues else None
         self._database = Database(limit_to_one_connection(settings))
         self._stop = threading.Event()
@@ -104,6 +110,12 @@ class Heartbeat:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
             except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along
                 _log.error("heartbeat_broken", worker=self._worker, error=type(error).__name__)
+            self._look_for_exhaustion()
+
+    def _look_for_exhaustion(self) -> None:
+        missing = None if self._exhaustion_watch is None else self._exhaustion_watch.look()
+        if missing is not None:
+            replacement.begin(missing)
 
     def _report_hang(self) -> None:
         pinged_at = self._pinged_at
@@ -172,6 +184,8 @@ class Heartbeat:
             undone_crashes = self._database.run(workers.undo_crashes, worker=self._worker)
             _log.warning("lease_lapsed", worker=self._worker, crashes_undone=undone_crashes)
         self._last_beat_at, self._was_hung = now, False
+        if self.announces_end:
+            self._database.run(workers.show_draining, worker=self._worker)
         if beat.is_drain_requested and self._on_drain is not None:
             on_drain, self._on_drain = self._on_drain, None
             on_drain()

@@ -1,8 +1,9 @@
 """Logging of our processes: workers, beat and Flower write one form, whoever logs.
 
-What stays true: an event of ours has a static name and ids as values; a line of Celery or of a library has its text as
-the event, and its logger. Of an exception only the type and the places stand in a line, since its message may quote
-anybody. Each line has a time, a level and the ids of the turn that it belongs to, and no secret of this process.
+What stays true: an event of ours has a static name and ids as values; a line of Celery, or of the user's code, has its
+text as the event, and its logger; one of another library its place (`tasks/foreign_lines.py`). Of an exception only
+the type and the places stand in a line, since its message may quote anybody. Each line has a time, a level and the ids
+of the turn that it belongs to, and no secret of this process.
 """
 
 import ast
@@ -11,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +28,7 @@ from conversation.foreign_exceptions import name_of, trace_of
 from conversation.log_lines import IDS, LEADING, SECRET_MIN_CHARS, mask, show_line
 from store.settings import Settings
 from tasks.checked_task import TaskBroke
+from tasks.foreign_lines import EventBudget, LineHandler, describe_record
 
 #: Celery tells of every task that it received and finished: with our own events that is twice.
 QUIET_LOGGERS = ("celery.app.trace", "celery.worker.strategy", "httpx", "httpcore", "LiteLLM")
@@ -38,21 +41,28 @@ _IN_URL = re.compile(r"://[^\s/@:]*:([^\s/@]+)@")
 ARGUMENTS_MAX_CHARS = 1000
 
 
-def configure(settings: Settings) -> None:
-    """Log events and what libraries log on standard error, in the form and from the level that the settings name."""
+def configure(settings: Settings, stream: Any = None) -> None:
+    """Log events and what libraries log, in the form and from the level that the settings name.
+
+    `stream` is a worker's, where code of agents runs, whose lines are bounded for it; None is standard error.
+    """
     level = _level_of(settings)
-    logging.basicConfig(level=level, handlers=[_make_handler(settings)], force=True)
+    budget = [] if stream is None else [EventBudget()]
+    stream = stream or sys.stderr
+    logging.basicConfig(level=level, handlers=[_make_handler(settings, stream)], force=True)
     logging.captureWarnings(capture=True)
+    if not settings.show_output:
+        warnings.showwarning = _log_warning
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     for name in READY_LOGGERS:
         logging.getLogger(name).setLevel(min(level, logging.INFO))
     logging.getLogger("celery.beat").addFilter(_is_no_tick)
     structlog.configure(
-        processors=[*_common(), _describe_exception, _line_maker(settings)],
+        processors=[*budget, *_common(), _describe_exception, _line_maker(settings)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # A line and its end in one write: other threads and processes have the same file.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
 
@@ -60,7 +70,7 @@ def configure(settings: Settings) -> None:
 @contextmanager
 def log_library(name: str, settings: Settings, *, beginning: str) -> Iterator[None]:
     """Log lines of one library that begin so on standard error, in a process whose log is not ours."""
-    logger, handler = logging.getLogger(name), _make_handler(settings)
+    logger, handler = logging.getLogger(name), _make_handler(settings, sys.stderr)
     level_before = logger.level
     handler.addFilter(lambda record: str(record.msg).startswith(beginning))
     logger.addHandler(handler)
@@ -76,13 +86,19 @@ def _level_of(settings: Settings) -> int:
     return logging.getLevelNamesMapping()[settings.log_level.upper()]
 
 
-def _make_handler(settings: Settings) -> logging.Handler:
+def _log_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """Log a warning by its type and its place: its text may quote what code was given."""
+    del message
+    structlog.get_logger(__name__).warning("code_warned", category=category.__name__, place=f"{filename}:{lineno}")
+
+
+def _make_handler(settings: Settings, stream: Any) -> logging.Handler:
     """The handler of lines that others log, by `logging`."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(stream, own_modules=settings.agent_modules, shows_all=settings.show_output)
     line = _line_maker(settings)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, _describe_task, _drop_quotes, *_common()],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, describe_record, _describe_task, *_common()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _describe_exception, line],
         )
     )
@@ -130,6 +146,9 @@ def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) 
     if isinstance(error, OperatorError | TaskBroke):
         # Words of ours, which say what to do.
         event["problem"] = str(error)
+    for name, value in event.items():
+        if isinstance(value, BaseException):
+            event[name] = name_of(value)
     return event
 
 
@@ -150,13 +169,6 @@ def _ids_in(arguments: str) -> dict[str, str]:
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         named = {}
     return {name: str(named[name]) for name in IDS if name in named} if isinstance(named, dict) else {}
-
-
-def _drop_quotes(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The first line of asyncio's: behind it stands what a task raised, in its own words."""
-    if event.get("logger") in {"asyncio", "concurrent.futures"}:
-        event["event"] = str(event["event"]).partition("\n")[0]
-    return event
 
 
 def _is_no_tick(record: logging.LogRecord) -> bool:

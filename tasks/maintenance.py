@@ -5,7 +5,7 @@ What stays true: a tick returns what it came to, in counts; one that found nothi
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -28,22 +28,26 @@ from conversation.task_contract import (
     RUN_SUMMARIES_NOW,
     SWEEP_TURNS,
     TURNS_QUEUE,
+    WakeUp,
 )
+from conversation.turn import RefusedTurn, TurnError
 from store.database.engine import Database
-from store.files import prepared_rows
+from store.files import file_queue
 from store.schedule_runs import claim_run, fail_run, finish_run
 from store.settings import Settings, current
 from store.tables import statistics
+from store.turns import fair_share, workers
 from store.turns import sweep as sweeping
-from store.turns import workers
+from store.turns.unreadable import error_of
 from store.turns.unserved import end_overdue, list_overdue
 from tasks.celery_app import app
 from tasks.checked_task import QuietTask
+from tasks.file_requests import publish_requests
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
 from tasks.jobs.summaries import run_summaries
-from tasks.publish import count_queued_tasks, publish_wake_up, request_file
+from tasks.publish import count_queued_tasks, publish_wake_up
 from tasks.schedules import SCHEDULES
 from tasks.turn_events import TurnEvents, TurnOutcome
 from tasks.turn_log import log_turn_end
@@ -52,6 +56,9 @@ from tasks.turn_log import log_turn_end
 FILE_WAIT_SECONDS = 60.0
 #: Files that one tick requests, at most.
 FILE_REQUESTS_MAX = 100
+
+#: Seconds after which a wake-up that was put first counts as lost.
+PUT_FIRST_SECONDS = 30.0
 
 #: Held while this process does what may take minutes, one thing at a time. With what summaries hold, two
 #: threads of three are busy at most: the sweep finds one free.
@@ -73,6 +80,31 @@ class _Outage:
 
 
 _outage = _Outage()
+
+
+class _Rotation:
+    """The tenants that this process saw to last: those behind them are next."""
+
+    tenant_of_files = ""
+    tenant_of_turns = ""
+
+
+class _PutFirst:
+    """The turns whose wake-ups this process put first lately: each waits there until a worker has a place."""
+
+    def __init__(self) -> None:
+        self._published_at: dict[str, float] = {}
+
+    def select_fresh(self, wake_ups: Sequence[WakeUp]) -> list[WakeUp]:
+        """Those that were not put first lately; they are now."""
+        now = time.monotonic()
+        self._published_at = {turn: at for turn, at in self._published_at.items() if now - at < PUT_FIRST_SECONDS}
+        fresh = [wake_up for wake_up in wake_ups if wake_up.turn_id not in self._published_at]
+        self._published_at |= dict.fromkeys((wake_up.turn_id for wake_up in fresh), now)
+        return fresh
+
+
+_put_first = _PutFirst()
 
 
 @contextmanager
@@ -99,6 +131,9 @@ def sweep() -> dict[str, int]:
     with _note_outage(settings):
         ended_turns = _end_overdue_turns(settings.sweep_batch)
     in_broker = {queue: count_queued_tasks(queue) for queue in (TURNS_QUEUE, QUARANTINE_QUEUE)}
+    if in_broker[TURNS_QUEUE]:
+        with _note_outage(settings):
+            _wake_neglected(settings)
     free_slots = settings.sweep_queue_limit - in_broker[TURNS_QUEUE]
     if free_slots <= 0:
         _log.info("sweep_held_back", limit=settings.sweep_queue_limit)
@@ -109,7 +144,7 @@ def sweep() -> dict[str, int]:
             sweeping.pick_wake_ups,
             grace_seconds=settings.sweep_grace_seconds,
             limit=limit,
-            tenant_max_running=settings.tenant_max_running_turns,
+            tenant_max_running=settings.tenant_max_running_turns.count,
             in_broker=in_broker,
         )
     for wake_up in wake_ups:
@@ -120,16 +155,48 @@ def sweep() -> dict[str, int]:
     return {"ended_turns": ended_turns, "wake_ups": len(wake_ups), "removed_workers": removed_workers}
 
 
+def _wake_neglected(settings: Settings) -> None:
+    """Publish wake-ups of tenants that run less than their share before the others that wait in the broker."""
+    neglected = _database().run(
+        fair_share.pick_neglected,
+        after=_Rotation.tenant_of_turns,
+        tenant_max_running=settings.tenant_max_running_turns.count,
+    )
+    _Rotation.tenant_of_turns = neglected.last_tenant
+    fresh = _put_first.select_fresh(neglected.wake_ups)
+    for wake_up in fresh:
+        publish_wake_up(wake_up)
+    if fresh:
+        _log.info("neglected_turns_notified", wake_ups=len(fresh))
+
+
 def _end_overdue_turns(limit: int) -> int:
     """End turns that must end, whether a worker is there or not: their agent may be gone. Returns how many."""
     sweeper = new_id()
     threads = _database().run(list_overdue, limit=limit)
-    ended_turns = [_database().run(end_overdue, *thread, sweeper=sweeper) for thread in threads]
+    ended_turns = [_end_overdue_turn(*thread, sweeper) for thread in threads]
     for turn in filter(None, ended_turns):
         with bind_turn(turn):
             log_turn_end(turn, TurnOutcome(ending=turn.ending, seconds=0.0, tokens=turn.ending.usage.total_tokens))
         _turn_events.show_ended(turn, turn.ending)
     return len(list(filter(None, ended_turns)))
+
+
+def _end_overdue_turn(tenant: str, thread_id: str, sweeper: str) -> RefusedTurn | None:
+    """End the head of one thread. What is stored of one holds up no other. Raises `DatabaseUnavailable`."""
+    error: TurnError | None = None
+    for _ in ("as it is", "unread"):
+        try:
+            return _database().run(end_overdue, tenant, thread_id, sweeper=sweeper, error=error)
+        except DatabaseUnavailable:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the others come next
+            error = error_of(failure)
+            if error is None:
+                _log.error("turn_not_ended", tenant=tenant, thread=thread_id, reason=type(failure).__name__)
+                return None
+    _log.error("turn_not_ended", tenant=tenant, thread=thread_id)
+    return None
 
 
 @app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
@@ -164,10 +231,19 @@ def prepare_pending() -> Outcome:
     """Request files that are not prepared yet: no turn has read their message, or a request was lost."""
     scans = bool(current().scanner_url)
     files = _database().run(
-        prepared_rows.load_waiting, older_than_seconds=FILE_WAIT_SECONDS, limit=FILE_REQUESTS_MAX, scans=scans
+        file_queue.load_waiting,
+        older_than_seconds=FILE_WAIT_SECONDS,
+        limit=FILE_REQUESTS_MAX,
+        after=_Rotation.tenant_of_files,
+        scans=scans,
     )
+    hashes_by_tenant: dict[str, list[str]] = {}
     for tenant, sha256 in files:
-        request_file(tenant, sha256)
+        hashes_by_tenant.setdefault(tenant, []).append(sha256)
+    for tenant, hashes in hashes_by_tenant.items():
+        placed = _database().run(file_queue.request, tenant=tenant, hashes=hashes, scans=scans, in_background=True)
+        publish_requests(tenant, hashes, placed)
+        _Rotation.tenant_of_files = tenant
     if files:
         _log.info("files_requested", files=len(files))
     return {"files": len(files)}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import structlog
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 
 from conversation.task_contract import (
     FILES_QUEUE,
@@ -24,10 +24,11 @@ _log = structlog.get_logger(__name__)
 
 
 def publish_wake_up(wake_up: WakeUp) -> bool:
-    """Publish one wake-up; False if the broker is away."""
+    """Publish one wake-up; False if it cannot be: the broker is away, or its ids are none that can be sent."""
     try:
         _publisher().publish(wake_up)
-    except (OperationalError, BrokerRefusal, OSError) as error:
+    # Of a batch, one that cannot be published holds up no other.
+    except (KombuError, BrokerRefusal, OSError, ValueError, TypeError) as error:
         log_unpublished_wake_up(wake_up, type(error).__name__)
         return False
     return True
@@ -58,7 +59,7 @@ def request_summaries(*, expires_seconds: float) -> bool:
 def _publish_task(name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None) -> bool:
     try:
         app.send_task(name, kwargs=payload, queue=queue, expires=expires, retry=False)
-    except OperationalError as error:
+    except KombuError as error:
         _log.warning("task_not_published", task=name, reason=type(error).__name__)
         return False
     return True

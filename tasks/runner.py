@@ -21,9 +21,10 @@ from agent.models.protocol import ModelPermits
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
 from conversation.errors import LeaseLost
+from conversation.exhaustion import Resource
 from conversation.logs import bind_turn
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
-from conversation.turn import ClaimedTurn, Lease, RefusedTurn
+from conversation.turn import ClaimedTurn, HandOver, Lease, LeasedTurn, RefusedTurn
 from conversation.water_marks import WaterMarks
 from store.live.event_publisher import EventPublisher
 from store.settings import Settings
@@ -35,6 +36,7 @@ from tasks.active_runs import ActiveRun, ActiveRuns
 from tasks.agent_trace import trace_agent_error
 from tasks.live_turn import LiveJournal, LiveTurn
 from tasks.publish import publish_wake_up, request_summaries
+from tasks.tenant_places import TenantPlaces
 from tasks.turn_events import TurnEvents, TurnOutcome
 from tasks.turn_executor import ExecutedTurn, TurnExecutor
 from tasks.turn_log import log_turn_end
@@ -68,10 +70,14 @@ class Runner:
     tool_loops: ToolLoops | None = None
     #: The circuit breakers of its models; None has none.
     breakers: ModelPermits | None = None
+    #: Called with what this process lacks, where a turn met that.
+    on_exhaustion: Callable[[Resource], None] | None = None
     #: Where Flower hears of turns.
     turn_events: TurnEvents = field(default_factory=TurnEvents)
     #: Where those hear of turns who follow their threads.
     event_publisher: EventPublisher = field(default_factory=EventPublisher.to_nobody)
+    #: Its places, which tenants share.
+    places: TenantPlaces = field(default_factory=TenantPlaces)
     #: Bounds the claims at work at once.
     _claim_slots: asyncio.Semaphore = field(init=False)
     #: The water marks of agents that have run: the same for each of their turns.
@@ -82,7 +88,19 @@ class Runner:
         object.__setattr__(self, "_claim_slots", slots)
 
     async def run_thread(self, wake_up: WakeUp) -> None:
-        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder."""
+        """Run what is due on the wake-up's thread, within a bound; then publish a wake-up for the remainder.
+
+        Where its tenant has as many places as it may, the wake-up is put back.
+        """
+        if not await self.places.take(wake_up.tenant):
+            await asyncio.to_thread(publish_wake_up, wake_up)
+            return
+        try:
+            await self._run_thread(wake_up)
+        finally:
+            self.places.give_back(wake_up.tenant)
+
+    async def _run_thread(self, wake_up: WakeUp) -> None:
         outcome = _TaskOutcome()
         with self.active_runs.enter((wake_up.tenant, wake_up.thread_id)) as entry:
             next_turn_id = await self._run_due_turns(wake_up, entry, outcome)
@@ -93,7 +111,7 @@ class Runner:
 
     async def _notify_waiting_threads(self, tenant: str) -> None:
         """Wake a tenant's next threads, now that its limit of running turns has a free slot."""
-        limit = self.settings.tenant_max_running_turns
+        limit = self.settings.tenant_max_running_turns.count
         if limit:
             for wake_up in await self.turn_store.pick_wake_up_of_tenant(tenant, tenant_max_running=limit):
                 await asyncio.to_thread(publish_wake_up, wake_up)
@@ -173,6 +191,9 @@ class Runner:
         self.turn_events.end(turn, turn_outcome)
         self.publish_turn_ended(turn.id)
         outcome.is_due_for_summary = self._is_above_mark(turn.agent, executed.settle_outcome)
+        if isinstance(executed.ending, HandOver) and executed.ending.error is not None:
+            # Another process can go on at once: it need not wait for the sweep.
+            await asyncio.to_thread(publish_wake_up, _wake_up_of(turn))
         if not executed.settle_outcome.keeps_lease:
             await self._notify_waiting_threads(turn.tenant)
         return executed.settle_outcome
@@ -180,7 +201,12 @@ class Runner:
     async def _execute(
         self, turn: ClaimedTurn | RefusedTurn, entry: ActiveRun, live_turn: LiveTurn, *, releases: Callable[[], bool]
     ) -> ExecutedTurn:
-        executor = TurnExecutor(turn_store=self.turn_store, active_runs=self.active_runs, is_resumable=True)
+        executor = TurnExecutor(
+            turn_store=self.turn_store,
+            active_runs=self.active_runs,
+            is_resumable=True,
+            on_exhaustion=self.on_exhaustion,
+        )
         match turn:
             case RefusedTurn():
                 # Perhaps a turn of an agent that is not served here: its process is dead.
@@ -230,6 +256,10 @@ def _outcome_of(executed: ExecutedTurn, seconds: float) -> TurnOutcome:
         tokens=executed.tokens,
         trace=() if executed.error is None else tuple(trace_agent_error(executed.error)),
     )
+
+
+def _wake_up_of(turn: LeasedTurn) -> WakeUp:
+    return WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id)
 
 
 def _next_wake_up(wake_up: WakeUp, turn_id: str, *, queue: str = TURNS_QUEUE) -> WakeUp:

@@ -78,7 +78,7 @@ class SqlSendListener:
             # What was notified before is the sweep's, however long ago: it knows what the broker still has.
             grace_seconds=None,
             limit=len(thread_keys),
-            tenant_max_running=self._settings.tenant_max_running_turns,
+            tenant_max_running=self._settings.tenant_max_running_turns.count,
             thread_keys=thread_keys,
         )
         for wake_up in wake_ups:

@@ -29,7 +29,7 @@ class TaskEvents:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether this process sends task events: Celery's `-E`, or as Flower asked it to."""
+        """Whether this process sends task events: as it is configured, which nobody changes through the broker."""
         dispatcher = self._dispatcher
         if dispatcher is None or not dispatcher.enabled:
             return False

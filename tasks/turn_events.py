@@ -106,7 +106,8 @@ def _read_ending(outcome: TurnOutcome, timestamp: float) -> tuple[str, dict[str,
             due = datetime.fromtimestamp(timestamp, UTC) + timedelta(seconds=after.total_seconds())
             reason = f"{describe(error)}; next try in {after.total_seconds():.0f} s"
             return "retried", {"exception": reason, "result": reason, "eta": due.isoformat(timespec="seconds")}
-        case HandOver():
-            return "retried", {"exception": HANDED_OVER, "result": HANDED_OVER}
+        case HandOver(error=error):
+            reason = HANDED_OVER if error is None else describe(error)
+            return "retried", {"exception": reason, "result": reason}
         case _:
             assert_never(outcome.ending)

@@ -1,7 +1,8 @@
 """The execution of a claimed turn, by a worker as by a library call: run its agent, commit its end.
 
 What stays true: a run that breaks or is stopped keeps what was said in it, its usage and its cost; an
-ending that cannot be stored becomes a failure that can.
+ending that cannot be stored becomes a failure that can. For what its process lacks no turn fails that another
+process can go on with.
 """
 
 import asyncio
@@ -13,10 +14,13 @@ import structlog
 
 from agent.loop import Run
 from agent.tools.toolbox import is_task_cancelled
-from conversation.errors import DatabaseUnavailable, LeaseLost
+from conversation.errors import DatabaseUnavailable, Fault, LeaseLost
+from conversation.exhaustion import Resource, missing_resource, resource_of
+from conversation.foreign_exceptions import name_of
 from conversation.logs import bind_turn
 from conversation.replay import replay_transcript
-from conversation.turn import ClaimedTurn, Ending, Failed, RefusedTurn, TurnError
+from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
+from store.turns.claims import EXHAUSTED
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
@@ -50,6 +54,8 @@ class TurnExecutor:
     active_runs: ActiveRuns
     #: Another process can go on with a turn that this one leaves without an end.
     is_resumable: bool
+    #: Called with what this process lacks, where a turn met that; None leaves the process as it is.
+    on_exhaustion: Callable[[Resource], None] | None = None
 
     async def execute(
         self, turn: ClaimedTurn, create_run: Callable[[], Run], entry: ActiveRun, *, releases: Callable[[], bool]
@@ -62,7 +68,8 @@ class TurnExecutor:
         try:
             run = create_run()
         except BaseException as error:  # noqa: BLE001 - a model that cannot be made breaks its turn, no more
-            return await self._commit_ending(turn, _end_unrun(turn, error), error, release=releases())
+            ending = self._end_exhausted(turn, error) or _end_unrun(turn, error)
+            return await self._commit_ending(turn, ending, error, release=releases())
         ending, run_error = await self._run_agent(run, entry)
         executed = await self._commit_ending(turn, ending, run_error, release=releases())
         return replace(executed, model_calls=run.model_calls, tokens=run.tokens)
@@ -84,7 +91,33 @@ class TurnExecutor:
             return ending, None
         if isinstance(ending, LeaseLost) or (self.is_resumable and isinstance(ending, DatabaseUnavailable)):
             raise ending
-        return run.end_failed(_log_agent_error(run.claimed, ending)), ending
+        return self._end_broken_run(run, ending), ending
+
+    def _end_broken_run(self, run: Run, error: BaseException) -> Ending:
+        match self._end_exhausted(run.claimed, error):
+            case HandOver(error=turn_error):
+                return run.hand_over(turn_error)
+            case Failed(error=turn_error):
+                return run.wait_for_disk(turn_error) if turn_error.retryable else run.end_failed(turn_error)
+        return run.end_failed(_log_agent_error(run.claimed, error))
+
+    def _end_exhausted(self, turn: ClaimedTurn | RefusedTurn, error: BaseException) -> HandOver | Failed | None:
+        """The ending of a turn for which something has run out; None for any other error.
+
+        Where the error has lost its cause, as one of a name that could not be looked up, the system says it.
+        """
+        resource = resource_of(error) or missing_resource()
+        if resource is None:
+            return None
+        with bind_turn(turn):
+            _log.error("turn_exhausted", resource=str(resource), error=name_of(error), trace=trace_agent_error(error))
+        is_disk = resource is Resource.DISK
+        turn_error = TurnError(EXHAUSTED, f"{resource} ran out", retryable=is_disk, fault=Fault.OPERATOR)
+        if is_disk or not self.is_resumable:
+            return Failed(error=turn_error)
+        if self.on_exhaustion is not None:
+            self.on_exhaustion(resource)
+        return HandOver(error=turn_error)
 
     def _end_stopped_run(
         self, run: Run, reason: StopReason | None, error: asyncio.CancelledError
@@ -100,7 +133,7 @@ class TurnExecutor:
                 return run.hand_over(), None
             case None:
                 # No stop was requested: something that the agent waited for was cancelled.
-                return run.end_failed(_log_agent_error(run.claimed, error)), error
+                return self._end_broken_run(run, error), error
             case _:
                 assert_never(reason)
 
@@ -113,7 +146,13 @@ class TurnExecutor:
             raise
         except Exception as settle_error:  # noqa: BLE001 - what a value does to the driver, it would do so again
             error = error or settle_error
-            ending = Failed(error=_log_agent_error(turn, settle_error))
+            if (exhausted := self._end_exhausted(turn, settle_error)) is not None:
+                ending = exhausted
+            else:
+                settle_failure = _log_agent_error(turn, settle_error)
+                # Of a turn that was claimed only to be ended, that is still the reason.
+                if not (isinstance(turn, RefusedTurn) and isinstance(ending, Failed)):
+                    ending = Failed(error=settle_failure)
         return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
 
     async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:

@@ -3,7 +3,7 @@
 | the turn | level |
 |---|---|
 | failed by the operator's fault (a key, an address, a deadline without workers), or ours or the agent's | `error` |
-| failed as `poison`: something in it takes processes along | `error` |
+| failed as `poison` or `exhausted`: something in it takes processes along | `error` |
 | failed by the fault of a provider, a model or a tool | `warning` |
 | waits for another try | `warning` |
 | failed by the caller's fault, completed, cancelled, handed over to another worker | `info` |
@@ -34,7 +34,7 @@ LEVEL_OF_FAULT: Mapping[Fault, str] = {
     Fault.CALLER: "info",
 }
 #: Kinds of errors that somebody must look at, whosever fault they are.
-_URGENT_KINDS = frozenset({"poison"})
+_URGENT_KINDS = frozenset({"poison", "exhausted"})
 
 
 def log_turn_end(turn: LeasedTurn, outcome: TurnOutcome) -> None:
@@ -61,6 +61,8 @@ def level_of(ending: Ending) -> str:
             return "error" if error.kind in _URGENT_KINDS else LEVEL_OF_FAULT[error.fault]
         case RetryLater():
             return "warning"
+        case HandOver(error=TurnError()):
+            return "warning"
         case Completed() | Cancelled() | HandOver():
             return "info"
         case _:
@@ -77,8 +79,10 @@ def _read_ending(ending: Ending) -> dict[str, Any]:
             return {"state": "cancelled"}
         case RetryLater(error=error, after=after):
             return {"state": "queued", **_read_error(error), "retry_seconds": round(after.total_seconds(), 1)}
-        case HandOver():
+        case HandOver(error=None):
             return {"state": "queued", "kind": "handed_over"}
+        case HandOver(error=TurnError() as error):
+            return {"state": "queued", **_read_error(error)}
         case _:
             assert_never(ending)
 

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -38,16 +39,21 @@ from store.summaries.summarize import defaults_of
 from store.turns.claims import ClaimRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
+from tasks.cancel_signals import CancelSignals
+from tasks.exhaustion import ExhaustionWatch, replacement
 from tasks.file_requests import FileRequester
 from tasks.heartbeat import Heartbeat
 from tasks.loop_pool import wait_on_loop
 from tasks.runner import Runner
+from tasks.tenant_places import TenantPlaces
 from tasks.worker_connections import check_connections, limit_connections
 
 T = TypeVar("T")
 
 #: Seconds that a stopping process has to hand over its turns, beyond its grace.
 HAND_OVER_SECONDS = 60.0
+#: Seconds between two ways in which what others left behind breaks off the loop.
+BREAK_SECONDS = 0.05
 #: Seconds in which Python ends, once the worker has.
 EXIT_SECONDS = 5.0
 
@@ -59,8 +65,14 @@ class Worker:
     """The parts of a process that runs turns, from before it consumes until after its last turn."""
 
     def __init__(
-        self, settings: Settings, agents: Mapping[str, Agent], *, queues: Collection[str] = (TURNS_QUEUE,)
+        self,
+        settings: Settings,
+        agents: Mapping[str, Agent],
+        *,
+        queues: Collection[str] = (TURNS_QUEUE,),
+        concurrency: int | None = None,
     ) -> None:
+        """`concurrency` is the number of turns that Celery runs at once, where it is not the setting's."""
         self.id = new_id()
         self.settings = settings
         self.agents = agents
@@ -71,8 +83,10 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self.breaker_board = ValkeyBreakerBoard(settings)
         self.event_publisher = EventPublisher(self._publish)
+        self.turn_store = TurnStore(self.database)
+        self.cancel_signals = CancelSignals(self.turn_store, self.active_runs)
         self.signals = WorkerSignals(
-            settings, cancel=self.active_runs.cancel, hear_watch=self.event_publisher.hear_watch
+            settings, cancel=self.cancel_signals.hear, hear_watch=self.event_publisher.hear_watch
         )
         self.heartbeat = Heartbeat(
             self.id,
@@ -83,30 +97,36 @@ class Worker:
             on_hang=self._end_hung_process,
             queues=queues,
             on_drain=self.drain,
+            exhaustion_watch=ExhaustionWatch(),
         )
-        self.runner = self._create_runner(queues)
+        places = TenantPlaces(concurrency or settings.worker_concurrency, settings.tenant_max_running_turns)
+        self.runner = self._create_runner(queues, places)
         self._loop_thread = threading.Thread(target=self._run_loop, name="loop", daemon=True)
         self._letting_go: set[asyncio.Task[None]] = set()
         self._is_stopped = False
+        replacement.on_begin = self._claim_nothing_more
+        replacement.set_aside()
         #: The next request to stop lets its turns end, however long they take.
         self._is_draining = False
 
-    def _create_runner(self, queues: Collection[str]) -> Runner:
+    def _create_runner(self, queues: Collection[str], places: TenantPlaces) -> Runner:
         return Runner(
             settings=self.settings,
             agents=self.agents,
             claim_request=self._create_claim_request(runs_quarantine=QUARANTINE_QUEUE in queues),
-            turn_store=TurnStore(self.database),
+            turn_store=self.turn_store,
             active_runs=self.active_runs,
             attachments=AttachmentParts(
-                FileReader(open_file_store(self.settings), self.database, FileRequester().request),
+                FileReader(open_file_store(self.settings), self.database, FileRequester(self.database).request),
                 FileLimits(self.settings.attachments_max_count, self.settings.message_max_bytes),
             ),
             tool_threads=self.tool_threads,
+            on_exhaustion=replacement.begin,
             publish_turn_ended=self.signals.publish_turn_ended,
             event_publisher=self.event_publisher,
             tool_loops=self.tool_loops,
             breakers=self._create_breakers(),
+            places=places,
         )
 
     def _create_claim_request(self, *, runs_quarantine: bool) -> ClaimRequest:
@@ -115,7 +135,7 @@ class Worker:
             runs_quarantine=runs_quarantine,
             agents={name: agent.version for name, agent in self.agents.items()},
             max_messages={name: agent.max_messages for name, agent in self.agents.items()},
-            tenant_max_running=self.settings.tenant_max_running_turns,
+            tenant_max_running=self.settings.tenant_max_running_turns.count,
         )
 
     def _publish(self, channel: str, text: str) -> None:
@@ -141,7 +161,12 @@ class Worker:
 
     def run_thread(self, wake_up: WakeUp) -> None:
         """Run what is due on the wake-up's thread; the calling task waits until that has ended."""
-        wait_on_loop(self.loop, self.runner.run_thread(wake_up))
+        try:
+            wait_on_loop(self.loop, self.runner.run_thread(wake_up))
+        except BaseException as error:
+            # The lease, if it is still held, is the heartbeat's to free.
+            if not replacement.begin_after(error):
+                raise
         if self.tool_threads.limit_reached and not self.active_runs.is_stopping:
             _log.error("tool_threads_stuck", worker=self.id, stuck=self.tool_threads.stuck)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -156,6 +181,10 @@ class Worker:
             self._is_draining = True
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def _claim_nothing_more(self) -> None:
+        self.active_runs.is_stopping = True
+        self.heartbeat.announces_end = True
+
     def begin_to_stop(self) -> None:
         """Claim nothing more; after the grace, hand over what still runs. Returns at once.
 
@@ -168,8 +197,8 @@ class Worker:
             return
         grace = self.settings.shutdown_grace_seconds
         _log.info("worker_stopping", worker=self.id, tasks=len(self.active_runs), grace_seconds=grace)
-        end_process_after(grace + HAND_OVER_SECONDS, status=1)
         self.loop.call_soon_threadsafe(self.loop.call_later, grace, self.active_runs.stop_all)
+        end_process_after(grace + HAND_OVER_SECONDS, status=1)
 
     def stop(self) -> None:
         """Sign off, once nothing runs any more."""
@@ -188,13 +217,17 @@ class Worker:
             try:
                 self.loop.run_forever()
             except BaseException as error:  # noqa: BLE001 - foreign code left a task behind that raised it
+                replacement.begin_after(error)
                 _log.error("loop_broke_off", worker=self.id, error=type(error).__name__)
+                time.sleep(BREAK_SECONDS)
 
     def _end_hung_process(self) -> None:
-        # What hangs may hold the log, too.
-        end_process_after(EXIT_SECONDS, status=1)
-        _log.error("worker_ends_itself", worker=self.id, trace=frames_of(self._loop_thread))
-        os._exit(1)
+        try:
+            # What hangs may hold the log, too.
+            end_process_after(EXIT_SECONDS, status=1)
+            _log.error("worker_ends_itself", worker=self.id, trace=frames_of(self._loop_thread))
+        finally:
+            os._exit(replacement.exit_status or 1)
 
     def _create_breakers(self) -> Breakers:
         return Breakers(
@@ -221,13 +254,20 @@ class Worker:
 
     async def _close(self) -> None:
         await self.signals.stop()
+        self.cancel_signals.close()
         await self.breaker_board.close()
         await self.database.close_async()
         await self.loop.shutdown_asyncgens()  # closes the connections that are kept for model calls
 
 
 def end_process_after(seconds: float, *, status: int) -> None:
-    """End this process at once if it is still there after so long, for its supervisor to start it again."""
+    """End this process at once if it is still there after so long, for its supervisor to start it again.
+
+    One that has run out of threads or memory is ended by the system, whose clock needs neither.
+    """
+    if replacement.resource is not None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        return
     timer = threading.Timer(seconds, os._exit, (status,))
     timer.daemon = True
     timer.start()
@@ -244,7 +284,7 @@ def start_worker(settings: Settings, *, queues: Collection[str], concurrency: in
             "THREADMILL_FILE_STORE_URL: workers need a folder or a bucket; memory: serves one process, as a library"
         )
     check_connections(settings, concurrency=concurrency or settings.worker_concurrency)
-    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues)
+    worker = Worker(settings, registry.load(settings.agent_modules), queues=queues, concurrency=concurrency)
     if worker.database.is_sqlite:
         raise InvalidSettings(
             "THREADMILL_DATABASE_URL: workers need PostgreSQL; SQLite serves one process, as a library"

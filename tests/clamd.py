@@ -25,8 +25,11 @@ class Clamd(socketserver.StreamRequestHandler):
             if len(content) > STREAM_MAX:
                 self.wfile.write(b"INSTREAM size limit exceeded. ERROR\0")
                 return
-        found = f"{FINDING} FOUND" if EICAR in content else "OK"
-        self.wfile.write(f"stream: {found}\0".encode())
+        self.wfile.write(f"stream: {self.decide(content)}\0".encode())
+
+    def decide(self, content: bytes) -> str:
+        """The verdict, in clamd's words."""
+        return f"{FINDING} FOUND" if EICAR in content else "OK"
 
 
 class _Tcp(socketserver.ThreadingTCPServer):

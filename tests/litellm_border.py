@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from agent.models.http.session import close_session
 from agent.models.litellm_road import close, load
@@ -32,8 +33,9 @@ def through_litellm() -> type[ProviderModel]:
     return LitellmModel
 
 
-#: Each road, as a parameter of a fixture; that through litellm in soak runs alone.
-ROADS = [pytest.param(straight, id="straight"), pytest.param(through_litellm, id="litellm", marks=pytest.mark.soak)]
+def list_roads(marks: pytest.MarkDecorator) -> list[ParameterSet]:
+    """Each road, as a parameter of a fixture; that through litellm with these marks."""
+    return [pytest.param(straight, id="straight"), pytest.param(through_litellm, id="litellm", marks=marks)]
 
 
 async def close_roads() -> None:

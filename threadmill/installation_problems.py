@@ -82,7 +82,7 @@ def _runs_turns(worker: ListedWorker) -> bool:
 def _describe_waiting(database: Database, settings: Settings) -> Iterator[str]:
     bound_seconds = settings.status_max_wait_seconds
     waiting_turn = database.run(
-        find_longest_waiting, over_seconds=bound_seconds, tenant_max_running=settings.tenant_max_running_turns
+        find_longest_waiting, over_seconds=bound_seconds, tenant_max_running=settings.tenant_max_running_turns.count
     )
     if waiting_turn is not None:
         yield (

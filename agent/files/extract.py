@@ -26,6 +26,7 @@ import structlog
 
 from agent.files.extract_worker import NOT_INSTALLED
 from conversation.charset import decide
+from conversation.exhaustion import is_exhaustion
 from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture
 from conversation.storable_text import make_storable
@@ -204,6 +205,8 @@ async def _read_with(
     except TimeoutError:
         return Extracted("", problem=f"{failure}: it takes too much time.")
     except OSError as error:
+        if is_exhaustion(error):
+            raise
         return Extracted("", problem=f"{failure} now: {error.strerror}.", is_final=False)
     if returncode == 0:
         return await asyncio.to_thread(_parse_result, output)

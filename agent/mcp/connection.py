@@ -16,6 +16,7 @@ from agent.mcp.server import McpServer
 from agent.mcp.transport import load, open_client
 from agent.web.errors import NotReached, UrlRejected, WebError
 from conversation.errors import ToolServerUnavailable
+from conversation.exhaustion import Exhausted, missing_resource, resource_of
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -90,7 +91,7 @@ class Connection:
         try:
             async with asyncio.timeout(self.server.connect_timeout_seconds):
                 return await self._use(self._list_pages)
-        except ToolServerUnavailable:
+        except (ToolServerUnavailable, Exhausted):
             raise
         except Exception as error:  # noqa: BLE001 - the package lets through whatever its parts raise
             code = getattr(error, "code", None)
@@ -168,7 +169,7 @@ class Connection:
                 await self._wait_until_idle(client)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the package lets through whatever its parts raise
             if not opened.done():
-                opened.set_exception(self._note_failure(self._describe(error, is_late=limit.expired())))
+                opened.set_exception(self._explain(error, is_late=limit.expired()))
                 opened.exception()  # seen, also where nobody waits any more
             elif not isinstance(error, asyncio.CancelledError):
                 _log.warning("mcp_session_broke", server=self.server.name, error=type(_leaf(error)).__name__)
@@ -215,6 +216,11 @@ class Connection:
         self._failed_at = _now()
         _log.warning("mcp_server_away", server=self.server.name, problem=problem)
         return self._failure
+
+    def _explain(self, error: BaseException, *, is_late: bool) -> Exception:
+        """Our error for one while a session was opened: the server is away, or this process lacks something."""
+        resource = resource_of(error) or missing_resource()
+        return self._note_failure(self._describe(error, is_late=is_late)) if resource is None else Exhausted(resource)
 
     def _describe(self, error: BaseException, *, is_late: bool) -> str:
         """Describe what went wrong, in words that hold no address, no header and nothing that the server said."""

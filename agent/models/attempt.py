@@ -9,13 +9,14 @@ from typing import Any
 
 from agent.models.profiles import plain_name
 from agent.models.protocol import ModelReply, ModelRequest
-from agent.models.provider_errors import model_error, shorten
+from agent.models.provider_errors import AnsweredError, model_error, shorten
 from agent.models.reply_endings import conclude
 from agent.models.road import Call, Road
 from agent.models.spending import counted_usage, spent_in_vain
 from agent.models.stream_assembly import ReplyPieces
 from agent.models.stream_watch import StreamWatch
 from conversation.errors import ModelError
+from conversation.exhaustion import Exhausted, Resource, missing_resource, resource_of
 from conversation.message import Usage
 
 #: Seconds for which a stream goes on to be read behind its finish reason.
@@ -58,11 +59,16 @@ class Attempt:
         reply = conclude(self._pieces, has_ended=self._has_ended, model=self._model, usage=usage, cost=cost)
         return self._pieces.fields.finish(reply, self._request.profile)
 
-    def fail(self, error: Exception) -> ModelError:
-        """The error of ours for one of any kind; counts what the attempt cost."""
+    def fail(self, error: Exception) -> ModelError | Exhausted:
+        """The error of ours for one of any kind; counts what the attempt cost.
+
+        A process that has run out of something is no sign that its model is away.
+        """
         is_timeout = isinstance(error, TimeoutError)
         if self._pieces.has_content or self._pieces.usage_chunk is not None or is_timeout:
             self.charge()
+        if (resource := _find_exhaustion(error)) is not None:
+            return Exhausted(resource)
         if is_timeout:
             return ModelError("timeout", f"{self._model}: {self._watch.problem}", retryable=True, is_ours=True)
         if isinstance(error, ModelError):
@@ -93,3 +99,10 @@ class Attempt:
         if chunk is not None:
             self._watch.note_bytes()
         return chunk
+
+
+def _find_exhaustion(error: Exception) -> Resource | None:
+    """The resource that this process lacks, for which an attempt failed; of an answer that came, none."""
+    if isinstance(error, ModelError | AnsweredError):
+        return None
+    return resource_of(error) or missing_resource()

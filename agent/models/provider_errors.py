@@ -40,6 +40,8 @@ from conversation.foreign_exceptions import name_of
 
 #: Long enough for a provider's reason, too short for a prompt that it echoes.
 MESSAGE_MAX_CHARS = 300
+#: What is read of a provider's words: patterns take their time, and a reason stands near the beginning.
+READ_MAX_CHARS = 8_000
 #: A shorter value is no key, and hiding it would tear holes into ordinary words.
 SECRET_MIN_CHARS = 8
 
@@ -89,12 +91,12 @@ _SECRET_NAME = re.compile(r"key|token|secret|password|passwd|credential|authoriz
 #: What keys look like, whole or with their middle starred out (`sk-proj-****abcd`), as providers echo them.
 _SECRET_VALUE = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{8,}"
-    r"|\bAIza[\w*-]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[\w-]{10,}\.[\w.-]+"
+    r"|\bAIza[\w*-]{20,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[\w-]{10,}(?:\.[\w.-]+)?"
     r"|(?<=bearer )\S{8,}|(?<=basic )\S{8,}"
     r"|(?<=[?&]key=)[^\s&]+|(?<=://)[^\s/@]+(?=@)",
     re.IGNORECASE,
 )
-_LIBRARY_PREFIX = re.compile(r"(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: Error)?(?::| -)\s*)+")
+_LIBRARY_PREFIX = re.compile(r"(?<!\w)(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: Error)?(?::| -)\s*)+")
 
 
 class AnsweredError(Exception):
@@ -119,7 +121,7 @@ def model_error(error: Exception, *, model: str, parameters: Mapping[str, Any], 
         f"{model}: {MODEL_SENTENCES[kind]} ({_source_of(error)})",
         retryable=kind in RETRYABLE,
         retry_after_seconds=_retry_after_seconds(_headers(error)) if kind in RETRYABLE else None,
-        max_tokens=max_tokens_in(str(error)) if kind == "context_length" else None,
+        max_tokens=max_tokens_in(str(error)[:READ_MAX_CHARS]) if kind == "context_length" else None,
         is_ours=True,
         provider_text=shorten(str(error), parameters),
     )
@@ -137,18 +139,23 @@ def _kind(error: Exception, *, started: bool) -> str:
     kind_by_code = next((kind for code, kind in _KIND_BY_CODE.items() if code in _codes(error)), None)
     status = _status_of(error)
     # Before the status: some say it with a 429 or a 500, which would be tried again and again.
-    text = f"{error} {getattr(error, 'body', None) or ''}"
+    words = str(error)[:READ_MAX_CHARS]
+    text = f"{words} {_body_text(error)}"
     if is_too_long(text, status):
         return "context_length"
     if kind_by_class or kind_by_code:
         return str(kind_by_class or kind_by_code)
-    if _MISSING_KEY_WORDS.search(str(error)):
+    if _MISSING_KEY_WORDS.search(words):
         return "unauthorized"
     if classes & _CONNECTION_CLASSES or (status is None and classes & _ANSWERED_CLASSES):
         return "stream_interrupted" if started else "unavailable"
     if _FILTER_WORDS.search(text) and _kind_of_status(status) == "refused":
         return "content_filtered"
     return _kind_of_status(status)
+
+
+def _body_text(error: Exception) -> str:
+    return str(getattr(error, "body", None) or "")[:READ_MAX_CHARS]
 
 
 def _kind_of_status(status: int | None) -> str:
@@ -213,6 +220,9 @@ def _seconds_until(date: str) -> float | None:
 
 def shorten(text: str, parameters: Mapping[str, Any]) -> str:
     """Remove keys from a provider's words, then shorten them, so that no half of a key is left at the end."""
+    if len(text) > READ_MAX_CHARS:
+        # Without its last word, which may be the half of a key.
+        text = text[:READ_MAX_CHARS].rpartition(" ")[0]
     text = _LIBRARY_PREFIX.sub("", text, count=1).partition("Traceback (most recent call last)")[0]
     for secret in sorted(_secrets(parameters), key=len, reverse=True):
         text = text.replace(secret, "***")

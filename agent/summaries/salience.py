@@ -1,29 +1,35 @@
 """Finding what a summary must not lose: ids, dates and amounts, and the sentences that matter with them.
 
 What stays true: all of it is found by pattern, so that equal text gives equal finds, whatever model
-wrote the summary. Patterns know English; ids, dates and amounts look alike in most languages.
+wrote the summary. Patterns know English; ids, dates and amounts look alike in most languages. The time grows as the
+text does, whatever is in it.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+
+from conversation.long_text import find_matches, has_match
 
 #: Characters of a sentence that is repeated. A longer one is pasted material: half of it could say
 #: the opposite.
 SENTENCE_MAX_CHARS = 500
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_EMAIL = r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+# From its first character alone: else a word of a million letters is read anew from each of them.
+_EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
 _ORDER = r"#?\b[A-Z]{1,5}-?\d{3,12}\b|#\w*\d\w*"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _DATE = (
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2})?|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     rf"|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH}(?: \d{{4}})?|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?"
 )
-# Bounded, so that a million digits are not read anew from each of them.
 _FIGURE = r"\d[\d,.]{0,30}"
+# From its first digit alone, as an address.
+_WHOLE_FIGURE = rf"(?<!\d)(?<!\d[,.]){_FIGURE}"
 _AMOUNT = (
-    rf"[$€£¥]\s?{_FIGURE}(?<=\d)|{_FIGURE}\s?[€£¥$]"
-    rf"|{_FIGURE}\s?(?:USD|EUR|GBP|CHF|JPY|dollars|euros?)\b|(?:USD|EUR|GBP|CHF|JPY)\s?{_FIGURE}(?<=\d)"
+    rf"[$€£¥]\s?{_FIGURE}(?<=\d)"
+    rf"|{_WHOLE_FIGURE}\s?(?:[€£¥$]|(?:USD|EUR|GBP|CHF|JPY|dollars|euros?)\b)"
+    rf"|(?:USD|EUR|GBP|CHF|JPY)\s?{_FIGURE}(?<=\d)"
 )
 #: What identifies something: nothing else can stand for it.
 _IDS = re.compile("|".join((_UUID, _EMAIL, _ORDER)))
@@ -82,23 +88,31 @@ _COUNTING = re.compile(
 
 def ids_in(text: str) -> set[str]:
     """Order ids, UUIDs and mail addresses."""
-    return {match[0] for match in _IDS.finditer(text)}
+    return {match[0] for match in find_matches(_IDS, text)}
 
 
 def strong_values_in(text: str) -> set[str]:
     """Ids, and dates and amounts."""
-    return {match[0] for match in _STRONG.finditer(text)}
+    return {match[0] for match in find_matches(_STRONG, text)}
 
 
 def values_in(text: str) -> set[str]:
     """Ids, dates, amounts, every other number, and names."""
-    remainder = _STRONG.sub(" ", text)
-    return strong_values_in(text) | set(_NUMBER.findall(remainder)) | set(_NAME.findall(text))
+    values: set[str] = set()
+    between: list[str] = []
+    end = 0
+    for match in find_matches(_STRONG, text):
+        values.add(match[0])
+        between.append(text[end : match.start()])
+        end = match.end()
+    remainder = " ".join((*between, text[end:]))
+    values.update(match[0] for match in find_matches(_NUMBER, remainder))
+    return values | {match[0] for match in find_matches(_NAME, text)}
 
 
 def words_in(text: str) -> set[str]:
     """All words, of letters alone and in one case."""
-    return {word.casefold() for word in _WORD.findall(text)}
+    return {match[0].casefold() for match in find_matches(_WORD, text)}
 
 
 def content_words_in(text: str) -> set[str]:
@@ -110,7 +124,7 @@ def content_words_in(text: str) -> set[str]:
 
 def has_separable_words(text: str) -> bool:
     """Whether the words of a text can be told apart."""
-    return _UNSPACED_SCRIPT.search(text) is None
+    return not has_match(_UNSPACED_SCRIPT, text)
 
 
 def match_closed_request(sentence: str) -> str | None:
@@ -121,27 +135,27 @@ def match_closed_request(sentence: str) -> str | None:
 
 def is_task(sentence: str) -> bool:
     """Whether a sentence says that something has to be done."""
-    return _TASK.search(sentence) is not None
+    return has_match(_TASK, sentence)
 
 
 def is_preference(sentence: str) -> bool:
     """Whether a sentence says how a user wants to be treated."""
-    return _PREFERENCE.search(sentence) is not None
+    return has_match(_PREFERENCE, sentence)
 
 
 def is_decision(sentence: str) -> bool:
     """Whether a sentence says what was decided."""
-    return _DECISION.search(sentence) is not None
+    return has_match(_DECISION, sentence)
 
 
 def is_naming(sentence: str) -> bool:
     """Whether a sentence says who or what is called how."""
-    return _NAMING.search(sentence) is not None and _NAME.search(sentence) is not None
+    return has_match(_NAMING, sentence) and has_match(_NAME, sentence)
 
 
 def is_counting(sentence: str) -> bool:
     """Whether a sentence says which number something has."""
-    return _COUNTING.search(sentence) is not None and _NUMBER.search(sentence) is not None
+    return has_match(_COUNTING, sentence) and has_match(_NUMBER, sentence)
 
 
 def is_protected(sentence: str) -> bool:

@@ -5,7 +5,6 @@ is taken only if it has this shape.
 """
 
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -33,7 +32,7 @@ _TITLES = {
 _TITLES_CHARS = sum(len(f"{title}:\n\n") for title in _TITLES.values())
 #: The sections whose entries are carried over from summary to summary.
 PROTECTED = ("open_tasks", "preferences")
-_CODE_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+_FENCE = "```"
 
 
 class InvalidSections(ValueError):
@@ -94,14 +93,22 @@ class SummarySections:
 
 def parse_json_object(text: str) -> Mapping[str, Any]:
     """Parse the JSON object of a model's answer, in a code fence or not. Raises `InvalidSections`."""
-    code_block = _CODE_FENCE.search(text)
     try:
-        value = json.loads(code_block[1] if code_block else text)
+        value = json.loads(_unfence(text))
     except (ValueError, RecursionError):
         raise InvalidSections("it is no JSON") from None
     if not isinstance(value, Mapping):
         raise InvalidSections("it is no JSON object")
     return value
+
+
+def _unfence(text: str) -> str:
+    """What stands in a code fence, from the first that says nothing or `json` to the last; all of a text without one."""
+    lines = text.split("\n")
+    ends = [line.rpartition(_FENCE) for line in lines]
+    first = next((i for i, (_, fence, word) in enumerate(ends) if fence and word.strip() in ("", "json")), None)
+    last = next((i for i in range(len(lines) - 1, 0, -1) if lines[i].lstrip().startswith(_FENCE)), None)
+    return text if first is None or last is None or last <= first else "\n".join(lines[first + 1 : last])
 
 
 def to_line(text: str) -> str:

@@ -94,6 +94,12 @@ class GuardedLoop(asyncio.SelectorEventLoop):
         return self.create_task(self._tool_threads.wait(future, timeout_seconds=None))
 
 
+def _call_of(handle: Any) -> LoopCall | None:
+    """The call in which a callback was asked for."""
+    asked_in: contextvars.Context | None = getattr(handle, "_context", None)
+    return None if asked_in is None else asked_in.get(current_call)
+
+
 def _create_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> GuardedTask:
     return GuardedTask(work, loop=loop, **options)
 
@@ -101,7 +107,7 @@ def _create_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> 
 def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody waited for, by its type alone: its text, and asyncio's, quote what users said."""
     error = context.get("exception")
-    call = getattr(context.get("task") or context.get("future"), "call", None)
+    call = getattr(context.get("task") or context.get("future"), "call", None) or _call_of(context.get("handle"))
     _log.warning(
         "tool_left_error_behind", error=type(error).__name__ if error is not None else None, **turn_ids_of(call)
     )

@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+from conversation.exhaustion import Exhausted, Resource
+
 Result = TypeVar("Result")
 
 
@@ -60,7 +62,10 @@ class ToolThreads:
             self._stuck += number
 
     def submit(self, function: Callable[[], Result], *, at_once: bool = False) -> Future[Result]:
-        """Run a function as soon as a thread is free, in the order of submission; or at once, in one more."""
+        """Run a function as soon as a thread is free, in the order of submission; or at once, in one more.
+
+        Where the process can start no thread and has none that will be free, the future raises `Exhausted`.
+        """
         future: Future[Result] = Future()
         work: Callable[[], object] = partial(_fulfil, future, function)
         if not at_once:
@@ -81,10 +86,12 @@ class ToolThreads:
         with self._lock:
             if not at_once:
                 self._threads -= 1
-                if (future, function) in self._waiting:
-                    self._waiting.remove((future, function))
+                if (future, function) not in self._waiting or self._threads > self._stuck:
+                    # A thread that works has it, or will.
+                    return
+                self._waiting.remove((future, function))
         if future.set_running_or_notify_cancel():
-            future.set_exception(NotStarted())
+            future.set_exception(Exhausted(Resource.THREADS))
 
     async def call(
         self, function: Callable[[], Result], *, timeout_seconds: float | None, at_once: bool = False
@@ -92,7 +99,7 @@ class ToolThreads:
         """Wait for a function; the time includes the wait for a thread.
 
         With `at_once` it waits for none: for what is short, and must not wait behind what is long.
-        Raises `NotStarted` or `StillRunning` after the timeout.
+        Raises `NotStarted` or `StillRunning` after the timeout, and `Exhausted`.
         """
         return await self.wait(self.submit(function, at_once=at_once), timeout_seconds=timeout_seconds)
 

@@ -26,6 +26,8 @@ from conversation.foreign_exceptions import TRACE_FRAMES
 
 #: Seconds between two looks at the loops.
 WATCH_SECONDS = 0.25
+#: Seconds between two ways in which what a tool left behind breaks off its loop.
+BREAK_SECONDS = 0.05
 #: Seconds of silence after which the log names the tool that blocks a loop.
 BLOCKED_SECONDS = 1.0
 #: Seconds after which a tool that blocks gets a loop of its own: a machine out of breath is silent for less.
@@ -271,6 +273,7 @@ class ToolLoop:
                 self.loop.run_forever()
             except BaseException as error:  # noqa: BLE001 - what a task raised that a tool left behind
                 _log.warning("tool_left_error_behind", error=type(error).__name__)
+                time.sleep(BREAK_SECONDS)
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.run_until_complete(asyncio.sleep(0))

@@ -2,13 +2,14 @@
 
 What stays true: this is the one border to foreign code. Arguments are checked, the function is called and
 its result is encoded off the loop of the turns, and whatever is raised there becomes a `ToolResult`; only
-the cancellation of the turn passes through.
+the cancellation of the turn passes through, and `Exhausted`, which is not the tool's fault.
 """
 
 import asyncio
 import contextvars
 import inspect
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from agent.tools.thread_pool import NotStarted, StillRunning, ToolThreads
 from agent.tools.tool import Tool
 from agent.tools.tool_loops import CallersLoop, Outcome, RunningCall, StartsCalls
 from conversation.errors import InvalidInput
+from conversation.exhaustion import Exhausted, Resource, has_memory, missing_resource, resource_of
 from conversation.foreign_exceptions import name_of, trace_of
 
 #: Seconds that an async tool has to clean up after it was cancelled.
@@ -86,15 +88,22 @@ async def run(
 ) -> ToolResult:
     """Check the arguments and call the function, within the tool's time and the turn's.
 
-    Async tools run on `loops`, and on the caller's own loop without any.
+    Async tools run on `loops`, and on the caller's own loop without any. Raises `Exhausted` with `loops` where the
+    process has run out of what the call needs.
     """
     seconds = _remaining_seconds(tool, context)
     if seconds <= 0:
         return failure("DeadlinePassed", "the turn's time is over; the tool was not started")
     call = _Call(tool, context, seconds, executor, loops or CallersLoop())
-    if tool.is_async:
-        return await call.run_on_loop(partial(_call_async, tool, arguments_json, context))
-    return await call.run_in_thread(arguments_json)
+    try:
+        if tool.is_async:
+            return await call.run_on_loop(partial(_call_async, tool, arguments_json, context))
+        return await call.run_in_thread(arguments_json)
+    except Exhausted as error:
+        if loops is not None:
+            raise
+        # A library call: no other process can go on with its turn.
+        return describe_exception(error.__cause__ or error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +225,27 @@ def is_task_cancelled() -> bool:
 
 
 def _report_exception(error: BaseException, tool: Tool, context: RunContext) -> ToolResult:
+    if isinstance(error, Exhausted) or (resource := _find_exhaustion(error)) is not None:
+        raise error if isinstance(error, Exhausted) else Exhausted(resource) from error
     # The message is in the result. The log says where it was raised, without values: those are the user's.
     _log.warning("tool_raised", tool=tool.name, call_id=context.call_id, error=name_of(error), trace=trace_of(error))
     return describe_exception(error)
+
+
+def _find_exhaustion(error: BaseException) -> Resource | None:
+    """The resource that the process lacks, for which a tool failed; None where that is the tool's own affair.
+
+    A request for more memory than there is at all is; so is a full disk, which may be any.
+    """
+    resource = resource_of(error)
+    if resource in (Resource.THREADS, Resource.DESCRIPTORS):
+        return resource
+    if resource is Resource.MEMORY:
+        # What the tool itself held on to is free from here on.
+        traceback.clear_frames(error.__traceback__)
+        return None if has_memory() else resource
+    # Where the error has lost its cause, as that of a name that could not be looked up.
+    return missing_resource()
 
 
 def _lost_failure() -> ToolResult:

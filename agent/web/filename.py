@@ -18,6 +18,8 @@ from conversation.storable_text import make_storable
 #: UTF-8 bytes: file systems hold 255, and a program may put a number in front.
 NAME_MAX_BYTES = 200
 DEFAULT_NAME = "download"
+#: Characters of what a server or a model wrote that are read for a name.
+READ_MAX_CHARS = 2_000
 
 #: RFC 5987, the form for names beyond ASCII; it goes before the plain one.
 _EXTENDED = re.compile(r"""filename\*\s*=\s*([\w-]{1,40})'[^']{0,40}'([^;\s"]+)""", re.IGNORECASE)
@@ -34,7 +36,8 @@ def file_name(requested_name: str | None, *, disposition: str, url: str, media_t
 
 def clean_file_name(text: str) -> str:
     """The last part of a path, without what no file's name should hold; "" if nothing is left."""
-    last_segment = re.split(r"[/\\]", text)[-1]
+    # Normalizing takes the square of a run of accents, and the end alone has the ending.
+    last_segment = re.split(r"[/\\]", text[-READ_MAX_CHARS:])[-1]
     printable = "".join(char for char in last_segment if not is_hidden(char))
     # A leading dot hides a file; one at the end is dropped by some systems.
     name = RESERVED_CHARS.sub("_", unicodedata.normalize("NFC", printable)).strip(" .")

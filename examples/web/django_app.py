@@ -100,7 +100,7 @@ def download(_: HttpRequest, thread_id: str, sha256: str) -> HttpResponseBase:
     if url.startswith("http"):
         return HttpResponseRedirect(url)
     content = BytesIO(threadmill.read_file(file))
-    return FileResponse(content, as_attachment=True, filename=file.filename, content_type=file.media_type)
+    return FileResponse(content, as_attachment=True, filename=file.download_name, content_type=file.media_type)
 
 
 def read_message(request: HttpRequest) -> tuple[dict[str, Any], list[Attachment]]:

@@ -82,7 +82,7 @@ async def download(thread_id: str, sha256: str) -> Response:
     if url.startswith("http"):
         return RedirectResponse(url)
     content = await threadmill.read_file_async(file)
-    disposition = f"attachment; filename*=UTF-8''{quote(file.filename)}"
+    disposition = f"attachment; filename*=UTF-8''{quote(file.download_name)}"
     return Response(content, media_type=file.media_type, headers={"Content-Disposition": disposition})
 
 

@@ -62,7 +62,7 @@ def download(thread_id: str, sha256: str) -> Any:
     if url.startswith("http"):
         return redirect(url, 307)
     content = BytesIO(threadmill.read_file(file))
-    return send_file(content, file.media_type, as_attachment=True, download_name=file.filename)
+    return send_file(content, file.media_type, as_attachment=True, download_name=file.download_name)
 
 
 @app.errorhandler(threadmill.ThreadmillError)

@@ -27,6 +27,8 @@ Notice = TurnQueued | TurnEnded
 ENDINGS_MAX = 100
 #: Seconds between two reads of one feed, at least: rings that come meanwhile are one.
 READ_AGAIN_SECONDS = 0.02
+#: The same at most, doubled from one read to the next that finds nothing: whoever can publish can ring.
+READ_AGAIN_MAX_SECONDS = 0.32
 #: Seconds between two requests for the reply that is being written.
 REFRESH_AGAIN_SECONDS = 0.5
 
@@ -76,6 +78,7 @@ class Feed:
         self._wanted = asyncio.Event()
         self._pages: dict[int, asyncio.Task[tuple[EventPage, int]]] = {}
         self._refreshed_at = float("-inf")
+        self._read_again_seconds = READ_AGAIN_SECONDS
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -189,7 +192,13 @@ class Feed:
         if piece is not None:
             piece.is_confirmed = True
         self._wake_all()
-        await asyncio.sleep(READ_AGAIN_SECONDS)
+        await asyncio.sleep(self._choose_pause(page))
+
+    def _choose_pause(self, page: EventPage) -> float:
+        """The seconds until the rows are read again, if anything asks for it."""
+        longer = min(2 * self._read_again_seconds, READ_AGAIN_MAX_SECONDS)
+        self._read_again_seconds = READ_AGAIN_SECONDS if page.events else longer
+        return self._read_again_seconds
 
     async def _read_endings(self, page: EventPage) -> dict[str, TurnEnded]:
         """The ends of turns that waited, and neither wait nor began."""

@@ -8,8 +8,11 @@ hold a program and the caller asks for it.
 import re
 from urllib.parse import quote
 
-from conversation.filename import RESERVED_CHARS, is_hidden, shorten_filename
+from conversation.download_name import make_download_name
+from conversation.filename import safe_filename
 from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
+
+__all__ = ["INLINE_TYPES", "content_disposition", "safe_filename", "served_type"]
 
 #: Types that a browser may show in its page. SVG is no picture here: it can hold a program; nor is a PDF.
 INLINE_TYPES = frozenset(IMAGE_TYPES)
@@ -23,9 +26,9 @@ _ACTIVE = re.compile(
 
 
 def content_disposition(filename: str, media_type: str, *, inline: bool) -> str:
-    """The header that names the file, in plain ASCII and in UTF-8 (RFC 6266)."""
+    """The header that names the file as no program, in plain ASCII and in UTF-8 (RFC 6266)."""
     kind = "inline" if inline and served_type(media_type) in INLINE_TYPES else "attachment"
-    name = safe_filename(filename)
+    name = make_download_name(filename, media_type)
     plain = _UNSAFE_IN_QUOTES.sub("_", name)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
@@ -36,13 +39,3 @@ def served_type(media_type: str) -> str:
     if not _TYPE.fullmatch(essence) or _ACTIVE.search(essence):
         return UNKNOWN_TYPE
     return essence
-
-
-def safe_filename(filename: str) -> str:
-    """The name as one file in one folder, at most 255 bytes long, and reading as what it is.
-
-    Control characters, marks that turn the direction of writing, and what is no character become `_`.
-    """
-    printable = "".join("_" if is_hidden(character) else character for character in filename)
-    name = RESERVED_CHARS.sub("_", printable).strip(". ")
-    return shorten_filename(name) or "file"

@@ -120,7 +120,8 @@ def load_sent_turns(connection: Connection, subject: Subject, after: int) -> tup
     is_visible = (messages.c.seq > threads.c.history_starts_after) | threads.c.legal_hold
     is_input = (messages.c.seq <= turns.c.window_to_seq) & is_visible
     rows: list[AnyRow] = []
-    for table, condition in ((messages, is_input), (inbox_messages, true())):
+    is_own = messages.c.thread_key == turns.c.thread_key
+    for table, condition in ((messages, is_own & is_input), (inbox_messages, true())):
         said = select(turns.c.arrival_seq, turns.c.thread_key, threads.c.id.label("thread"), *_said_columns(table))
         of_turns = said.join_from(turns, threads).join(table, table.c.turn_id == turns.c.id)
         rows += connection.execute(of_turns.where(turns.c.id.in_([turn.id for turn in sent_turns]), condition))
@@ -137,7 +138,8 @@ def load_sent_files(connection: Connection, rows: Sequence[AnyRow]) -> Sequence[
     addresses = [(row.thread_key, row.id) for row in rows]
     of_messages = tuple_(attachments.c.thread_key, attachments.c.message_id).in_(addresses)
     statement = select(threads.c.id.label("thread"), *_file_columns()).join_from(attachments, blobs).join(threads)
-    return connection.execute(statement.where(of_messages)).all()
+    place = attachments.c.thread_key, attachments.c.message_id, attachments.c.index
+    return connection.execute(statement.where(of_messages).order_by(*place)).all()
 
 
 def _file_columns() -> list[ColumnElement[Any]]:

@@ -106,6 +106,7 @@ def _take_over_deletion(connection: Connection, erasure_id: str, thread: AnyRow)
     """Have all of a thread deleted by the erasure, also where retention began to delete a part."""
     entry = insert_for(connection, pending_deletions).values(
         thread_key=thread.key,
+        tenant=thread.tenant,
         cut_before=thread.history_starts_after,
         deleted_to=0,
         whole=True,

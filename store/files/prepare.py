@@ -53,18 +53,20 @@ class FilePreparer:
             preparation = await self._database.run_async(
                 prepared_rows.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None
             )
-            if preparation is None:
-                return None
-            try:
-                async with self._renewing(preparation):
-                    return await self._scan_and_prepare(preparation)
-            except FileNotStored:
-                await self._release(preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS)
-                raise
-            except BaseException:
-                # Whatever it was, also a cancellation: it is no fault of the file.
-                await asyncio.shield(self._release(preparation))
-                raise
+            return None if preparation is None else await self.prepare_begun(preparation)
+
+    async def prepare_begun(self, preparation: Preparation) -> PreparedFile | None:
+        """Prepare a file that this process has begun. Returns and raises as `prepare`."""
+        try:
+            async with self._renewing(preparation):
+                return await self._scan_and_prepare(preparation)
+        except FileNotStored:
+            await self._release(preparation, retry_seconds=prepared_rows.LOST_RETRY_SECONDS)
+            raise
+        except BaseException:
+            # Whatever it was, also a cancellation: it is no fault of the file.
+            await asyncio.shield(self._release(preparation))
+            raise
 
     @asynccontextmanager
     async def _renewing(self, preparation: Preparation) -> AsyncIterator[None]:

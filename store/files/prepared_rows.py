@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, or_, select, update
 
 from conversation.media_types import IMAGE_TYPES
 from conversation.prepared_file import Picture, PreparationResult, PreparedFile
-from store.database.column_types import DAY, clock, moment_ago
+from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, insert_for
 from store.files import garbage_collection
 from store.tables import blobs, renditions
@@ -28,7 +28,19 @@ ATTEMPTS_MAX = 3
 #: The verdict of a scanner on a file.
 Scan = Literal["clean", "infected", "refused"]
 
-_RETURNED_COLUMNS = (blobs.c.media_type, blobs.c.size, blobs.c.scan, blobs.c.prepared_at)
+#: What is read of a file that is begun.
+RESERVED_COLUMNS = (
+    *(blobs.c.tenant, blobs.c.sha256, blobs.c.media_type, blobs.c.size),
+    *(blobs.c.scan, blobs.c.prepared_at, blobs.c.prepare_attempts),
+)
+#: What a row gets whose file is begun, and what one whose file nobody waits for or is at.
+RESERVATION: Mapping[str, Any] = {
+    "queue_place": None,
+    "preparing_since": clock(),
+    "preparing_until": clock(plus_seconds=RESERVED_SECONDS),
+    "prepare_attempts": blobs.c.prepare_attempts + 1,
+}
+_AT_REST: Mapping[str, Any] = {"queue_place": None, "preparing_since": None, "preparing_until": None}
 #: Seconds until the next attempt at a file whose scanner or store was away, or whose reader could not be
 #: started; and at one whose bytes are lost.
 RETRY_SECONDS = 2.0
@@ -107,15 +119,16 @@ def begin(connection: Connection, tenant: str, sha256: str, *, scans: bool = Fal
 
     A file that had `ATTEMPTS_MAX` attempts is given up here.
     """
-    unprepared_row = and_(_is_blob(tenant, sha256), _needs_preparation(scans=scans))
+    unprepared_row = and_(_is_blob(tenant, sha256), needs_preparation(scans=scans), is_free)
     row = connection.execute(
-        update(blobs)
-        .where(unprepared_row, or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()))
-        .values(preparing_until=clock(plus_seconds=RESERVED_SECONDS), prepare_attempts=blobs.c.prepare_attempts + 1)
-        .returning(blobs.c.prepare_attempts, *_RETURNED_COLUMNS)
+        update(blobs).where(unprepared_row).values(RESERVATION).returning(*RESERVED_COLUMNS)
     ).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else take_on(connection, row, scans=scans)
+
+
+def take_on(connection: Connection, row: AnyRow, *, scans: bool) -> Preparation | None:
+    """The preparation of a file whose row, of `RESERVED_COLUMNS`, was just reserved; None of one that is given up."""
+    tenant, sha256 = row.tenant, row.sha256
     waits_for_scan = scans and row.scan != "clean"
     if row.prepare_attempts > ATTEMPTS_MAX:
         if waits_for_scan:
@@ -151,7 +164,7 @@ def release(
     """
     attempts = blobs.c.prepare_attempts if counts_attempt else blobs.c.prepare_attempts - 1
     values = {"preparing_until": clock(plus_seconds=retry_seconds), "prepare_attempts": attempts}
-    connection.execute(_update_reserved(preparation).values(values))
+    connection.execute(_update_reserved(preparation).values(**values, preparing_since=None))
 
 
 def _update_reserved(preparation: Preparation) -> Update:
@@ -164,7 +177,7 @@ def note_scan(connection: Connection, tenant: str, sha256: str, scan: Scan, find
     """Store the verdict of a scanner. A file that is not clean is not read any further."""
     values: dict[str, Any] = {"scan": scan, "scan_finding": finding and finding[:200]}
     if scan != "clean":
-        values["prepared_at"] = clock()
+        values |= {"prepared_at": clock(), **_AT_REST}
     connection.execute(update(blobs).where(_is_blob(tenant, sha256)).values(**values))
 
 
@@ -201,7 +214,7 @@ def write(
     values |= {"left_out": prepared.left_out or None, "prepared_at": clock()}
     # Read without the scanner that it waited for: should there be one again, beat finds these.
     values["scan"] = func.nullif(blobs.c.scan, "pending")
-    result = connection.execute(update(blobs).where(unprepared_row).values(**values, preparing_until=None))
+    result = connection.execute(update(blobs).where(unprepared_row).values(**values, **_AT_REST))
     if result.rowcount and rendition_hashes:
         _link_renditions(connection, tenant, sha256, prepared, rendition_hashes)
     return ()
@@ -244,49 +257,18 @@ def _mark_orphans(connection: Connection, tenant: str, pictures: Mapping[str, Pi
         garbage_collection.mark_now(connection, (tenant, sha256))
 
 
-def load_waiting(
-    connection: Connection, *, older_than_seconds: float, limit: int, scans: bool = False
-) -> Sequence[tuple[str, str]]:
-    """Load files that wait for their preparation, with no process at them: tenant and hash.
-
-    With `scans`, files that came before there was a scanner follow.
-    """
-    unprepared = _load_waiting(connection, blobs.c.prepared_at.is_(None), older_than_seconds, limit)
-    if not scans or len(unprepared) == limit:
-        return unprepared
-    return [
-        *unprepared,
-        *_load_waiting(connection, blobs.c.scan.is_(None), older_than_seconds, limit - len(unprepared)),
-    ]
-
-
-def _load_waiting(
-    connection: Connection, is_open: ColumnElement[bool], older_than_seconds: float, limit: int
-) -> Sequence[tuple[str, str]]:
-    statement: Select[tuple[str, str]] = (
-        select(blobs.c.tenant, blobs.c.sha256)
-        .where(
-            is_open,
-            blobs.c.state == "stored",
-            _is_not_blocked,
-            blobs.c.created_at < moment_ago(days=older_than_seconds / DAY),
-            or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock()),
-        )
-        .order_by(blobs.c.created_at)
-        .limit(limit)
-    )
-    return [(row.tenant, row.sha256) for row in connection.execute(statement)]
-
-
 def _is_blob(tenant: str, sha256: str) -> Any:
     return and_(blobs.c.tenant == tenant, blobs.c.sha256 == sha256)
 
 
-def _needs_preparation(*, scans: bool) -> Any:
+def needs_preparation(*, scans: bool) -> ColumnElement[bool]:
+    """Whether anything is to be done for a file."""
     is_unscanned = blobs.c.scan.is_(None) | (blobs.c.scan == "pending")
     is_unprepared = blobs.c.prepared_at.is_(None)
-    return and_(is_unprepared | is_unscanned if scans else is_unprepared, _is_not_blocked)
+    return and_(is_unprepared | is_unscanned if scans else is_unprepared, is_not_blocked)
 
 
 #: Files that a scanner did not pass are not prepared any further.
-_is_not_blocked = func.coalesce(blobs.c.scan, "").not_in(["infected", "refused"])
+is_not_blocked = func.coalesce(blobs.c.scan, "").not_in(["infected", "refused"])
+#: No process is at the file, and no pause is kept before the next attempt.
+is_free = or_(blobs.c.preparing_until.is_(None), blobs.c.preparing_until < clock())

@@ -152,7 +152,12 @@ BEGIN
 
     SELECT NULL::text AS content, 0::bigint AS to_seq INTO summary;
     IF turn.window_summary_id IS NOT NULL THEN
-        SELECT content, to_seq INTO summary FROM summaries WHERE id = turn.window_summary_id;
+        -- With its owner: an id alone may be another tenant's.
+        SELECT content, to_seq INTO summary FROM summaries
+        WHERE thread_key = thread.key AND id = turn.window_summary_id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the summary of the window is not stored' USING ERRCODE = 'data_exception';
+        END IF;
     END IF;
     IF turn.window_context_version > 0 THEN
         SELECT json_agg(content ORDER BY thread_context.key) INTO context_texts
@@ -191,6 +196,7 @@ BEGIN
         'failing_seconds', extract(epoch FROM claimed_at - turn.failing_since),
         'crashes', turn.crashes,
         'interruptions', turn.interruptions,
+        'error_kind', turn.error_kind,
         'local_process_id', turn.local_process_id,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),

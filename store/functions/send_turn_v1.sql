@@ -127,7 +127,8 @@ BEGIN
         END IF;
 
         SELECT turns.id, turns.request_digest INTO earlier FROM turns
-        WHERE turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key);
+        WHERE (turns.tenant = tenant AND turns.id = turn_id)
+            OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key);
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
             RETURN json_build_object(
                 'turn_id', earlier.id, 'is_new', earlier.id = turn_id,

@@ -92,7 +92,9 @@ BEGIN
             state = 'queued',
             notified_at = NULL,
             retries = retries + (is_retry AND NOT p_is_put_off)::integer,
-            interruptions = interruptions + (NOT is_retry)::integer,
+            -- A run for which its process lacked something counts as a crash would.
+            crashes = crashes + (NOT is_retry AND p_error_kind IS NOT NULL)::integer,
+            interruptions = interruptions + (NOT is_retry AND p_error_kind IS NULL)::integer,
             -- A turn with a cancel request is due now, so that its next holder can end it.
             retry_at = CASE
                 WHEN NOT is_retry THEN retry_at

@@ -19,6 +19,11 @@ def cutoff_of(thread_key: int) -> ScalarSelect[Any]:
     return select(threads.c.history_starts_after).where(threads.c.key == thread_key).scalar_subquery()
 
 
+def is_summary_of(thread_key: int, summary_id: str | None) -> ColumnElement[bool]:
+    """The condition for a summary of this id that is this thread's: an id alone may be another tenant's."""
+    return (summaries.c.thread_key == thread_key) & (summaries.c.id == summary_id)
+
+
 def is_hidden_summary(thread_key: int) -> ColumnElement[bool]:
     """Whether a summary covers messages below a cutoff whose policy keeps no summary."""
     is_dropped = exists().where(pending_deletions.c.thread_key == thread_key, not_(pending_deletions.c.keep_summary))

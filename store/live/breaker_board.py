@@ -4,6 +4,7 @@ What stays true: a server that is away is asked again after some seconds only, a
 written here is a hint: it expires, and whoever misses it comes to the same by a failure of its own.
 """
 
+import re
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -16,6 +17,7 @@ from redis.exceptions import RedisError
 from store.settings import Settings
 
 T = TypeVar("T")
+_STATE = re.compile(rb"[a-z_]{0,40}")
 
 #: Before each key.
 PREFIX = "threadmill:breaker:"
@@ -33,15 +35,14 @@ class ValkeyBreakerBoard:
         url = settings.broker_url.get_secret_value()
         # Nothing is connected yet. Once more at once: the server may have closed what was unused.
         once_more = Retry(NoBackoff(), 1)
-        self._client = AsyncRedis.from_url(
-            url, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more
-        )
+        self._client = AsyncRedis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=once_more)
         self._away_until = 0.0
 
     async def read(self, key: str) -> str | None:
         """The state that was written last; None where nothing is known."""
         state = await self._call(self._client.get(PREFIX + key))
-        return None if state is None else str(state)
+        # It becomes a word of turns and logs: what is no kind of error is nothing that a breaker wrote.
+        return state.decode() if state is not None and _STATE.fullmatch(state) else None
 
     async def write(self, key: str, state: str) -> None:
         """Tell the other workers a breaker's state."""

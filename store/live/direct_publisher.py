@@ -1,4 +1,4 @@
-"""Publishing wake-ups by one LPUSH, without Celery and kombu.
+"""Publishing wake-ups by one push to a list, without Celery and kombu.
 
 What stays true: what is not known here, in the broker's URL or in the transport's options, is left to Celery.
 Any number of threads may publish at once, each on a connection of its own for that time. A connection that
@@ -86,7 +86,9 @@ class DirectPublisher:
     def _build_command(self, wake_up: WakeUp) -> tuple[str, str, str]:
         priority = wake_up.broker_priority()
         message = self._messages.build(RUN_TURNS, wake_up.payload(), queue=wake_up.queue, priority=priority)
-        return "LPUSH", self._messages.list_name(wake_up.queue, priority), message
+        # Workers take what stands at the right end.
+        push = "RPUSH" if wake_up.comes_first else "LPUSH"
+        return push, self._messages.list_name(wake_up.queue, priority), message
 
     @contextmanager
     def _use(self, connection: BrokerConnection) -> Iterator[BrokerConnection]:

@@ -22,17 +22,20 @@ WATCH_AGAIN_SECONDS, WATCHED_SECONDS = 20.0, 60.0
 ENVELOPE_MAX_BYTES = 8_000_000
 #: Topics of one announcement: a follower of more sends several.
 WATCH_TOPICS_MAX = 500
+#: Bytes of an announcement of so many topics, and more.
+WATCH_MAX_BYTES = 65_536
 #: Topics of any number of announcements that a worker remembers.
 WATCHED_TOPICS_MAX = 200_000
 
-_TOPIC_PREFIX = "threadmill:events:"
+#: Before the digest of each topic.
+TOPIC_PREFIX = "threadmill:events:"
 _MAC_CHARS = 64
 
 
 def topic_of(kind: Literal["thread", "owner"], tenant: str, name: str) -> str:
     """The channel of a thread's events, or of all threads of a user: it tells neither of their ids."""
     digest = hashlib.sha256("\0".join((kind, tenant, name)).encode()).hexdigest()
-    return f"{_TOPIC_PREFIX}{digest[:32]}"
+    return f"{TOPIC_PREFIX}{digest[:32]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,8 @@ def write_watch(topics: list[str], *, is_fresh: bool) -> str:
 
 def read_watch(data: bytes) -> tuple[list[str], bool]:
     """The topics of an announcement, and whether it is fresh; none where it is none of ours."""
+    if len(data) > WATCH_MAX_BYTES:
+        return [], False
     try:
         value = json.loads(data.decode())
         topics = [topic for topic in value["topics"][:WATCH_TOPICS_MAX] if is_topic(topic)]
@@ -157,4 +162,4 @@ def read_watch(data: bytes) -> tuple[list[str], bool]:
 
 def is_topic(value: object) -> bool:
     """Whether a value has the form of a topic."""
-    return isinstance(value, str) and len(value) == len(_TOPIC_PREFIX) + 32 and value.startswith(_TOPIC_PREFIX)
+    return isinstance(value, str) and len(value) == len(TOPIC_PREFIX) + 32 and value.startswith(TOPIC_PREFIX)

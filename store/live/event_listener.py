@@ -6,6 +6,7 @@ followed when that begins, every 20 seconds, and when a worker comes. Only on on
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from redis.backoff import NoBackoff
 from conversation.backoff import add_jitter, pauses
 from conversation.logs import use_standard_logging
 from store.live.event_channel import WATCH_AGAIN_SECONDS, WATCH_CHANNEL, WATCH_TOPICS_MAX, WATCHERS_CHANNEL, write_watch
+from store.live.message_budget import MessageBudget
 from store.settings import Settings
 
 #: Seconds before the server is tried again, doubled up to the maximum.
@@ -28,6 +30,10 @@ LISTEN_AGAIN_SECONDS, LISTEN_AGAIN_MAX_SECONDS = 0.25, 5.0
 ANNOUNCE_AGAIN_SECONDS = 0.2
 #: Seconds between two questions whether the server is there, and of silence after which it is not.
 PING_SECONDS, SILENCE_MAX_SECONDS = 10.0, 25.0
+#: Messages of all topics that are heard in a second, and of one of them: a reply that is written has 35.
+HEARD_PER_SECOND, HEARD_OF_TOPIC_PER_SECOND = 20_000, 500
+#: Messages after which others get their turn on the loop.
+HEARD_AT_ONCE = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +51,8 @@ class EventListener:
         self._receive = receive
         self._confirm = confirm
         self._topics: set[str] = set()
+        #: What of each topic is heard.
+        self._budgets: dict[str, MessageBudget] = {}
         self._confirmed: set[str] = set()
         #: Topics on which workers shall publish what is being written there.
         self._fresh: set[str] = set()
@@ -78,6 +86,7 @@ class EventListener:
     def leave(self, topic: str) -> None:
         """Listen to a topic no more; to the server neither, where it was the last one."""
         self._topics.discard(topic)
+        self._budgets.pop(topic, None)
         self._fresh.discard(topic)
         self._change.set()
         if not self._topics:
@@ -92,6 +101,7 @@ class EventListener:
     def close(self) -> None:
         """Leave all topics. The connection is closed soon."""
         self._topics.clear()
+        self._budgets.clear()
         self._forget_connection()
         if self._listening is not None:
             self._listening.cancel()
@@ -129,25 +139,34 @@ class EventListener:
                 tasks.create_task(self._command(client, channels))
 
     async def _read(self, channels: PubSub) -> None:
-        while True:
+        budget = MessageBudget(HEARD_PER_SECOND)
+        for count in itertools.count():
             message = await channels.get_message(timeout=None)
+            if count % HEARD_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if message is None:
                 continue
             self._heard_at, self.is_away = time.monotonic(), False
-            if message["type"] not in ("message", "subscribe"):
-                continue
-            topic = message["channel"].decode()
-            if topic == WATCHERS_CHANNEL:
-                if message["type"] == "message":
-                    self._is_asked = True
-                    self._change.set()
-            elif message["type"] == "message":
-                self._receive(topic, message["data"])
-            elif topic in self._topics:
-                self._confirmed.add(topic)
-                self._fresh.add(topic)
-                self._change.set()
-                self._confirm(topic)
+            if message["type"] == "message":
+                if not budget.take(message["data"]):
+                    raise ConnectionError("more came than is heard")
+                self._hear(message["channel"].decode(), message["data"])
+            elif message["type"] == "subscribe":
+                self._note_subscribed(message["channel"].decode())
+
+    def _hear(self, topic: str, data: bytes) -> None:
+        if topic == WATCHERS_CHANNEL:
+            self._is_asked = True
+            self._change.set()
+        elif topic in self._topics and self._budgets.setdefault(topic, MessageBudget(HEARD_OF_TOPIC_PER_SECOND)).take():
+            self._receive(topic, data)
+
+    def _note_subscribed(self, topic: str) -> None:
+        if topic in self._topics:
+            self._confirmed.add(topic)
+            self._fresh.add(topic)
+            self._change.set()
+            self._confirm(topic)
 
     async def _command(self, client: AsyncRedis, channels: PubSub) -> None:
         """Carry out what changed, and what is due."""

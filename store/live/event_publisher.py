@@ -24,6 +24,8 @@ from store.live.event_channel import (
 
 #: Seconds between two deltas of a reply, for its first thousand or two, and after that: both end in ten minutes.
 DELTA_SECONDS, LATE_DELTA_SECONDS, LATE_POSITION = 0.03, 0.25, 2000
+#: Seconds between two times that a whole reply is published on one topic, however many ask for it.
+SHOW_AGAIN_SECONDS = 0.2
 
 
 class EventPublisher:
@@ -57,7 +59,7 @@ class EventPublisher:
         if to_show:
             for feed in self._feeds:
                 for topic in to_show.intersection(feed.topics):
-                    feed.show_all(topic)
+                    feed.show_soon(topic)
         while len(self._watched) > WATCHED_TOPICS_MAX:
             del self._watched[next(iter(self._watched))]
 
@@ -85,6 +87,10 @@ class EventPublisher:
         feed = TurnFeed(self, tenant=tenant, thread_id=thread_id, turn_id=turn_id, owner=owner)
         self._feeds.add(feed)
         return feed
+
+    def has_feed(self, feed: "TurnFeed") -> bool:
+        """Whether a turn still runs here."""
+        return feed in self._feeds
 
     def close_feed(self, feed: "TurnFeed") -> None:
         """Forget a turn that ended here."""
@@ -116,6 +122,9 @@ class TurnFeed:
         #: What came since the last delta got its number.
         self._unsent: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
+        #: When all was shown on a topic, by the monotonic clock, and where it is to be shown again before long.
+        self._shown_at: dict[str, float] = {}
+        self._to_show: set[str] = set()
 
     @cached_property
     def topics(self) -> tuple[str, ...]:
@@ -168,8 +177,23 @@ class TurnFeed:
             self._restarted = self._number
             self._send_delta(previous, None)
 
+    def show_soon(self, topic: str) -> None:
+        """Show all of it on a topic: at once, or once for all who ask within a moment."""
+        pause = self._shown_at.get(topic, float("-inf")) + SHOW_AGAIN_SECONDS - time.monotonic()
+        if pause <= 0:
+            self.show_all(topic)
+        elif topic not in self._to_show:
+            self._to_show.add(topic)
+            asyncio.get_running_loop().call_later(pause, self._show_late, topic)
+
+    def _show_late(self, topic: str) -> None:
+        self._to_show.discard(topic)
+        if self._publisher.has_feed(self):
+            self.show_all(topic)
+
     def show_all(self, topic: str) -> None:
         """Publish what a follower that just came cannot know: the open reply, and that there are rows."""
+        self._shown_at[topic] = time.monotonic()
         self._send_unsent()
         self._publisher.send(topic, Ring(thread_id=self._thread_id, number=self._ring_number))
         if self._max_number:

@@ -1,7 +1,8 @@
 """Signals through the broker's Valkey: ends of turns for their waiters, cancel requests for workers.
 
 What stays true: nothing depends on a signal, so none of its failures reaches a caller. A waiter also polls
-its turn's row, and a cancel request also comes with the next heartbeat; a signal only makes it sooner.
+its turn's row, and a cancel request also comes with the next heartbeat; a signal only makes it sooner. Anybody may send
+one, and as many as they like: each has its receiver look at a row at most, and a flood not once for each.
 """
 
 import asyncio
@@ -18,12 +19,19 @@ from redis.exceptions import RedisError
 from conversation.logs import use_standard_logging
 from conversation.task_contract import CANCEL_CHANNEL, turn_channel
 from store.live.event_channel import WATCH_CHANNEL, WATCHERS_CHANNEL
+from store.live.message_budget import MessageBudget
 from store.live.publications import Publications
 from store.settings import Settings
 
 #: Seconds before a worker listens again after the server went away.
 LISTEN_AGAIN_SECONDS = 2.0
+#: Signals that a worker hears in a second; behind them it is deaf until it listens again.
+HEARD_PER_SECOND = 2_000
+#: Seconds between two signals that wake a waiter: those that come meanwhile are one.
+WAKE_AGAIN_SECONDS = 0.25
 
+#: Bytes of a turn's id, and more: what is longer is none.
+TURN_ID_BYTES = 64
 #: What a server that is away, slow or closing raises. `TimeoutError` is an `OSError`.
 _SERVER_FAILURES = (RedisError, OSError)
 
@@ -71,16 +79,20 @@ class Signals:
             client.pubsub(ignore_subscribe_messages=True) as listener,
         ):
             is_subscribed = True
+            awoken_at = float("-inf")
             try:
                 listener.subscribe(channel)
             except _SERVER_FAILURES:
                 is_subscribed = False
 
             def wait(seconds: float) -> None:
-                nonlocal is_subscribed
+                nonlocal is_subscribed, awoken_at
                 started = time.monotonic()
+                pause = min(seconds, max(0.0, awoken_at + WAKE_AGAIN_SECONDS - started))
+                time.sleep(pause)
                 try:
-                    if is_subscribed and listener.get_message(timeout=seconds) is not None:
+                    if is_subscribed and listener.get_message(timeout=seconds - pause) is not None:
+                        awoken_at = time.monotonic()
                         return
                 except _SERVER_FAILURES:
                     is_subscribed = False
@@ -97,16 +109,20 @@ class Signals:
         client = AsyncRedis.from_url(self._url, **self._timeouts(within_seconds))
         async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
             is_subscribed = True
+            awoken_at = float("-inf")
             try:
                 await listener.subscribe(channel)
             except _SERVER_FAILURES:
                 is_subscribed = False
 
             async def wait(seconds: float) -> None:
-                nonlocal is_subscribed
+                nonlocal is_subscribed, awoken_at
                 started = time.monotonic()
+                pause = min(seconds, max(0.0, awoken_at + WAKE_AGAIN_SECONDS - started))
+                await asyncio.sleep(pause)
                 try:
-                    if is_subscribed and await listener.get_message(timeout=seconds) is not None:
+                    if is_subscribed and await listener.get_message(timeout=seconds - pause) is not None:
+                        awoken_at = time.monotonic()
                         return
                 except _SERVER_FAILURES:
                     is_subscribed = False
@@ -127,9 +143,9 @@ class WorkerSignals:
     def __init__(
         self, settings: Settings, cancel: Callable[[str], None], hear_watch: Callable[[bytes], None] = lambda _: None
     ) -> None:
-        """`cancel` is called with the id of each turn whose cancel is requested, on the event loop.
+        """`cancel` is called with what came as the id of a turn whose cancel is requested, on the event loop.
 
-        So is `hear_watch`, with each announcement of those who follow threads.
+        So is `hear_watch`, with each announcement of those who follow threads. Neither may raise.
         """
         self._url = settings.broker_url.get_secret_value()
         self._timeout = settings.notify_timeout_seconds
@@ -164,22 +180,32 @@ class WorkerSignals:
     async def _listen(self, client: AsyncRedis) -> None:
         while True:
             try:
-                async with client.pubsub(ignore_subscribe_messages=True) as listener:
-                    await listener.subscribe(CANCEL_CHANNEL, WATCH_CHANNEL)
-                    # Who follows what was said while nobody listened here.
-                    self.publish(WATCHERS_CHANNEL, "")
-                    async for signal in listener.listen():
-                        self._hear(signal["channel"], signal["data"])
-            except _SERVER_FAILURES as error:
+                await self._listen_once(client)
+            except Exception as error:  # noqa: BLE001 - whatever came or broke: a worker goes on listening
                 _log.debug("signals_not_received", reason=type(error).__name__)
             await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+
+    async def _listen_once(self, client: AsyncRedis) -> None:
+        """Listen until the server goes away, or sends more than a worker hears."""
+        budget = MessageBudget(HEARD_PER_SECOND)
+        async with client.pubsub(ignore_subscribe_messages=True) as listener:
+            await listener.subscribe(CANCEL_CHANNEL, WATCH_CHANNEL)
+            # Who follows what was said while nobody listened here.
+            self.publish(WATCHERS_CHANNEL, "")
+            async for signal in listener.listen():
+                if not budget.take(signal["data"]):
+                    _log.warning("signals_flooded", deaf_seconds=LISTEN_AGAIN_SECONDS)
+                    return
+                self._hear(signal["channel"], signal["data"])
+                # What has come already would hold the turns of this loop up until it is read.
+                await asyncio.sleep(0)
 
     def _hear(self, channel: bytes, data: bytes) -> None:
         if channel == WATCH_CHANNEL.encode():
             self._hear_watch(data)
         else:
             # What is no turn's id names no run here, whatever its bytes.
-            self._cancel(data.decode(errors="replace"))
+            self._cancel(data[:TURN_ID_BYTES].decode(errors="replace"))
 
 
 def _log_unpublished(error: Exception) -> None:

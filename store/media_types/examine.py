@@ -13,14 +13,16 @@ from pathlib import PurePosixPath
 from conversation.attachment import Attachment
 from conversation.charset import has_text
 from conversation.errors import FileRejected
-from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
+from conversation.media_types import IMAGE_TYPES, MACRO_SUFFIX, UNKNOWN_TYPE
+from store.media_types import text_macros
 from store.media_types.image_size import pixel_size
 from store.media_types.sample import HEAD_BYTES, Sample
 from store.media_types.signatures import (
     BINARY_TYPES,
     KNOWN_TYPES,
-    RUNNABLE_TYPES,
     guessed_type,
+    is_disk,
+    is_runnable,
     known_type,
     ole_type,
     plain_type,
@@ -37,6 +39,7 @@ from store.media_types.zip_contents import (
     contents_of,
     is_too_large_unpacked,
 )
+from store.media_types.zip_parts import UnreadableParts
 
 #: Pixels of one picture, by its header: what a camera takes passes, what would fill a reader does not.
 IMAGE_PIXELS_MAX = 120_000_000
@@ -52,8 +55,15 @@ _BY_ENDING = {
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     ".docm": "application/vnd.ms-word.document.macroenabled.12",
+    ".dotm": "application/vnd.ms-word.template.macroenabled.12",
     ".xlsm": "application/vnd.ms-excel.sheet.macroenabled.12",
+    ".xltm": "application/vnd.ms-excel.template.macroenabled.12",
+    ".xlam": "application/vnd.ms-excel.addin.macroenabled.12",
+    ".xlsb": "application/vnd.ms-excel.sheet.binary.macroenabled.12",
     ".pptm": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+    ".potm": "application/vnd.ms-powerpoint.template.macroenabled.12",
+    ".ppsm": "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
+    ".ppam": "application/vnd.ms-powerpoint.addin.macroenabled.12",
     ".odt": "application/vnd.oasis.opendocument.text",
     ".ods": "application/vnd.oasis.opendocument.spreadsheet",
     ".odp": "application/vnd.oasis.opendocument.presentation",
@@ -88,7 +98,10 @@ _SAFE_ENDINGS = {
     "application/vnd.ms-excel": ".xlsx", "application/vnd.ms-excel.sheet.macroenabled.12": ".xlsx",
     "application/vnd.ms-powerpoint": ".pptx",
     "application/vnd.ms-powerpoint.presentation.macroenabled.12": ".pptx",
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": ".xlsx",
+    f"{RICH_TEXT}{MACRO_SUFFIX}": ".docx", f"{MAIL}{MACRO_SUFFIX}": ".docx",
 }  # fmt: skip
+_DISK = "application/x-virtual-disk"
 #: Claims that are true as well: a notebook is JSON, and Windows calls rich text by the name of its program.
 _OTHER_CLAIMS = {(NOTEBOOK, "application/json"), (RICH_TEXT, "application/msword")}
 #: Types that clients declare that do not know.
@@ -134,13 +147,21 @@ def examine_sample(
         )
     ending = _BY_ENDING.get(PurePosixPath(filename.lower()).suffix)
     claim = _claim(declared, ending)
-    media_type = _recognise_type(filename, sample, claim, ending)
+    try:
+        media_type = _recognise_type(filename, sample, claim, ending)
+    except UnreadableParts as reason:
+        raise FileRejected(f"{name} {reason}") from None
     _check_single(name, sample, media_type)
     for each_claim in _claims(claim, ending, media_type):
         _check_claim(name, each_claim, media_type, sample)
-    _check_allowed(name, media_type, allowed)
+    check_allowed(name, media_type, allowed)
     _check_pixels(name, sample, media_type)
     return media_type
+
+
+def is_searched_whole(head: bytes) -> bool:
+    """Whether a file that begins like this has to be at hand as a whole, since macros may stand anywhere in it."""
+    return head.startswith((b"PK", b"\xd0\xcf\x11\xe0")) or text_macros.is_searched(head)
 
 
 def _claim(declared: str | None, ending: str | None) -> str | None:
@@ -178,6 +199,8 @@ def _name_claim(ending: str | None, media_type: str) -> str | None:
 def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: str | None) -> str:
     hint = claim or ending or mimetypes.guess_type(filename)[0]
     media_type = structured_type(sample) or known_type(sample)
+    if media_type in STRUCTURED_TEXTS:
+        return _name_macros(sample, media_type)
     if media_type and media_type != "image/gif":
         return media_type
     text, encoding = decode(sample) or (None, None)
@@ -188,15 +211,21 @@ def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: st
             runnable_type(sample.head)
             or ole_type(sample)
             or _archive_type(filename, sample)
-            or plain_type(sample.head)
+            or (_DISK if is_disk(sample) else plain_type(sample.head))
         )  # fmt: skip
         if signed_type:
             return signed_type
     if text is not None:
-        return text_type(text, (claim if claim != "text/plain" else None, ending), is_whole=sample.is_whole)
+        claims = (claim if claim != "text/plain" else None, ending)
+        return _name_macros(sample, text_type(text, claims, is_whole=sample.is_whole))
     _check_encoding(filename, sample, claim or ending)
     guess = guessed_type(sample.head, hint)
     return _ALIASES.get(guess, guess)
+
+
+def _name_macros(sample: Sample, media_type: str) -> str:
+    """The type of a text, which is another one where the text has macros."""
+    return f"{media_type}{MACRO_SUFFIX}" if text_macros.has_macros(sample, media_type) else media_type
 
 
 def _check_encoding(filename: str, sample: Sample, claim: str | None) -> None:
@@ -268,6 +297,7 @@ def _describe_unknown(claim: str) -> str:
 
 
 def _agrees(claim: str, media_type: str) -> bool:
+    media_type = media_type.removesuffix(MACRO_SUFFIX)
     if (
         claim == media_type
         or (media_type, claim) in _OTHER_CLAIMS
@@ -293,14 +323,14 @@ def _may_name_zip(claim: str) -> bool:
     return not has_own_type and not claim.startswith(("image/", "audio/", "video/", "font/"))
 
 
-def _check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
+def check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
+    """Check that a file of this type is accepted. Raises `FileRejected`."""
     if any(_matches(pattern.strip().lower(), media_type) for pattern in allowed):
         return
-    if media_type in _SAFE_ENDINGS:
-        raise FileRejected(
-            f"{name} is {media_type}, which may hold macros; save it as {_SAFE_ENDINGS[media_type]} and send that"
-        )
-    is_picture = media_type.startswith("image/") and media_type not in RUNNABLE_TYPES
+    if media_type in _SAFE_ENDINGS or media_type.endswith(MACRO_SUFFIX):
+        form = f"save it as {_SAFE_ENDINGS[media_type]}" if media_type in _SAFE_ENDINGS else "save it without them"
+        raise FileRejected(f"{name} is {media_type}, which may hold macros; {form} and send that")
+    is_picture = media_type.startswith("image/") and not is_runnable(media_type)
     if is_picture and any(_matches(pattern, "image/jpeg") for pattern in allowed):
         raise FileRejected(
             f"{name} is {media_type}, which is not accepted; save it as .jpg or .png and send that, "
@@ -316,6 +346,6 @@ def _check_allowed(name: str, media_type: str, allowed: Sequence[str]) -> None:
 def _matches(pattern: str, media_type: str) -> bool:
     if pattern == media_type:
         return True
-    if media_type in RUNNABLE_TYPES:
+    if is_runnable(media_type):
         return False  # what runs has to be named
     return pattern in ("*", "*/*") or (pattern.endswith(("/*", ".*")) and media_type.startswith(pattern[:-1]))

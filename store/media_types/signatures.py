@@ -7,7 +7,7 @@ that this module knows is never guessed by the library behind it, which asks for
 import re
 import struct
 
-from conversation.media_types import IMAGE_TYPES, UNKNOWN_TYPE
+from conversation.media_types import IMAGE_TYPES, MACRO_SUFFIX, UNKNOWN_TYPE
 from store.media_types.sample import Sample
 from store.media_types.structured import OUTLOOK, is_outlook_file
 
@@ -25,14 +25,27 @@ RUNNABLE_TYPES = {
     "application/wasm": (b"\x00asm",),
     "image/svg+xml": (),
     "application/java-archive": (),
-    "application/msword": (),
-    "application/vnd.ms-excel": (),
+    "application/x-ms-shortcut": (b"L\0\0\0\x01\x14\x02\0",),
+    "application/vnd.ms-cab-compressed": (b"MSCF\0\0\0\0", b"ISc("),
+    "application/vnd.ms-htmlhelp": (b"ITSF",),
+    "application/vnd.debian.binary-package": (b"!<arch>\ndebian",),
+    "application/x-rpm": (b"\xed\xab\xee\xdb",),
+    "application/x-shockwave-flash": (b"FWS", b"CWS", b"ZWS"),
+    "application/x-chrome-extension": (b"Cr24",),
+    "application/x-dex": (b"dex\n",),
+    "application/x-virtual-disk": (b"conectix", b"vhdxfile", b"KDMV", b"QFI\xfb"),
+    "application/msword": (b"\xdb\xa5-\0",),
+    # Books and macro sheets before there was OLE.
+    "application/vnd.ms-excel": (b"\t\0\4\0", b"\t\2\6\0", b"\t\4\6\0", b"\t\x08"),
     "application/vnd.ms-powerpoint": (),
     "application/x-ole-storage": (),
     "application/vnd.ms-word.document.macroenabled.12": (),
     "application/vnd.ms-excel.sheet.macroenabled.12": (),
     "application/vnd.ms-powerpoint.presentation.macroenabled.12": (),
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": (),
 }  # fmt: skip
+#: Disks that an operating system mounts: the offset of the signature, from the end if it is negative.
+_DISK_SIGNATURES = ((0x8001, b"CD001"), (0x8801, b"CD001"), (0x9001, b"CD001"), (-512, b"conectix"), (-512, b"koly"))
 
 #: Bytes in which viewers of PDF search for its header, and browsers for markup: more than they should.
 LENIENT_READ_BYTES = 1024
@@ -109,15 +122,29 @@ def runnable_type(content: bytes) -> str | None:
     return next((name for name, magic in RUNNABLE_TYPES.items() if magic and content.startswith(magic)), None)
 
 
+def is_runnable(media_type: str) -> bool:
+    """Whether files of this type are accepted by its own name alone."""
+    return media_type in RUNNABLE_TYPES or media_type.endswith(MACRO_SUFFIX)
+
+
+def is_disk(sample: Sample) -> bool:
+    """Whether these bytes are the image of a disk, which may begin as anything."""
+    return any(
+        sample.head.startswith(magic, at) if at >= 0 else sample.tail[at:].startswith(magic)
+        for at, magic in _DISK_SIGNATURES
+    )
+
+
 def ole_type(sample: Sample) -> str | None:
     """The type of a file of an old Office program, or of another OLE file; None where it is none."""
     if not sample.head.startswith(_OLE):
         return None
     if is_outlook_file(sample, tuple(_OLE_STREAMS)):
         return OUTLOOK
+    ends = (sample.head.lower(), sample.tail.lower())
     for stream, media_type in _OLE_STREAMS.items():
-        name = f"{stream}\0".encode("utf-16-le")
-        if name in sample.head or name in sample.tail:
+        name = f"{stream.lower()}\0".encode("utf-16-le")
+        if any(name in end for end in ends):
             return media_type
     return "application/x-ole-storage"
 

@@ -4,7 +4,6 @@ What stays true: a type is told by what such a file cannot be without, never by 
 bytes are decoded, since each of its parts may be in another encoding.
 """
 
-import io
 import re
 
 from conversation.charset import split_byte_order_mark
@@ -30,6 +29,8 @@ _FIELD = re.compile(rb"([!-9;-~]{1,100})[ \t]*:[^\r\n]*(?:\r\n|\r|\n|\Z)(?:[ \t]
 _BEFORE_FIELDS = re.compile(rb"\s*(?:\d{1,10}\s*\r?\n)?(?:>?From [^\r\n]+\r?\n)?")
 _NOTEBOOK_FORMAT = re.compile(rb'"nbformat"\s*:\s*[1-9]')
 _NOTEBOOK_CELLS = re.compile(rb'"(?:cells|worksheets)"\s*:\s*\[')
+#: Folders in which Office keeps macros in its old files, in lower case.
+_MACRO_STORAGES = {"macros", "vba", "_vba_project_cur", "_vba_project", "encryptedpackage"}
 #: The stream that every file of Outlook has at its top.
 _OUTLOOK_STREAM = "__properties_version1.0"
 
@@ -51,16 +52,18 @@ def is_outlook_file(sample: Sample, other_streams: "tuple[str, ...]") -> bool:
 
     Files of other programs may well be attached to it, further in.
     """
-    if not sample.is_whole:
+    file = sample.open()
+    if file is None:
         return _encode(_OUTLOOK_STREAM) in sample.head and not any(_encode(s) in sample.head for s in other_streams)
     from olefile import OleFileIO
 
     try:
-        with OleFileIO(io.BytesIO(sample.head)) as file:
-            streams = {path[0] for path in file.listdir(storages=False) if len(path) == 1}
+        with OleFileIO(file) as ole_file:
+            names = {path[0].lower() for path in ole_file.listdir(storages=True)}
     except Exception:  # noqa: BLE001 - a damaged file raises anything
         return False
-    return _OUTLOOK_STREAM in streams and streams.isdisjoint(other_streams)
+    # Whoever opens the file by another program's name finds its macros there.
+    return _OUTLOOK_STREAM in names and names.isdisjoint({name.lower() for name in other_streams} | _MACRO_STORAGES)
 
 
 def _encode(stream: str) -> bytes:

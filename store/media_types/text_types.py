@@ -26,6 +26,8 @@ _ROOT = re.compile(
 _DOCTYPE = re.compile(r"<!doctype\s+(?:(svg)|html)\b", re.IGNORECASE)
 _OTHER_DOCTYPE = re.compile(r"<!doctype\b[^\[>]*(?:\[[^\]]*\]\s*)?>", re.IGNORECASE)
 _SPACE = re.compile(r"\s*")
+_CELL_END = re.compile(r"[,;\t]")
+_ASKED_PROGRAM = re.compile(r"\w ?\|")
 _TABLES = {"text/csv", "text/tab-separated-values", "text/markdown"}
 _TEXTUAL = frozenset({
     "application/json", "application/xml", "application/xhtml+xml", "application/javascript",
@@ -78,7 +80,7 @@ def text_type(text: str, claims: tuple[str | None, ...], *, is_whole: bool = Tru
     if active:
         return active
     for claim in filter(None, claims):
-        if claim in _TABLES:
+        if claim in _TABLES and not _launches(text):
             return claim
         if claim == "application/json" and (_is_json(text) if is_whole else _begins_as_json(text)):
             return claim
@@ -107,6 +109,20 @@ def _active_type(text: str) -> str | None:
             if not doctype:
                 return None
             at = doctype.end()
+
+
+def _launches(text: str) -> bool:
+    """Whether a program for tables would run something of this text, so that it is called no table."""
+    if text.startswith("ID;"):  # a sheet of another format, in which macros can stand
+        return True
+    lines = text.splitlines() if "|" in text and "!" in text else ()
+    return any(map(_asks_program, (line for line in lines if "|" in line and "!" in line)))
+
+
+def _asks_program(line: str) -> bool:
+    """Whether a cell of this line asks another program for its value, as `=cmd|'/c calc'!A1` does."""
+    cells = (cell.strip(" \"'") for cell in _CELL_END.split(line))
+    return any(cell.startswith(("=", "+", "-", "@")) and _ASKED_PROGRAM.search(cell) for cell in cells)
 
 
 def _end_of(match: "re.Match[str] | None") -> int:

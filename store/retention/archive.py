@@ -158,7 +158,11 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
         "summary_id": thread.summary_id or pending_deletion.summary_id,
     }
     turn_ids = {row.turn_id for row in rows} | set(batch.turns)
-    lines = [header, *_read_context_and_summaries(connection, thread.key), *_read_turns(connection, turn_ids)]
+    lines = [
+        header,
+        *_read_context_and_summaries(connection, thread.key),
+        *_read_turns(connection, thread.key, turn_ids),
+    ]
     finished_ids = {line["id"] for line in lines if line["kind"] == "turn"}
     for message, row in zip(message_rows.load(connection, thread.key, rows), rows, strict=True):
         turn_id = message.turn_id if message.turn_id in finished_ids else None
@@ -170,12 +174,12 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
 def _read_context_and_summaries(connection: Connection, key: int) -> Iterator[Record]:
     context_query = select(thread_context.c.key, thread_context.c.content).where(thread_context.c.thread_key == key)
     yield from map(context_line, connection.execute(context_query.order_by(thread_context.c.key)))
-    summary_query = select(summaries).where(summaries.c.thread_key == key).order_by(summaries.c.id)
+    summary_query = select(summaries).where(summaries.c.thread_key == key).order_by(summaries.c.to_seq, summaries.c.id)
     yield from map(summary_line, connection.execute(summary_query))
 
 
-def _read_turns(connection: Connection, ids: set[str | None]) -> Iterator[Record]:
+def _read_turns(connection: Connection, key: int, ids: set[str | None]) -> Iterator[Record]:
     turn_ids: Sequence[str] = sorted(each for each in ids if each is not None)
     if turn_ids:
-        rows = connection.execute(select(turns).where(turns.c.id.in_(turn_ids)).order_by(turns.c.arrival_seq))
-        yield from map(turn_line, rows)
+        of_thread = (turns.c.thread_key == key) & turns.c.id.in_(turn_ids)
+        yield from map(turn_line, connection.execute(select(turns).where(of_thread).order_by(turns.c.arrival_seq)))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
 from store.history import turn_boundary
+from store.history.visibility import is_summary_of
 from store.retention.policy import EffectivePolicy
 from store.tables import messages, summaries, threads
 
@@ -108,7 +109,7 @@ def _last_covered_seq(connection: Connection, thread: AnyRow) -> int:
     """The last seq that the thread's summary covers; the present cutoff where it has none."""
     if thread.summary_id is None:
         return int(thread.history_starts_after)
-    statement = select(summaries.c.to_seq).where(summaries.c.id == thread.summary_id)
+    statement = select(summaries.c.to_seq).where(is_summary_of(thread.key, thread.summary_id))
     to_seq = connection.execute(statement).scalar_one_or_none()
     return int(thread.history_starts_after if to_seq is None else max(to_seq, thread.history_starts_after))
 

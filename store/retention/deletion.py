@@ -155,10 +155,10 @@ def _lock_thread(connection: Connection, key: int, erasure_id: str | None) -> An
 
 def _delete_thread_rows(connection: Connection, thread: AnyRow) -> Counts:
     """Delete a thread's row and what hangs on it; an erasure leaves the thread's own policy for its end."""
-    counts = {
-        "summaries": _delete_rows_of_thread(connection, summaries, thread.key),
-        "context": _delete_rows_of_thread(connection, thread_context, thread.key),
-    }
+    # Deleted with the thread, as what points to the summaries is.
+    rows = [select(func.count()).where(table.c.thread_key == thread.key) for table in (summaries, thread_context)]
+    summary_count, context_count = connection.execute(select(*(each.scalar_subquery() for each in rows))).one()
+    counts = {"summaries": summary_count, "context": context_count}
     if thread.erasure_id is None:
         of_own_policy = (retention_policies.c.tenant == thread.tenant) & (retention_policies.c.thread_id == thread.id)
         connection.execute(delete(retention_policies).where(of_own_policy))
@@ -213,11 +213,12 @@ def _remove_files(connection: Connection, message_ids: Select[Any], *conditions:
 def _finish_deletion(connection: Connection, thread: AnyRow, pending_deletion: AnyRow) -> Counts:
     """End a deletion: delete summaries and context of the deleted messages, unless the policy keeps them."""
     counts = {}
+    # Before the summaries: it points to the one that a legal hold would have restored.
+    _delete_rows_of_thread(connection, pending_deletions, thread.key)
     if not pending_deletion.keep_summary:
         is_outdated = (summaries.c.thread_key == thread.key) & (summaries.c.from_seq <= thread.history_starts_after)
         counts["summaries"] = connection.execute(delete(summaries).where(is_outdated)).rowcount
         counts["context"] = carried_context.delete_below_cutoff(connection, thread)
-    connection.execute(delete(pending_deletions).where(pending_deletions.c.thread_key == thread.key))
     return counts
 
 

@@ -1,4 +1,4 @@
-"""Threads that are due, found through an index for each rule, one group of threads after the other.
+"""Threads that are due, found through an index for each rule, a page of each group of threads after the other.
 
 A group is the threads of one tenant that one agent answered last: general policies say the same of
 all of them. Threads with a policy of their own are checked one by one.
@@ -7,7 +7,9 @@ What stays true: the cost is that of what is due, and of a step in an index for 
 is stored; a thread that is due and must stay is passed over, and nothing behind it is missed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select, Subquery
@@ -39,27 +41,40 @@ def find_due_threads(database: TransactionRunner) -> Iterator[int]:
     after: tuple[str, str] | None = ("", "")
     while after is not None:
         groups = database.run(load_due_groups, after=after)
-        for group in groups:
-            for rule in _SORT_KEYS:
-                if getattr(group, f"has_{rule}"):
-                    value = getattr(group, rule)
-                    of_group = {"group": (group.tenant, group.agent), "rule": rule, "value": value}
-                    yield from (row.key for row in _read_pages(database, _load_due_page, **of_group))
+        pages_of_groups = [
+            _read_pages(
+                database, _load_due_page, group=(group.tenant, group.agent), rule=rule, value=getattr(group, rule)
+            )
+            for group in groups
+            for rule in _SORT_KEYS
+            if getattr(group, f"has_{rule}")
+        ]
+        yield from (row.key for row in _take_turns(pages_of_groups))
         after = (groups[-1].tenant, groups[-1].agent) if len(groups) == GROUPS else None
-    yield from (row.key for row in _read_pages(database, _load_own_policy_page))
+    yield from (row.key for page in _read_pages(database, _load_own_policy_page) for row in page)
 
 
 def find_pending_deletions(database: TransactionRunner) -> Iterator[AnyRow]:
     """Find threads with messages left to delete below their moved cutoff: rows of `key` and `archive`."""
-    yield from _read_pages(database, _load_pending_page)
+    yield from (row for page in _read_pages(database, _load_pending_page) for row in page)
 
 
-def _read_pages(database: TransactionRunner, load_page: Any, **scope: Any) -> Iterator[AnyRow]:
+def _read_pages(database: TransactionRunner, load_page: Any, **scope: Any) -> Iterator[list[AnyRow]]:
     """Read rows page by page, each page after the last row of the previous one."""
     after: AnyRow | None = None
     while rows := database.run(load_page, **scope, after=after):
-        yield from rows
+        yield rows
         after = rows[-1]
+
+
+def _take_turns(readers: Iterable[Iterator[list[AnyRow]]]) -> Iterator[AnyRow]:
+    """The rows of a page of each reader, then of the next page: a run that breaks off has come to all tenants."""
+    waiting = deque(readers)
+    while waiting:
+        reader = waiting.popleft()
+        for page in islice(reader, 1):
+            yield from page
+            waiting.append(reader)
 
 
 def load_due_groups(connection: Connection, *, after: tuple[str, str]) -> list[AnyRow]:

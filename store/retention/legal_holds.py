@@ -16,6 +16,7 @@ from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history import turn_boundary
+from store.history.visibility import is_summary_of
 from store.retention import carried_context
 from store.retention.move_cut import columns_at_cutoff
 from store.tables import summaries, threads
@@ -80,10 +81,10 @@ def undo_cutoff(connection: Connection, thread: AnyRow) -> int:
 
 def _choose_summary(connection: Connection, thread: AnyRow, pending_deletion: AnyRow, cutoff: int) -> str | None:
     """The thread's summary if no visible message precedes what it covers; else the one of before."""
-    query = select(summaries.c.from_seq).where(summaries.c.id == thread.summary_id)
+    is_current = is_summary_of(thread.key, thread.summary_id)
+    query = select(summaries.c.from_seq).where(is_current)
     from_seq = connection.execute(query).scalar_one_or_none()
     if from_seq is not None and from_seq <= cutoff + 1:
         return str(thread.summary_id)
-    statement = update(summaries).where(summaries.c.id == thread.summary_id)
-    connection.execute(statement.values(restored_at=clock()))
+    connection.execute(update(summaries).where(is_current).values(restored_at=clock()))
     return None if pending_deletion.summary_id is None else str(pending_deletion.summary_id)

@@ -13,6 +13,7 @@ from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.counters import recount
+from store.history.visibility import is_summary_of
 from store.retention import carried_context, policies
 from store.retention.cutoff import Cutoff, compute_cutoff
 from store.retention.policy import EffectivePolicy, combine_policies
@@ -81,7 +82,7 @@ def columns_at_cutoff(connection: Connection, thread: AnyRow, cutoff: int, summa
     """The columns of a thread's row for a new cutoff: the summary, and the counters of uncovered messages."""
     to_seq = None
     if summary_id is not None:
-        statement = select(summaries.c.to_seq).where(summaries.c.id == summary_id)
+        statement = select(summaries.c.to_seq).where(is_summary_of(thread.key, summary_id))
         to_seq = connection.execute(statement).scalar_one_or_none()
     covered_seq = max(cutoff, to_seq or 0)
     return {
@@ -128,6 +129,7 @@ def _apply_cutoff(
     connection.execute(
         pending_deletions.insert().values(
             thread_key=thread.key,
+            tenant=thread.tenant,
             cut_before=thread.history_starts_after,
             deleted_to=thread.history_starts_after,
             whole=cutoff.whole,

@@ -18,8 +18,9 @@ class ThreadArchives(ThreadExports):
         """Read a thread back that retention archived, with its ids, seqs and times; under `as_id`, if named.
 
         Of several that had this id, the youngest, or the `nth` of `list_archives`. Raises
-        `ThreadNotFound` where no archive is, and as `import_thread` does.
+        `ThreadNotFound` where no archive is, and as `import_thread` does. Neither does it set a legal hold.
         """
         files = (await self._open_file_store()).blobs
         parts = await self._run_on_thread(load_stored_parts, thread_id, nth=nth)
-        return await self.import_thread(read_parts(files, parts), thread_id=as_id)
+        # Its bytes are addressed by a row of ours: limits that were set since do not lose what was kept before them.
+        return await self._import(read_parts(files, parts), thread_id=as_id, is_archive=True)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
-from store.settings.units import CommaSeparated, NonEmptyText, Seconds
+from store.settings.units import CommaSeparated, LimitOfTenant, NonEmptyText, Seconds, TenantLimit
 from store.settings.variables import variable
 
 
@@ -100,6 +100,9 @@ class PreparationSettings(BaseModel):
     ocr_languages: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/]+(\+[A-Za-z0-9_/]+)*$")] = "eng"
     #: Seconds that a turn waits for its files to be prepared before it is retried later.
     prepare_timeout_seconds: Seconds = 90
+    #: Files of one tenant that are prepared at once: with `%`, the part of all places that it may take while files of
+    #: other tenants are there, too (alone it may take all); a number holds at any time; 0 is no limit.
+    tenant_max_running_files: LimitOfTenant = TenantLimit(percent=90)
     #: Seconds in which a client may put a file by itself, after it was given the address.
     upload_max_age_seconds: Seconds = 900
 

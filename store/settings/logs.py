@@ -14,6 +14,9 @@ class LogSettings(BaseModel):
     log_format: Literal["console", "json"] = "console"
     #: The least level that is written: `debug`, `info`, `warning` or `error`.
     log_level: LogLevel = "info"
+    #: Write into the log what code of agents prints, what libraries log, and the texts of warnings. They may quote
+    #: what users wrote: for development. `threadmill dev` sets it, and shows what is printed.
+    show_output: bool = False
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

@@ -4,7 +4,15 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from store.settings.units import CommaSeparated, Networks, NonEmptyText, Seconds, SecondsOrZero
+from store.settings.units import (
+    CommaSeparated,
+    LimitOfTenant,
+    Networks,
+    NonEmptyText,
+    Seconds,
+    SecondsOrZero,
+    TenantLimit,
+)
 from store.settings.variables import variable
 
 
@@ -49,8 +57,10 @@ class WorkerSettings(BaseModel):
     breaker_failures: int = Field(5, ge=1)
     #: Seconds between two probes, over all workers, whether a model whose breaker is open is back.
     breaker_probe_seconds: Seconds = 10
-    #: Turns of one tenant that run at once, over all workers; 0 means any number.
-    tenant_max_running_turns: int = Field(0, ge=0)
+    #: Turns of one tenant that run at once: with `%`, the part of each worker's places that it may take while that
+    #: worker sees other tenants, too (alone it may take all); a number holds over all workers, at any time; 0 is no
+    #: limit.
+    tenant_max_running_turns: LimitOfTenant = TenantLimit(percent=90)
     #: Unfinished turns of one tenant before further messages are refused; 0 means any number.
     tenant_max_unfinished_turns: int = Field(0, ge=0)
     #: Turns of one thread that a task runs before it yields to others.

@@ -1,7 +1,8 @@
 """The kinds of values that settings have, with their bounds."""
 
+from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -14,6 +15,10 @@ SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 #: Text that must say something.
 NonEmptyText = Annotated[str, Field(min_length=1)]
+
+PER_CENT = 100
+#: What the database counts in holds any number of so many digits.
+TENANT_LIMIT_DIGITS = 9
 
 
 def _split(value: object) -> object:
@@ -37,3 +42,37 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
 
 #: Networks in one variable, separated by commas.
 Networks = Annotated[CommaSeparated, AfterValidator(_check_networks)]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLimit:
+    """How many of the installation's places one tenant may take: a number, or a part of them beside other tenants."""
+
+    #: At once, over all workers and at any time; 0 means any number.
+    count: int = 0
+    #: Per cent of the places, while other tenants are there; 0 where `count` says all.
+    percent: int = 0
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read `90%`, or a number."""
+        if isinstance(value, cls):
+            return value
+        digits = str(value)
+        number = digits.removesuffix("%").strip()
+        is_part = digits.endswith("%")
+        is_number = number.isascii() and number.isdigit() and len(number) <= TENANT_LIMIT_DIGITS
+        if not is_number or (is_part and not 1 <= int(number) <= PER_CENT):
+            raise ValueError("write a number, 0 for any number, or a part of the workers' places, like 90%")
+        return cls(percent=int(number)) if is_part else cls(count=int(number))
+
+    def places_of(self, places: int) -> int:
+        """The places, of so many, that one tenant may take beside others: one at least."""
+        return max(1, places * self.percent // PER_CENT) if self.percent else places
+
+    def __str__(self) -> str:
+        return f"{self.percent}%" if self.percent else str(self.count)
+
+
+#: A limit of one tenant, as `TenantLimit.parse` reads it.
+LimitOfTenant = Annotated[TenantLimit, NoDecode, BeforeValidator(TenantLimit.parse)]

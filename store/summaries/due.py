@@ -64,13 +64,21 @@ def may_be_summarized() -> ColumnElement[bool]:
 
 
 def reserve_due(
-    connection: Connection, *, marks: Mapping[str, WaterMarks], other_marks: WaterMarks, limit: int
+    connection: Connection,
+    *,
+    marks: Mapping[str, WaterMarks],
+    other_marks: WaterMarks,
+    limit: int,
+    except_tenants: Collection[str] = (),
 ) -> list[DueThread]:
     """Reserve the threads furthest above their agent's high mark; other summarizers do not get them.
 
-    `other_marks` are those of agents that `marks` does not name.
+    `other_marks` are those of agents that `marks` does not name. Threads of `except_tenants` are passed over.
     """
-    candidates = _select_above_marks(connection, marks, other_marks, limit)
+    is_open = may_be_summarized()
+    if except_tenants:
+        is_open = and_(is_open, threads.c.tenant.not_in(sorted(except_tenants)))
+    candidates = _select_above_marks(connection, is_open, marks, other_marks, limit)
     if not candidates:
         return []
     reserved_threads = _lock_fullest(candidates, limit)
@@ -104,7 +112,11 @@ def _lock_fullest(candidates: Sequence[Select[tuple[int, float]]], limit: int) -
 
 
 def _select_above_marks(
-    connection: Connection, marks: Mapping[str, WaterMarks], other_marks: WaterMarks, limit: int
+    connection: Connection,
+    is_open: ColumnElement[bool],
+    marks: Mapping[str, WaterMarks],
+    other_marks: WaterMarks,
+    limit: int,
 ) -> list[Select[tuple[int, float]]]:
     """A query for each pair of an index and a mark: keys, and how many times the mark each is full."""
     groups: dict[WaterMarks, list[str]] = {}
@@ -113,12 +125,12 @@ def _select_above_marks(
     conditions = [(threads.c.agent.in_(names), group) for group, names in groups.items()]
     conditions.append((threads.c.agent.is_(None), other_marks))
     above_window = [
-        _select_above_window(and_(of_agents, may_be_summarized()), limit)
+        _select_above_window(and_(of_agents, is_open), limit)
         for of_agents, group in conditions
         if group.high_tokens > 0
     ]
     return above_window + [
-        _select_fullest(and_(of_agents, may_be_summarized()), unit, high, limit)
+        _select_fullest(and_(of_agents, is_open), unit, high, limit)
         for of_agents, group in conditions
         for unit, high in (("messages", group.high_messages), ("tokens", group.high_tokens))
         if high > 0

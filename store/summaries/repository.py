@@ -9,7 +9,7 @@ that goes on reads the summary that it began with.
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from conversation.errors import InvalidInput, ThreadNotFound
 from conversation.ids import new_id
@@ -21,6 +21,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
+from store.history.visibility import is_summary_of
 from store.summaries.next_range import find_range_end
 from store.tables import messages, summaries, threads, turns
 from store.tables.turns import unfinished
@@ -83,7 +84,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
             unfinished_seq.label("unfinished_seq"),
             *(summaries.c[name] for name in ("from_seq", "to_seq", "content", "sections")),
         )
-        .outerjoin(summaries, summaries.c.id == threads.c.summary_id)
+        .outerjoin(summaries, and_(summaries.c.thread_key == threads.c.key, summaries.c.id == threads.c.summary_id))
         .where(threads.c.tenant == tenant, threads.c.id == thread_id)
     ).one_or_none()
     if row is None:
@@ -120,8 +121,9 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
         )
     )
     summary_insert = summaries.insert().values(**values, created_at=clock()).returning(summaries)
+    stored_summary = connection.execute(summary_insert).one()
     connection.execute(thread_update)
-    return _summary(connection.execute(summary_insert).one(), current_id=values["id"])
+    return _summary(stored_summary, current_id=values["id"])
 
 
 def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
     previous = _load_summary(connection, key, current_summary.previous_id)
     previous_to_seq = previous.to_seq if previous is not None else 0
     _check_messages_remain(thread, thread_id, current_summary, previous_to_seq)
-    connection.execute(update(summaries).where(summaries.c.id == current_summary.id).values(restored_at=clock()))
+    connection.execute(update(summaries).where(is_summary_of(key, current_summary.id)).values(restored_at=clock()))
     connection.execute(
         update(threads)
         .where(threads.c.key == key)
@@ -183,7 +185,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
 
 
 def _load_summary(connection: Connection, key: int, summary_id: str | None) -> AnyRow | None:
-    statement = select(summaries).where(summaries.c.thread_key == key, summaries.c.id == summary_id)
+    statement = select(summaries).where(is_summary_of(key, summary_id))
     return connection.execute(statement).one_or_none()
 
 

@@ -5,7 +5,7 @@ blob keeps its row.
 """
 
 from sqlalchemy import BigInteger, Column, Integer, Table, Text
-from sqlalchemy.schema import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
+from sqlalchemy.schema import CheckConstraint, ForeignKeyConstraint, Index
 
 from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import index_where, metadata
@@ -29,6 +29,11 @@ blobs = Table(
     Column("scan_finding", Text),
     #: When it was prepared for models: its text extracted, its pictures scaled; null while that is to do.
     Column("prepared_at", Time),
+    #: Its place among the files of its tenant that wait to be prepared: the time at which it was requested, later where
+    #: it is large, or one of several; null of one that nobody requested, or that is begun.
+    Column("queue_place", Time),
+    #: When the process that is at it began; null while none is.
+    Column("preparing_since", Time),
     #: No other worker begins to prepare it before then.
     Column("preparing_until", Time),
     #: How often preparing began: a file that kills its reader is given up.
@@ -44,8 +49,11 @@ blobs = Table(
     CheckConstraint("state in ('pending', 'stored', 'deleting')", name="state"),
     CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
     Index("ix_blobs_tenant_sha256_size", "tenant", "sha256", "size"),
-    index_where("ix_blobs_unprepared", "created_at", where="prepared_at is null"),
-    index_where("ix_blobs_unscanned", "created_at", where="scan is null"),
+    # Each tenant's next file is one step away, however many wait; and few are begun at a time.
+    index_where("ix_blobs_queued", "tenant", "queue_place", where="queue_place is not null"),
+    index_where("ix_blobs_preparing", "tenant", where="preparing_since is not null"),
+    index_where("ix_blobs_unprepared", "tenant", "created_at", where="prepared_at is null"),
+    index_where("ix_blobs_unscanned", "tenant", "created_at", where="scan is null"),
     index_where("ix_blobs_unreferenced_since", "unreferenced_since", where="unreferenced_since is not null"),
 )
 
@@ -89,12 +97,14 @@ uploads = Table(
 attachments = Table(
     "attachments",
     metadata,
-    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("thread_key", Key, primary_key=True),
+    #: No foreign key: the message is in the inbox first, then in the history.
     Column("message_id", Text, primary_key=True),
     Column("index", Integer, primary_key=True, autoincrement=False),
     Column("filename", Text, nullable=False),
     Column("tenant", Text, nullable=False),
     Column("sha256", Text, nullable=False),
+    ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
     ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     Index("ix_attachments_tenant_sha256", "tenant", "sha256"),
 )

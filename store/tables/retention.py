@@ -62,7 +62,8 @@ pending_deletions = Table(
     "pending_deletions",
     metadata,
     #: The thread whose messages at or below its cutoff are being deleted.
-    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+    Column("thread_key", Key, primary_key=True),
+    Column("tenant", Text, nullable=False),
     #: The thread's cutoff before.
     Column("cut_before", BigInteger, nullable=False),
     #: Up to and with this seq, nothing is left.
@@ -78,6 +79,10 @@ pending_deletions = Table(
     #: Set where an erasure asked for it: then only that erasure deletes.
     Column("erasure_id", OurId),
     Column("created_at", Time, nullable=False),
+    ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["thread_key", "summary_id"], ["summaries.thread_key", "summaries.id"]),
+    ForeignKeyConstraint(["tenant", "erasure_id"], ["erasures.tenant", "erasures.id"]),
+    Index("ix_pending_deletions_tenant_erasure_id", "tenant", "erasure_id"),
 )
 
 archives = Table(
@@ -144,6 +149,7 @@ erasures = Table(
     #: When its last step was taken.
     Column("last_step_at", Time, nullable=False),
     CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
+    UniqueConstraint("tenant", "id"),
     Index("ix_erasures_tenant_subject_sha256", "tenant", "subject_sha256"),
     index_where("uq_erasures_under_way", "tenant", "subject", "subject_sha256", where=UNDER_WAY, unique=True),
 )

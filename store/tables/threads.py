@@ -6,7 +6,16 @@ changes once in a while: the index finds a few rows too many, and the column its
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Computed, Integer, Numeric, Text, false, text
-from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
+from sqlalchemy.schema import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Table,
+    UniqueConstraint,
+)
 
 from conversation.validation import ID_MAX_CHARS
 from store.database.column_types import Json, Key, OurId, Time, ten_minutes_of
@@ -87,6 +96,10 @@ threads = Table(
         Computed("retention_checked_at is null or retention_checked_at < updated_at", persisted=True),
     ),
     UniqueConstraint("tenant", "id"),
+    # What rows with a tenant of their own point to: of another tenant's thread, the database refuses them.
+    UniqueConstraint("key", "tenant"),
+    # Only a summary of its own. Threads and summaries point to each other: PostgreSQL adds this one behind both.
+    ForeignKeyConstraint(["key", "summary_id"], ["summaries.thread_key", "summaries.id"], use_alter=True),
     CheckConstraint(f"length(owner) between 1 and {ID_MAX_CHARS}", name="owner"),
     # In the order of a listing.
     index_where("ix_threads_owner", "tenant", "owner", "key", where="owner is not null"),
@@ -101,6 +114,8 @@ threads = Table(
     postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )
+# For SQLite, SQLAlchemy counts no column up that is in a foreign key: the constraint alone says it.
+threads.c.key.foreign_keys.clear()
 
 
 def said_columns() -> list[Column[object]]:
@@ -175,7 +190,9 @@ summaries = Table(
     Column("previous_id", OurId),
     Column("restored_at", Time),
     Column("created_at", Time, nullable=False),
-    Index("ix_summaries_thread_key", "thread_key"),
+    # What points to a summary names its thread, too: of another thread's, the database refuses it.
+    UniqueConstraint("thread_key", "id"),
+    ForeignKeyConstraint(["thread_key", "previous_id"], ["summaries.thread_key", "summaries.id"]),
     # What summaries cost in a time.
     Index("ix_summaries_created_at", "created_at"),
 )

@@ -5,7 +5,16 @@ does. PostgreSQL's log of an update holds the row from the first byte that chang
 """
 
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, text
-from sqlalchemy.schema import CheckConstraint, Column, ForeignKey, Identity, Index, Table, UniqueConstraint
+from sqlalchemy.schema import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Table,
+    UniqueConstraint,
+)
 
 from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import index_where, metadata
@@ -26,7 +35,7 @@ turns = Table(
     #: Arrival order. SQLite's key; PostgreSQL has no index of it alone: turns are found by id, or within a thread.
     Column("arrival_seq", Key, Identity(always=False), primary_key=True),
     Column("id", OurId, nullable=False),
-    Column("thread_key", Key, ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+    Column("thread_key", Key, nullable=False),
     Column("created_at", Time, nullable=False),
     #: 0 is ordinary; higher is sooner. It orders threads, never the turns of one thread.
     Column("priority", SmallInteger, nullable=False, server_default="0"),
@@ -68,7 +77,8 @@ turns = Table(
     Column("failing_since", Time),
     #: The breaker of its model, where that was open when it was queued again: closing it makes the turn due.
     Column("waits_for", Text),
-    #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context.
+    #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context. No foreign
+    #: key: each claim would lock the summary's row to check what it has just read out of the thread's.
     Column("window_to_seq", BigInteger),
     Column("window_summary_id", OurId),
     Column("window_context_version", Integer),
@@ -91,6 +101,7 @@ turns = Table(
     #: In US dollars.
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
+    ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
     CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
     # The turns of one thread, by their arrival.
     Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
@@ -172,6 +183,8 @@ workers = Table(
     Column("agents", Json, nullable=False),
     #: The queues of the broker that it consumes; none of a library process.
     Column("queues", Json, nullable=False, server_default="[]"),
+    #: Files that it prepares at once; 0 of one that prepares none.
+    Column("file_places", Integer, nullable=False, server_default="0"),
     Column("started_at", Time, nullable=False),
     #: Its leases expire then; every heartbeat postpones it.
     Column("lease_expires_at", Time, nullable=False),

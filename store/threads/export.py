@@ -93,7 +93,7 @@ class Export:
         return [
             header_line(row),
             *map(context_line, connection.execute(context_statement.order_by(thread_context.c.key))),
-            *map(summary_line, connection.execute(summary_statement.order_by(summaries.c.id))),
+            *map(summary_line, connection.execute(summary_statement.order_by(summaries.c.to_seq, summaries.c.id))),
         ]
 
     def _read_turns(self, connection: Connection, after: int) -> Sequence[AnyRow]:
@@ -111,7 +111,7 @@ class Export:
         assert self._thread is not None
         key, to_seq = self._thread.key, self._thread.last_seq
         is_finished = select(turns.c.state.in_(FINAL_STATES) & (turns.c.arrival_seq <= self._last_arrival_seq)).where(
-            turns.c.id == messages.c.turn_id
+            turns.c.id == messages.c.turn_id, turns.c.thread_key == key
         )
         statement = message_rows.history_rows(key, after_seq=after, to_seq=to_seq)
         statement = statement.add_columns(is_finished.scalar_subquery().label("in_turn"))

@@ -14,6 +14,7 @@ from typing import IO, Any
 from conversation.arguments import INTEGER_MAX, check_whole_number
 from conversation.errors import Fault, InvalidInput
 from conversation.ids import is_our_id
+from conversation.message import Usage
 from conversation.quotation import quote
 from conversation.task_contract import PRIORITY_MAX
 from conversation.thread import TITLE_MAX_CHARS
@@ -25,6 +26,8 @@ KINDS = ("thread", "context", "summary", "turn", "message", "end")
 #: A message of a million characters, each written as an escape, and its other fields.
 LINE_MAX_CHARS = 16 * 1024 * 1024
 
+#: Lines of one file, and characters of all of them, at most.
+LINES_MAX, FILE_MAX_CHARS = 5_000_000, 8 * 1024**3
 #: The highest seq that a thread may come with: far below what a bigint holds, so that it may go on.
 SEQ_MAX = 2**53
 
@@ -50,19 +53,38 @@ class Line:
 async def spool_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str]) -> None:
     """Write lines that may come only once, or slowly, to a file: the transaction is short and repeatable.
 
-    Raises `InvalidInput` for what is no text.
+    Raises `InvalidInput` for what is no text, and for more than one file may have.
     """
+    spooled = _Spool(spool)
     if isinstance(lines, AsyncIterable):
         async for line in lines:
-            spool.write(_end_line(line))
-    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes):
-        spool.writelines(_end_line(line) for line in lines)
+            spooled.write(line)
+    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes | Mapping):
+        for line in lines:
+            spooled.write(line)
     else:
         raise InvalidInput("lines", f"is {quote(lines)}", "pass the lines of an export, one text each")
 
 
-def _end_line(line: object) -> str:
-    return check_text("lines", line, max_chars=LINE_MAX_CHARS).rstrip("\n") + "\n"
+@dataclass(slots=True)
+class _Spool:
+    """The file that lines are written to, and what it has so far."""
+
+    file: IO[str]
+    lines: int = 0
+    chars: int = 0
+
+    def write(self, line: object) -> None:
+        self.lines += 1
+        with locate_errors(self.lines):
+            text = check_text("text", line, max_chars=LINE_MAX_CHARS).rstrip("\n")
+            if "\n" in text:
+                raise InvalidInput("text", "holds an end of line", "pass the lines of an export, one text each")
+            self.chars += len(text)
+            if self.lines > LINES_MAX or self.chars > FILE_MAX_CHARS:
+                fix = f"at most {LINES_MAX} lines with {FILE_MAX_CHARS} characters fit"
+                raise InvalidInput("file", "is too long", fix)
+        self.file.write(text + "\n")
 
 
 def parse_lines(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:
@@ -105,9 +127,13 @@ def _parse(line: str) -> Any:
     if len(line) > LINE_MAX_CHARS:
         raise InvalidInput("json", f"has {len(line)} characters", f"at most {LINE_MAX_CHARS} fit")
     try:
-        return json.loads(line)
+        return json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidInput("json", f"cannot be read ({error})", _FIX) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _allow_none(check: Check) -> Check:
@@ -145,6 +171,27 @@ def _check_dollars(field: str, value: object) -> float:
     return float(value)
 
 
+def _check_usage(field: str, value: object) -> dict[str, Any]:
+    """What a model call used, as it is read back."""
+    counts = check_metadata(field, value)
+    try:
+        usage = Usage(**counts)
+        is_usage = usage.is_counted and type(usage.is_estimate) is bool
+    except TypeError:
+        is_usage = False
+    if not is_usage:
+        raise InvalidInput(field, f"is {quote(value)}", "whole numbers of tokens stand there")
+    return counts
+
+
+def _check_omitted(field: str, value: object) -> dict[str, Any]:
+    """What a model was not shown, as it is read back."""
+    omitted = _check_long_object(field, value)
+    if not isinstance(omitted.get("messages"), list) or not isinstance(omitted.get("cut"), dict):
+        raise InvalidInput(field, "names no messages, or nothing that was cut", _FIX)
+    return omitted
+
+
 _check_long_object = partial(check_metadata, max_bytes=LINE_MAX_CHARS)
 #: Checks what a column of integers holds.
 _check_integer = partial(check_count, maximum=INTEGER_MAX)
@@ -156,7 +203,7 @@ SUMMARY: Mapping[str, Check] = {
     "to_seq": check_count,
     "content": check_text,
     "model": check_text,
-    "usage": _allow_none(check_metadata),
+    "usage": _allow_none(_check_usage),
     "cost": _allow_none(_check_dollars),
     "prompt_version": _allow_none(check_text),
     "sections": _allow_none(_check_long_object),
@@ -202,7 +249,7 @@ TURN: Mapping[str, Check] = {
     "error_message": _allow_none(check_text),
     "error_retryable": _allow_none(_check_flag),
     "error_fault": _allow_none(_check_fault),
-    "omitted": _allow_none(_check_long_object),
-    "usage": _allow_none(check_metadata),
+    "omitted": _allow_none(_check_omitted),
+    "usage": _allow_none(_check_usage),
     "cost": _allow_none(_check_dollars),
 }

@@ -3,7 +3,8 @@
 What stays true: the import is one transaction of the caller's; no more than a page of lines is in
 memory; a line that is wrong is named by its number and field; nothing stored is overwritten. A
 thread that arrives under another id or tenant gets turns and summaries with ids of their own, since
-the old ones are taken where it came from.
+the old ones are taken where it came from. An id in a line names another line of the same file, or it is
+refused; the thread is never longer than its lines say, and never under legal hold.
 """
 
 import uuid
@@ -25,6 +26,7 @@ from store.files.attachments import insert_attachments
 from store.files.blob_rows import reserve
 from store.history import message_rows
 from store.history.counters import recount
+from store.history.visibility import is_summary_of
 from store.tables import messages, summaries, thread_context, threads, turns
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (
@@ -39,7 +41,12 @@ from store.threads.export_format import (
     locate_errors,
     parse_lines,
 )
+from store.threads.import_bounds import FILES_MAX, FileBounds, ImportingUser
 
+#: Messages whose files are stored by one statement.
+FILES_PAGE = 50
+#: The bounds of files where no settings say more.
+ANY_FILES = FileBounds()
 #: Namespace of the ids of copies: each is derived from the id that it copies, the same one each time.
 _COPY_NAMESPACE = uuid.UUID("2f6e64a0-2f3c-5c0e-9d4e-3f1f6c6f1f0b")
 
@@ -69,8 +76,14 @@ def import_thread(
     *,
     tenant: str | None = None,
     thread_id: str | None = None,
+    user: str | None = None,
+    file_bounds: FileBounds = ANY_FILES,
+    is_archive: bool = False,
 ) -> ImportOutcome:
     """Store a thread out of its lines; under another tenant or id where they are named.
+
+    With `user`, as a file of theirs: the thread is theirs, with no system text and with their own files alone. An
+    archive of ours may be a part of its thread, which ends where its header says.
 
     A file counts as missing when it is not stored here: its row waits for the bytes. Raises `InvalidInput`:
     for a thread that is stored already (delete it first, or name another id), for lines that are
@@ -81,29 +94,45 @@ def import_thread(
     if header is None:
         raise InvalidInput("line 1", "is missing", "pass what export_thread gave")
     with locate_errors(header.number):
-        thread_import = _begin(connection, header, tenant, thread_id)
+        thread_import = _begin(connection, header, tenant, thread_id, user)
+    thread_import.file_bounds = file_bounds
+    thread_import.is_archive = is_archive
     while page := list(islice(remaining_lines, PAGE)):
         thread_import.store_lines(page)
     return thread_import.finish()
 
 
-def _begin(connection: Connection, header: Line, tenant: str | None, thread_id: str | None) -> "_ThreadImport":
+def _begin(
+    connection: Connection, header: Line, tenant: str | None, thread_id: str | None, user: str | None
+) -> "_ThreadImport":
     if header["kind"] != "thread" or header["format"] != FORMAT:
         raise InvalidInput("format", "is not ours", f"the first line is the header of a {FORMAT}")
     version = check_count("version", header["version"])
     if version > VERSION:
         raise InvalidInput("version", f"is {version}", f"this release reads up to {VERSION}: take a newer one")
     columns = check_fields(header["thread"], THREAD)
+    if columns["history_starts_after"] > columns["last_seq"]:
+        raise InvalidInput("history_starts_after", "is behind last_seq", "nothing behind the end was deleted")
     target = (
         check_tenant_of_user(tenant or columns["tenant"]),
         check_id("thread_id", columns["id"] if thread_id is None else thread_id),
     )
+    importing_user = ImportingUser(target[0], None if user is None else check_id("user", user))
+    importing_user.check_thread(columns)
     thread_import = _ThreadImport(
-        connection, *target, is_copy=target != (columns["tenant"], columns["id"]), last_seq=columns["last_seq"]
+        connection,
+        *target,
+        is_copy=target != (columns["tenant"], columns["id"]),
+        last_seq=columns["last_seq"],
+        summary_id=columns["summary_id"],
+        importing_user=importing_user,
+        _seq=columns["history_starts_after"],
     )
-    values = columns | {"tenant": target[0], "id": target[1], "summary_id": thread_import.own_id(columns["summary_id"])}
-    # Version 0 would say that there is no context: the lines behind may bring some.
-    statement = insert_for(connection, threads).values(values | {"context_version": 1})
+    # What only its lines can say is not taken from the header: its end and its summary stand at `finish`. A hold is
+    # an operator's word on this installation. Version 0 would say that there is no context: lines may bring some.
+    own_values = {"tenant": target[0], "id": target[1], "owner": user or columns["owner"], "context_version": 1}
+    values = columns | own_values | {"last_seq": 0, "summary_id": None, "legal_hold": False}
+    statement = insert_for(connection, threads).values(values)
     statement = statement.on_conflict_do_nothing(index_elements=["tenant", "id"])
     key = connection.execute(statement.returning(threads.c.key)).scalar_one_or_none()
     if key is None:
@@ -122,15 +151,25 @@ class _ThreadImport:
     thread_id: str
     #: The thread gets another tenant or id than it was exported with.
     is_copy: bool
+    #: As the header says: no line may stand behind it.
     last_seq: int
+    #: The id of its summary in the file.
+    summary_id: str | None
+    importing_user: ImportingUser
+    #: The seq of the newest message, or up to which all were deleted before.
+    _seq: int
     key: int = 0
+    file_bounds: FileBounds = ANY_FILES
+    is_archive: bool = False
+    #: The ids of its summaries in the file, and the highest seq that one of them covers.
+    summary_ids: set[str] = field(default_factory=set)
+    covered_to: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     #: Hash → whether the database knew the file before.
     files: dict[str, bool] = field(default_factory=dict)
-    #: Of the newest line: its number, the index of its kind, its seq.
+    #: Of the newest line: its number, and the index of its kind.
     _number: int = 1
     _kind_index: int = 0
-    _seq: int = 0
 
     def store_lines(self, page: Sequence[Line]) -> None:
         """Store the next lines."""
@@ -149,13 +188,22 @@ class _ThreadImport:
             self._insert(table, rows[kind], location)
         self._check_turns(rows["message"], location)
         self._insert(messages, rows["message"], location)
-        self._note_files(page_messages)
-        insert_attachments(self.connection, self.key, self.tenant, page_messages)
+        for start in range(0, len(page_messages), FILES_PAGE):
+            self._store_files(page_messages[start : start + FILES_PAGE])
+
+    @property
+    def end_seq(self) -> int:
+        """The last seq of the thread: a header could say anything, but for one of ours."""
+        return self.last_seq if self.is_archive else self._seq
 
     def finish(self) -> ImportOutcome:
         if not self.counts["end"]:
             raise InvalidInput(f"line {self._number + 1}", "is missing", "the file was truncated: copy it again")
-        self._count()
+        if self.covered_to > self.end_seq:
+            raise InvalidInput("summary: to_seq", f"is {self.covered_to}", f"the last message stands at {self._seq}")
+        if self.summary_id not in {None, *self.summary_ids}:
+            raise InvalidInput("line 1: summary_id", f"is {quote(self.summary_id)}", "it names a summary of this file")
+        self._finish_thread()
         return ImportOutcome(
             tenant=self.tenant,
             thread_id=self.thread_id,
@@ -167,16 +215,20 @@ class _ThreadImport:
             missing_blobs=tuple(sorted(sha256 for sha256, known in self.files.items() if not known)),
         )
 
-    def _count(self) -> None:
-        """Count what no summary covers: counters out of the file could say anything."""
-        covered_statement = select(func.coalesce(func.max(summaries.c.to_seq), 0))
-        covered_statement = covered_statement.where(
-            summaries.c.thread_key == self.key, summaries.c.id == threads.c.summary_id
+    def _finish_thread(self) -> None:
+        """Point to its summary, and count what that does not cover: the header could say anything."""
+        summary_id = self.own_id(self.summary_id)
+        covered_to = select(func.coalesce(func.max(summaries.c.to_seq), 0)).where(is_summary_of(self.key, summary_id))
+        self.connection.execute(
+            update(threads)
+            .where(threads.c.key == self.key)
+            .values(
+                last_seq=self.end_seq,
+                summary_id=summary_id,
+                retained_from=message_rows.oldest_created_at(self.key),
+                **recount(self.key, after_seq=covered_to.scalar_subquery()),
+            )
         )
-        covered_to = covered_statement.correlate(threads).scalar_subquery()
-        of_thread = update(threads).where(threads.c.key == self.key)
-        counters = recount(self.key, after_seq=covered_to)
-        self.connection.execute(of_thread.values(**counters, retained_from=message_rows.oldest_created_at(self.key)))
 
     def own_id(self, value: str | None) -> str | None:
         """The id under which a turn or summary is stored here."""
@@ -196,15 +248,36 @@ class _ThreadImport:
     def _row(self, line: Line) -> dict[str, Any]:
         match line["kind"]:
             case "context":
-                return check_fields(line.values, CONTEXT) | {"thread_key": self.key}
+                values = check_fields(line.values, CONTEXT)
+                self.importing_user.check_row("context", values)
+                return values | {"thread_key": self.key}
             case "summary":
                 values = check_fields(line.values, SUMMARY)
+                self._note_summary(values)
                 ids = {name: self.own_id(values[name]) for name in ("id", "previous_id")}
                 return {**values, **ids, "thread_key": self.key}
             case _:
                 values = check_fields(line.values, TURN)
+                self._check_turn(values)
                 own_columns = {"thread_key": self.key, "tenant": self.tenant, "id": self.own_id(values["id"])}
                 return values | own_columns
+
+    def _note_summary(self, values: dict[str, Any]) -> None:
+        """Check what a summary covers and follows, and note it."""
+        if not 0 < values["from_seq"] <= values["to_seq"] <= self.last_seq:
+            fix = f"it covers messages from 1 to the thread's last_seq, {self.last_seq}"
+            raise InvalidInput("to_seq", f"is {values['to_seq']} from {values['from_seq']}", fix)
+        if values["previous_id"] not in {None, *self.summary_ids}:
+            raise InvalidInput("previous_id", f"is {quote(values['previous_id'])}", "it names a summary before it")
+        self.summary_ids.add(values["id"])
+        self.covered_to = max(self.covered_to, values["to_seq"])
+
+    def _check_turn(self, values: dict[str, Any]) -> None:
+        self.importing_user.check_row("turn", values)
+        if (values["window_to_seq"] or 0) > self.last_seq:
+            raise InvalidInput("window_to_seq", "is behind the thread's last_seq", f"that is {self.last_seq}")
+        if values["error_kind"] is not None and values["error_message"] is None:
+            raise InvalidInput("error_message", "is missing", "an error has both")
 
     def _read_message(self, line: Line) -> Message:
         seq = check_count("seq", line["seq"])
@@ -216,9 +289,8 @@ class _ThreadImport:
             line[name]  # raises where it is missing: a default would be made up
         message_json = {name: value for name, value in line.values.items() if name not in ("kind", "tokens")}
         message = Message.from_json(message_json)
-        for file in message.attachments:
-            if file.size is None or file.media_type is None:
-                raise InvalidInput("attachments", "lack size or media_type", "both are stored with the hash")
+        self.file_bounds.check(message)
+        self.importing_user.check_message(self.connection, message)
         return message
 
     def _message_row(self, message: Message, line: Line) -> dict[str, Any]:
@@ -248,8 +320,12 @@ class _ThreadImport:
         if len(inserted_rows) != len(rows):
             raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
 
-    def _note_files(self, new_messages: Sequence[Message]) -> None:
+    def _store_files(self, new_messages: Sequence[Message]) -> None:
+        """Store the files of messages, in statements of a bounded size."""
         new_files = [file for message in new_messages for file in message.attachments if file.sha256 not in self.files]
+        if len(self.files) + len({file.sha256 for file in new_files}) > FILES_MAX:
+            raise InvalidInput(f"line {self._number}: attachments", "are too many", f"at most {FILES_MAX} files fit")
         if new_files:
             reservations = reserve(self.connection, self.tenant, new_files)
             self.files |= {sha256: row.is_stored for sha256, row in reservations.items()}
+        insert_attachments(self.connection, self.key, self.tenant, new_messages)

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import replace
 from tempfile import TemporaryFile
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from store.open_store import OpenStore
 from store.threads import importer
 from store.threads.export import Export, read_next_page
 from store.threads.export_format import spool_lines
+from store.threads.import_bounds import FileBounds
 from store.threads.importer import ImportOutcome
 
 
@@ -33,20 +35,28 @@ class ThreadExports(OpenStore):
                 yield json.dumps(line, ensure_ascii=False)
 
     async def import_thread(
-        self, lines: Iterable[str] | AsyncIterable[str], *, thread_id: str | None = None
+        self, lines: Iterable[str] | AsyncIterable[str], *, thread_id: str | None = None, user: str | None = None
     ) -> ImportOutcome:
         """Store a thread out of the lines of an export: with the same ids, seqs and times, or not at all.
 
-        Under `thread_id`, if it is named. Files do not come along: `missing_blobs` names those that
-        the file store does not have. Raises `InvalidInput` for a thread that is stored already, and
-        for lines that are broken, with the number of the line and the field.
+        Under `thread_id`, if it is named. With `user`, as a file that this user made, and not the tenant: the thread is
+        theirs, system texts are refused, and so are files that they did not upload. Files do not come along:
+        `missing_blobs` names those that the file store does not have. A legal hold is never imported.
+
+        Raises `InvalidInput` for a thread that is stored already, and for lines that are broken, with the number of
+        the line and the field.
         """
+        return await self._import(lines, thread_id=thread_id, user=user, file_bounds=FileBounds(self.settings))
+
+    async def _import(
+        self, lines: Iterable[str] | AsyncIterable[str], *, thread_id: str | None, **options: Any
+    ) -> ImportOutcome:
         with TemporaryFile("w+", encoding="utf-8", newline="\n") as spool:
             await spool_lines(lines, spool)
 
             def store(connection: Connection) -> ImportOutcome:
                 spool.seek(0)
-                return importer.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id)
+                return importer.import_thread(connection, spool, tenant=self.tenant, thread_id=thread_id, **options)
 
             outcome = await self.database.run_async(store)
         if not outcome.blobs:

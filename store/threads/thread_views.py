@@ -77,7 +77,8 @@ def _select_views() -> Select[Any]:
     """The rows of threads, with their open turn and the fencing tokens by which their last event is numbered."""
     is_running = _is_begun & (_turn.c.state == "running")
     newest_message = (messages.c.thread_key == threads.c.key) & (messages.c.seq == threads.c.last_seq)
-    token_of_newest = select(_turn.c.fencing_token).join_from(messages, _turn, _turn.c.id == messages.c.turn_id)
+    of_message = (_turn.c.thread_key == messages.c.thread_key) & (_turn.c.id == messages.c.turn_id)
+    token_of_newest = select(_turn.c.fencing_token).join_from(messages, _turn, of_message)
     # As `number_messages` finds it for a message of no turn.
     is_before = (_turn.c.thread_key == threads.c.key) & (_turn.c.window_to_seq < threads.c.last_seq)
     token_before = select(_turn.c.fencing_token).where(is_before).order_by(_turn.c.arrival_seq.desc())

@@ -79,8 +79,13 @@ def read_attempts(connection: Connection, turn_id: str) -> list[TurnAttempt]:
     ]
 
 
-def insert_ended(condition: ColumnElement[bool], outcome: AttemptOutcome, *, worker: str | None) -> Insert:
-    """The statement that records the end of the newest attempt at each turn for which the condition holds."""
+def insert_ended(
+    condition: ColumnElement[bool], outcome: AttemptOutcome, *, worker: str | None, has_error: bool = False
+) -> Insert:
+    """The statement that records the end of the newest attempt at each turn for which the condition holds.
+
+    `has_error` says that an interrupted one left its error with its turn.
+    """
     columns = {
         "turn_id": turns.c.id,
         "number": turns.c.attempt,
@@ -90,7 +95,7 @@ def insert_ended(condition: ColumnElement[bool], outcome: AttemptOutcome, *, wor
         "outcome": literal(outcome.value),
         "next_try_at": turns.c.retry_at if outcome in (AttemptOutcome.RETRIED, AttemptOutcome.PUT_OFF) else null(),
     }
-    if outcome not in (AttemptOutcome.INTERRUPTED, AttemptOutcome.CRASHED):
+    if outcome not in (AttemptOutcome.INTERRUPTED, AttemptOutcome.CRASHED) or has_error:
         columns |= {name: turns.c[name] for name in _ERROR_COLUMNS}
     return insert(turn_attempts).from_select(list(columns), select(*columns.values()).where(condition))
 
@@ -109,7 +114,8 @@ def record_settled(connection: Connection, turn_id: str, ending: RetryLater | Ha
     """Record the attempt that this ending ended, once the turn's row says so, too."""
     if isinstance(ending, RetryLater) and ending.is_put_off and _extend_put_off(connection, turn_id, ending, worker):
         return
-    connection.execute(insert_ended(turns.c.id == turn_id, _outcome_of(ending), worker=worker))
+    has_error = ending.error is not None
+    connection.execute(insert_ended(turns.c.id == turn_id, _outcome_of(ending), worker=worker, has_error=has_error))
 
 
 def _outcome_of(ending: RetryLater | HandOver) -> AttemptOutcome:

@@ -4,6 +4,8 @@ What stays true: the thread's row is locked first, as by a claim; a turn that ru
 worker, which hears of it with its next heartbeat at the latest. Who asked first stays written down.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, case, func, literal, select, update
 
 from conversation.errors import InvalidInput
@@ -15,6 +17,12 @@ from store.turns.records import is_turn, turn_not_found
 
 #: Characters of a requester's name.
 REQUESTER_MAX_CHARS = 200
+
+
+def list_requested(connection: Connection, turn_ids: Collection[str]) -> list[str]:
+    """List those of these turns that run, and that somebody has asked to stop."""
+    requested = turns.c.cancel_requested_at.is_not(None) & (turns.c.state == "running")
+    return list(connection.execute(select(turns.c.id).where(turns.c.id.in_(turn_ids), requested)).scalars())
 
 
 def check_requester(by: str | None) -> str | None:

@@ -54,6 +54,7 @@ class FunctionTurn:
     failing_seconds: float | None
     crashes: int
     interruptions: int
+    error_kind: str | None
     local_process_id: str | None
     is_cancel_requested: bool
     remaining_seconds: float | None

@@ -15,6 +15,8 @@ from conversation.window import window_start
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2
+#: The kind of error of a turn for whose runs processes lacked something: threads, memory, descriptors.
+EXHAUSTED = "exhausted"
 #: Runs of a turn that may break off while their process lives: an agent that stops its workers, or whose end
 #: cannot be stored, would go on for ever. Deployments interrupt a turn, too, but not so often.
 INTERRUPTIONS_MAX = 10
@@ -71,12 +73,17 @@ class StartedTurn(Protocol):
     def crashes(self) -> int: ...
     @property
     def interruptions(self) -> int: ...
+    @property
+    def error_kind(self) -> str | None: ...
 
 
 def refusal_of(turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: float | None) -> TurnError | None:
     """The error with which a claimed turn must end without being run; None for most."""
     if turn.local_process_id not in (None, claimant.local_process_id):
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
+    if turn.crashes > SHARED_CRASHES and turn.error_kind == EXHAUSTED:
+        problem = f"{turn.crashes} processes ran out of something under this turn, the last one alone with it"
+        return TurnError(EXHAUSTED, problem, fault=Fault.TOOL)
     if turn.crashes > SHARED_CRASHES:
         return TurnError(
             "poison", f"{turn.crashes} processes died under this turn, the last one alone with it", fault=Fault.TOOL

@@ -32,6 +32,9 @@ from store.turns.claim_request import (
 from store.turns.frozen_context import load_context, load_summary
 from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
 
+#: The last seq that a history can have: what its column holds.
+SEQ_LAST = 2**63 - 1
+
 
 def claim(
     connection: Connection, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
@@ -47,6 +50,9 @@ def claim(
     turn = _start_next_turn(connection, thread, lease_owner, claimant)
     if turn is None:
         return _explain_no_start(connection, thread, lease_owner, claimant)
+    if not turn.window_to_seq <= SEQ_LAST:
+        # SQLite goes on in floating point, where PostgreSQL refuses.
+        raise OverflowError("the thread has no seq left")
     lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
     error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn))
     if error is not None or turn.cancel_requested_at is not None:
@@ -79,7 +85,7 @@ def _record_broken_attempt(
 ) -> None:
     """Record the end of the running attempt that this claim takes over, before it begins the next one."""
     outcome = AttemptOutcome.INTERRUPTED if lease_owner is None else AttemptOutcome.CRASHED
-    is_taken_over = and_(turns.c.state == "running", _may_start(thread, lease_owner, claimant))
+    is_taken_over = and_(turns.c.state == "running", may_start(thread, lease_owner, claimant))
     connection.execute(attempts.insert_ended(is_taken_over, outcome, worker=lease_owner))
 
 
@@ -88,14 +94,15 @@ def _start_next_turn(
 ) -> AnyRow | None:
     statement = (
         update(turns)
-        .where(_may_start(thread, lease_owner, claimant))
+        .where(may_start(thread, lease_owner, claimant))
         .values(_start_columns(thread, lease_owner, claimant))
         .returning(turns, clock().label("claimed_at"))
     )
     return connection.execute(statement).one_or_none()
 
 
-def _may_start(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
+def may_start(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:
+    """Whether a turn is the thread's head, and this claimant may claim it now."""
     return and_(_is_claimable_head(thread, lease_owner, claimant), not_(_is_quarantined(lease_owner, claimant)))
 
 
@@ -201,7 +208,7 @@ def _load_refused(
     connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
 ) -> RefusedTurn:
     """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
-    rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
+    rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
     ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
 
@@ -209,14 +216,14 @@ def _load_refused(
 def _load_claimed(
     connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest
 ) -> ClaimedTurn:
-    summary = load_summary(connection, turn.window_summary_id)
+    summary = load_summary(connection, thread.key, turn.window_summary_id)
     covered_to_seq = summary.to_seq if summary is not None else 0
     # Counted from behind the summary: else the start could jump over what no summary covers yet.
     after_seq = covered_to_seq + claimant.window_start(turn.agent, max(turn.window_to_seq - covered_to_seq, 0))
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
-    rows = execute_together(connection, _move_inbox_into_history(thread, turn, lease), window)
+    rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), window)
     return convert_row(
         turn,
         ClaimedTurn,
@@ -232,7 +239,7 @@ def _load_claimed(
     )
 
 
-def _move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
+def move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
     """Take the lease; move the turn's inputs from the inbox to the end of the history."""
     shared_columns = [inbox_messages.c[name] for name in SHARED_COLUMNS]
     seq = literal(thread.last_seq) + inbox_messages.c.index + 1

@@ -6,15 +6,16 @@ from sqlalchemy import Connection, select
 
 from conversation.untrusted_text import delimit
 from store.database.statements import AnyRow
+from store.history.visibility import is_summary_of
 from store.tables import summaries, thread_context
 
 
-def load_summary(connection: Connection, summary_id: str | None) -> AnyRow | None:
-    """The summary that a window was frozen with. No statement where there is none."""
+def load_summary(connection: Connection, thread_key: int, summary_id: str | None) -> AnyRow | None:
+    """The summary that a window was frozen with. No statement where there is none. Raises `NoResultFound`."""
     if summary_id is None:
         return None
-    statement = select(summaries.c.content, summaries.c.to_seq).where(summaries.c.id == summary_id)
-    row: AnyRow | None = connection.execute(statement).one_or_none()
+    statement = select(summaries.c.content, summaries.c.to_seq).where(is_summary_of(thread_key, summary_id))
+    row: AnyRow = connection.execute(statement).one()
     return row
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
@@ -66,7 +66,7 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     """The messages that a turn added after the user's, in order."""
     statement: Select[Any] = (
         select(*message_rows.stored_columns(), messages.c.thread_key)
-        .join(turns, messages.c.turn_id == turns.c.id)
+        .join(turns, and_(messages.c.thread_key == turns.c.thread_key, messages.c.turn_id == turns.c.id))
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
             messages.c.turn_id == turn_id,

@@ -63,7 +63,8 @@ def requeue(
     turn, thread = lock_turn(connection, turn_id, tenant)
     if agent is not None:
         check_agent(connection, agent)
-    new_turn = connection.execute(select(turns.c.id).where(turns.c.id == new_turn_id)).first()
+    is_new_turn = (turns.c.thread_key == turn.thread_key) & (turns.c.id == new_turn_id)
+    new_turn = connection.execute(select(turns.c.id).where(is_new_turn)).first()
     if new_turn is not None:
         return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
     if agent is not None and _is_waiting(connection, turn, thread):

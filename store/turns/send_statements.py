@@ -122,7 +122,7 @@ def _find_earlier_turn_or_refuse(
 def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
     """Select the earlier turn of a request, and whether its limit and its agent would let a new one in."""
     earlier_turn = turns.alias("earlier_turn")
-    is_same_request = earlier_turn.c.id == request.turn_id
+    is_same_request = (earlier_turn.c.tenant == request.tenant) & (earlier_turn.c.id == request.turn_id)
     if request.idempotency_key is not None:
         is_same_request |= (earlier_turn.c.tenant == request.tenant) & (
             earlier_turn.c.idempotency_key == request.idempotency_key

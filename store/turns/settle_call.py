@@ -78,7 +78,7 @@ def _final_arguments(ending: FinalEnding | None) -> dict[str, Any]:
 
 
 def _error_arguments(ending: Ending) -> dict[str, Any]:
-    if isinstance(ending, Failed | RetryLater):
+    if isinstance(ending, Failed | RetryLater | HandOver) and ending.error is not None:
         return {f"p_{name}": value for name, value in error_columns(ending.error).items()}
     return dict.fromkeys(("p_error_kind", "p_error_message", "p_error_retryable", "p_error_fault"))
 

@@ -148,10 +148,11 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
                 notified_at=None,
                 **error_columns(error),
             )
-        case HandOver():
-            return statement.values(
-                state="queued", notified_at=None, waits_for=None, interruptions=turns.c.interruptions + 1
-            )
+        case HandOver(error=error):
+            counted = turns.c.interruptions if error is None else turns.c.crashes
+            error_values = {} if error is None else error_columns(error)
+            counts = {counted.name: counted + 1}
+            return statement.values(state="queued", notified_at=None, waits_for=None, **counts, **error_values)
         case _:
             assert_never(ending)
 

@@ -113,7 +113,9 @@ def _read_inputs(connection: Connection, row: AnyRow) -> str:
     """The text of a turn's messages, whether they are in the history yet or not."""
     waiting = select(inbox_messages.c.index, inbox_messages.c.content).where(inbox_messages.c.turn_id == row.id)
     stored = select(messages.c.seq, messages.c.content).where(
-        messages.c.turn_id == row.id, messages.c.seq <= (row.window_to_seq or 0)
+        messages.c.thread_key == row.thread_key,
+        messages.c.turn_id == row.id,
+        messages.c.seq <= (row.window_to_seq or 0),
     )
     inputs = sorted(connection.execute(union_all(waiting, stored)), key=lambda each: each[0])
     return "\n".join(content for _, content in inputs)

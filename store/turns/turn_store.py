@@ -4,14 +4,15 @@ What stays true: each verb is one short transaction, and none holds a connection
 work. Where the database has functions, a claim and a settling are one round trip each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from conversation.errors import DatabaseRefused
 from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
 from store.database.engine import Database
-from store.turns import claim_call, claims, journal, settle_call
+from store.turns import cancel, claim_call, claims, journal, settle_call, unreadable
 from store.turns import settle as turns
 from store.turns.awaiting_model import BATCH, let_go
 from store.turns.claim_call import PartialClaim
@@ -31,16 +32,36 @@ class TurnStore:
     async def claim(
         self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
     ) -> ClaimOutcome:
-        """Take the thread's next turn, if there is one for this claimant."""
-        if not self.database.has_functions:
-            return await self.database.run_async(
-                claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held
+        """Take the thread's next turn, if there is one for this claimant.
+
+        One at which this fails on stored data comes refused, to be ended as failed.
+        """
+        value = None
+        try:
+            if not self.database.has_functions:
+                return await self.database.run_async(
+                    claims.claim, tenant=tenant, thread_id=thread_id, claimant=claimant, held=held
+                )
+            value = await self.database.call_async(claim_call.build(tenant, thread_id, claimant, held))
+            outcome = claim_call.read(value, tenant, thread_id, claimant)
+            if isinstance(outcome, PartialClaim):
+                # The turn is claimed: whoever gives up here leaves it to the heartbeat.
+                return await self.database.patient(self.patience_seconds).run_async(claim_call.complete, outcome)
+        except Exception as failure:
+            error = unreadable.error_of(failure)
+            if error is None:
+                raise
+            return await self.database.patient(self.patience_seconds).run_async(
+                unreadable.claim_unreadable,
+                tenant,
+                thread_id,
+                claimant,
+                error,
+                held=held,
+                # The function's transaction was committed, unless the database itself refused it.
+                takes_own=value is not None
+                or (self.database.has_functions and not isinstance(failure, DatabaseRefused)),
             )
-        value = await self.database.call_async(claim_call.build(tenant, thread_id, claimant, held))
-        outcome = claim_call.read(value, tenant, thread_id, claimant)
-        if isinstance(outcome, PartialClaim):
-            # The turn is claimed: whoever gives up here leaves it to the heartbeat.
-            return await self.database.patient(self.patience_seconds).run_async(claim_call.complete, outcome)
         return outcome
 
     async def pick_wake_up_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[WakeUp]:
@@ -53,6 +74,10 @@ class TurnStore:
         """Let the turns come that wait for a model's breaker, which was closed; returns how many."""
         count = await self.database.run_async(let_go, breaker=breaker)
         return count if count < BATCH else count + await self.let_go_waiting(breaker)
+
+    async def list_cancel_requests(self, turn_ids: Collection[str]) -> list[str]:
+        """List those of these turns that run, and that somebody has asked to stop."""
+        return await self.database.run_async(cancel.list_requested, turn_ids=turn_ids)
 
     def journal_of(self, claimed: ClaimedTurn) -> "TurnJournal":
         """The journal of a claimed turn, to write its steps to."""

@@ -5,10 +5,11 @@ sweep ends it, whatever workers there are.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
-from conversation.turn import RefusedTurn
+from conversation.turn import Failed, RefusedTurn, TurnError
 from store.database.column_types import clock, moment_now
 from store.database.sqlite import read_only
 from store.tables import threads, turns, workers
@@ -16,6 +17,7 @@ from store.tables.turns import unfinished
 from store.turns.claims import ClaimRequest, claim
 from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, must_end_at
 from store.turns.settle import settle
+from store.turns.unreadable import claim_unreadable
 
 #: Living workers whose agents are read.
 WORKERS_MAX = 1_000
@@ -65,10 +67,18 @@ def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]
     return [(tenant, thread_id) for tenant, thread_id in connection.execute(statement)]
 
 
-def end_overdue(connection: Connection, tenant: str, thread_id: str, *, sweeper: str) -> RefusedTurn | None:
-    """End the head of a thread if it must end; returns the turn."""
-    outcome = claim(connection, tenant, thread_id, ClaimRequest(worker=sweeper, agents={}, runs_quarantine=True))
+def end_overdue(
+    connection: Connection, tenant: str, thread_id: str, *, sweeper: str, error: TurnError | None = None
+) -> RefusedTurn | None:
+    """End the head of a thread if it must end; returns the turn. With `error`, as one that cannot be read."""
+    claimant = ClaimRequest(worker=sweeper, agents={}, runs_quarantine=True)
+    if error is None:
+        outcome = claim(connection, tenant, thread_id, claimant)
+    else:
+        outcome = claim_unreadable(connection, tenant, thread_id, claimant, error)
     if not isinstance(outcome, RefusedTurn):
         return None
+    if error is not None:
+        outcome = replace(outcome, ending=Failed(error=error))
     settle(connection, outcome.lease, outcome.id, outcome.ending, release=True)
     return outcome

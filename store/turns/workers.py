@@ -52,10 +52,11 @@ def register(
     serves: Mapping[str, str],
     lease_duration_seconds: float,
     queues: Collection[str] = (),
+    file_places: int = 0,
 ) -> None:
     """Enter a process: the agents that it serves (name → version) and the queues that it consumes.
 
-    Running it twice changes nothing.
+    `file_places` is the number of files that it prepares at once. Running it twice changes nothing.
     """
     entry = insert_for(connection, workers).values(
         id=worker,
@@ -63,6 +64,7 @@ def register(
         pid=pid,
         agents=dict(serves),
         queues=sorted(queues),
+        file_places=file_places,
         started_at=clock(),
         lease_expires_at=clock(plus_seconds=lease_duration_seconds),
         beat_at=clock(),
@@ -91,6 +93,12 @@ def beat(connection: Connection, worker: str, *, lease_duration_seconds: float) 
     )
     row = connection.execute(statement).one_or_none()
     return Beat(is_known=row is not None, is_drain_requested=row is not None and row.drain_requested_at is not None)
+
+
+def show_draining(connection: Connection, worker: str) -> None:
+    """Have a worker be shown as one that claims nothing more. Running it twice changes nothing."""
+    requested_at = func.coalesce(workers.c.drain_requested_at, clock())
+    connection.execute(update(workers).where(workers.c.id == worker).values(drain_requested_at=requested_at))
 
 
 def undo_crashes(connection: Connection, worker: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from conversation.errors import FileNotStored, FileStoreUnavailable
+from conversation.errors import DatabaseRefused, FileNotStored, FileStoreUnavailable
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.retention import archive, deletion, due, move_cut, policies, purge
@@ -142,8 +142,9 @@ class _Run:
             if progress is None:
                 # Held, asked something, or erased meanwhile: no object may stay without a row.
                 self._discard_part(part.key, part.sha256)
-        except (FileNotStored, FileStoreUnavailable) as error:
-            # Nothing was deleted; the next run begins this part anew, or discards it.
+        except (FileNotStored, FileStoreUnavailable, DatabaseRefused, ValueError, TypeError, KeyError) as error:
+            # Nothing was deleted; the next run begins this part anew, or discards it. Of a thread that cannot be read
+            # nothing can be archived: that holds up no other.
             self.outcome.failed += 1
             self.store_failures += isinstance(error, FileStoreUnavailable)
             _log.warning("archive_failed", thread_key=key, reason=type(error).__name__)

@@ -2,14 +2,14 @@
 
 What stays true: due threads are found and reserved in Postgres, so that a task that is lost or sent
 twice does no harm; one process writes for a bounded number of threads at a time and never waits for
-its own kind, so that sweeps find a free thread beside it; and a summary that fails is retried later,
-then left to an operator.
+its own kind, so that sweeps find a free thread beside it; after a batch of one tenant's come those of
+the others; and a summary that fails is retried later, then left to an operator.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -28,6 +28,10 @@ from store.tables import MAX_SUMMARY_FAILURES
 
 #: Threads for which a process has summaries written at once.
 BATCH_SIZE = 10
+#: Tenants of one round, at most.
+ROUND_TENANTS_MAX = 200
+#: Seconds for which tenants that alone had threads due are not passed over again.
+ALONE_SECONDS = 10.0
 #: Kinds of a model's error that pass by themselves, and cost nothing: no thread is given up for them.
 AWAY_KINDS = frozenset({"unavailable", "rate_limited"})
 #: The agent that stands for those that this process does not know.
@@ -61,6 +65,9 @@ class _Writer:
         self.database = database
         self.agents = agents
         self.defaults = defaults
+        #: The tenants that had a batch in this round, and until when nobody but them is looked for.
+        self._served: set[str] = set()
+        self._alone_until = 0.0
         self._marks = {name: agent.water_marks(defaults) for name, agent in agents.items()}
 
     def write_until_none_due(self, deadline: float) -> int:
@@ -81,8 +88,26 @@ class _Writer:
                 return written
 
     def _reserve_batch(self) -> list[DueThread]:
+        """Reserve threads of tenants that were not served in this round, else begin the next one."""
+        batch = self._reserve(self._served) if self._served and time.monotonic() > self._alone_until else []
+        if not batch:
+            if self._served:
+                # Nobody else is due: what is due of the others is not gone through for it each time.
+                self._alone_until = time.monotonic() + ALONE_SECONDS
+            self._served.clear()
+            batch = self._reserve(())
+        self._served |= {each.tenant for each in batch}
+        if len(self._served) > ROUND_TENANTS_MAX:
+            self._served.clear()
+        return batch
+
+    def _reserve(self, except_tenants: Collection[str]) -> list[DueThread]:
         return self.database.run(
-            summary_dues.reserve_due, marks=self._marks, other_marks=self.defaults.marks, limit=BATCH_SIZE
+            summary_dues.reserve_due,
+            marks=self._marks,
+            other_marks=self.defaults.marks,
+            limit=BATCH_SIZE,
+            except_tenants=except_tenants,
         )
 
     def _agent_of(self, due_thread: DueThread) -> Agent:

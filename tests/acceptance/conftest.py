@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.installation import Installation, worker
+from threadmill.embedded.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def installation(database_url: str, valkey_url: str, tmp_path: Path) -> Iterator[Installation]:
+def installation(
+    database_url: str, valkey_url: str, valkey_server: EmbeddedValkey, tmp_path: Path
+) -> Iterator[Installation]:
     """A database and a broker without anything in them, and nothing that runs."""
-    opened = Installation(database_url, valkey_url, tmp_path)
+    opened = Installation(database_url, valkey_url, tmp_path, broker_url_as=valkey_server.url_as)
     try:
         yield opened
     finally:

@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from conversation.turn import TurnResult
 from producers import Producer, Turn
+from store.live.broker_users import PRODUCER
 from store.settings import load
 from tests.acceptance.gates import FOLDER_VARIABLE
 from threadmill.embedded import programs
@@ -41,7 +42,11 @@ HASTY = {
 class Installation:
     """One database, one broker, and the processes that work on them."""
 
-    def __init__(self, database_url: str, broker_url: str, folder: Path) -> None:
+    def __init__(
+        self, database_url: str, broker_url: str, folder: Path, *, broker_url_as: Callable[[str], str] | None = None
+    ) -> None:
+        """`broker_url_as` gives each program the URL of its own user at the broker."""
+        self.broker_url_as = broker_url_as or (lambda _: broker_url)
         self.folder = folder
         self.database_url = database_url
         self.environment = {
@@ -59,7 +64,7 @@ class Installation:
         self.producer = Producer(
             load(
                 database_url=database_url,
-                broker_url=broker_url,
+                broker_url=self.broker_url_as(PRODUCER),
                 file_store_url=str(folder / "files"),
                 default_agent="worker",
             )
@@ -84,7 +89,12 @@ class Installation:
                 program.name,
                 program.argv,
                 log=self.folder / f"{program.name}.log",
-                environment={**self.environment, **program.environment, **variables},
+                environment={
+                    **self.environment,
+                    "THREADMILL_BROKER_URL": self.broker_url_as(program.broker_user),
+                    **program.environment,
+                    **variables,
+                },
                 directory=ROOT,
             )
             self.processes[program.name] = process

@@ -14,14 +14,24 @@ from dataclasses import dataclass
 
 import redis
 
+from conversation.task_contract import CANCEL_CHANNEL, TASKS_OF_QUEUES, TURNS_QUEUE
+from store.live.broker_users import CONTROL_CHANNEL
+from store.live.event_channel import WATCH_CHANNEL, WATCHERS_CHANNEL
+from store.live.task_messages import SEPARATOR
 from tests.chaos.gate import Gate
 from tests.chaos.recovery import Takeovers
 from tests.chaos.site import GATED_WORKERS, LEASE_DURATION_SECONDS, SENDERS_LINE, WORKERS, Site
+from tests.control_commands import HOSTILE_COMMANDS
+from tests.malformed_messages import malform
 
 #: Seconds for which a server or a way to it is away.
 AWAY_SECONDS = (0.5, 4.0)
 #: Seconds beyond its lease that a worker sleeps or is cut off.
 OVERSLEPT_SECONDS = 3.0
+#: Malformed messages that are written into each queue.
+MALFORMED_COUNT = 150
+#: A list of wake-ups, of a priority that no turn of the run has.
+FOREIGN_KEY = f"{TURNS_QUEUE}{SEPARATOR}4"
 #: A worker dies most often.
 WORKER_KILLED, WORKER_KILLED_WEIGHT = "worker killed", 3
 
@@ -116,11 +126,31 @@ class Faults:
         with redis.Redis.from_url(self.site.valkey.url) as client:
             client.flushall()
 
+    def send_hostile_commands(self, fault: Fault) -> None:
+        """What whoever can publish would send: to end workers, to take their queues, to fill the machine."""
+        with redis.Redis.from_url(self.site.valkey.url) as client:
+            for command in HOSTILE_COMMANDS:
+                client.publish(CONTROL_CHANNEL, command)
+            for channel in (CANCEL_CHANNEL, WATCH_CHANNEL, WATCHERS_CHANNEL):
+                for data in (b"\xff\xfe", b"[" * 100_000, b"null", b"x" * 1_000_000):
+                    client.publish(channel, data)
+        time.sleep(fault.seconds)
+        assert all(self.site.programs[name].is_running for name in (*WORKERS, "files", "maintenance"))
+
     def kill_worker_and_broker(self, fault: Fault) -> None:
         with self._without_broker():
             self.site.programs[fault.worker].kill()
             time.sleep(fault.seconds)
         self.site.start(fault.worker)
+
+    def write_malformed_messages(self, fault: Fault) -> None:
+        """Whatever stands there ends no worker, nor does a list that is none. The next fault tells who is dead."""
+        with redis.Redis.from_url(self.site.valkey.url) as client:
+            for queue in TASKS_OF_QUEUES:
+                client.lpush(queue, *malform(queue, MALFORMED_COUNT, seed=int(fault.seconds * 1e6)))
+            client.set(FOREIGN_KEY, "no list")
+            time.sleep(fault.seconds)
+            client.delete(FOREIGN_KEY)
 
     # The database
 
@@ -190,6 +220,7 @@ ESSENTIAL: Mapping[str, Callable[[Faults, Fault], None]] = {
     "beat killed": Faults.kill_beat,
     "broker killed": Faults.kill_broker,
     "broker flushed": Faults.flush_broker,
+    "a malformed message": Faults.write_malformed_messages,
     "database restarted, fast": Faults.restart_database,
     "database restarted, immediate": Faults.restart_database_at_once,
     "provider cut off": Faults.cut_provider,
@@ -205,6 +236,7 @@ KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
     "maintenance killed": Faults.kill_maintenance,
     "files worker killed": Faults.kill_files_worker,
     "broker stopped": Faults.stop_broker,
+    "a hostile control command": Faults.send_hostile_commands,
     "database killed": Faults.kill_database,
     "senders cut off": Faults.cut_senders,
 }

@@ -59,4 +59,5 @@ def load(connection: Connection, revision: str) -> None:
     if connection.dialect.name == "sqlite":
         raw.executescript(script)
     else:
-        raw.execute(script)
+        # In the order of the tables: what points to each other would be refused before both are there.
+        raw.execute(f"SET session_replication_role = replica;\n{script}\nRESET session_replication_role")

@@ -51,7 +51,7 @@ def doctor(
     scope = Scope(
         tenant=None if tenant is None else check_tenant(tenant),
         older_than_seconds=LEASES * settings.lease_duration_seconds if older_than is None else older_than,
-        tenant_max_running=settings.tenant_max_running_turns,
+        tenant_max_running=settings.tenant_max_running_turns.count,
         findings=limit,
         threads=threads,
         seconds=seconds,

@@ -40,7 +40,8 @@ NAME_MAX_CHARS = 40
 PASSWORD_BYTES = 24
 SECRETS = (
     *("postgres_password", "owner_db_password", "gateway_db_password", "worker_db_password", "maintenance_db_password"),
-    *("valkey_password", "flower_password", "s3_password"),
+    *("valkey_password", "producer_broker_password", "gateway_broker_password", "worker_broker_password"),
+    *("beat_broker_password", "flower_broker_password", "flower_password", "s3_password"),
 )
 
 

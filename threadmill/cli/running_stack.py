@@ -22,7 +22,7 @@ DATABASE_URL, BROKER_URL, FILE_STORE_URL = (
 ADVICE = {
     "does not have the schema": "run `threadmill migrate`",
     "unable to open database file|file is not a database": f"check the path in {DATABASE_URL}",
-    r"authentication failed|no password supplied|(role|database) \".*\" does not exist": (
+    r"authentication failed|no password supplied|(role|database) \"[^\"]*\" does not exist": (
         f"check user, password and name of the database in {DATABASE_URL}"
     ),
 }

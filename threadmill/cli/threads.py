@@ -85,7 +85,7 @@ def show(
 
     async def read(store: "ThreadStore") -> "tuple[Thread, list[UnansweredTurn]]":
         thread = await store.get_thread(thread_id, last=last)
-        limit = store.settings.tenant_max_running_turns
+        limit = store.settings.tenant_max_running_turns.count
         return thread, await store.database.run_async(list_unanswered, tenant, thread_id, tenant_max_running=limit)
 
     thread, unanswered = use_store(tenant, read)
@@ -135,6 +135,9 @@ def import_thread(
         typer.Option(min=1, help="With --archive: the number in `threads archives`, in place of the newest."),
     ] = None,
     as_id: Annotated[str | None, typer.Option("--as", help="Store it under this id.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="The user who made the file: it becomes theirs, without system texts.")
+    ] = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: AsJson = False,
 ) -> None:
@@ -143,13 +146,15 @@ def import_thread(
         raise InvalidInput("SOURCE", "and --archive are both given, or neither", "name one of them")
     if nth is not None and archive is None:
         raise InvalidInput("--nth", "is given without --archive", "name the thread that was archived")
+    if user is not None and archive is not None:
+        raise InvalidInput("--user", "is given with --archive", "an archive is this installation's own")
 
     async def work(store: "ThreadStore") -> "ImportOutcome":
         if archive is not None:
             return await store.restore_archive(archive, as_id=as_id, nth=nth)
         assert source is not None
         with _open_with_progress(source) as lines:
-            return await store.import_thread(lines, thread_id=as_id)
+            return await store.import_thread(lines, thread_id=as_id, user=user)
 
     import_result = use_store(tenant, work)
     if as_json:

@@ -33,7 +33,7 @@ def show(
     from store.turns.timeline import read_timeline
 
     with open_database() as (database, settings):
-        limit = settings.tenant_max_running_turns
+        limit = settings.tenant_max_running_turns.count
         timeline = database.run(read_timeline, turn_id, tenant=tenant, with_text=text, tenant_max_running=limit)
     if as_json:
         print_json(_to_json(timeline))

@@ -18,6 +18,8 @@ from threadmill.embedded.stack import Stack
 
 #: The app of these workers.
 APP = "threadmill.dev.app"
+#: Has workers show what is printed in them.
+SHOW_VARIABLE = "THREADMILL_SHOW_OUTPUT"
 #: Turns and, in one process with them, the schedules; quarantined turns in a process of their own.
 QUEUES = {"turns": (TURNS_QUEUE, MAINTENANCE_QUEUE), "quarantine": (QUARANTINE_QUEUE,)}
 OPTIONS: Mapping[str, Sequence[str]] = {"quarantine": ("-c", "1")}
@@ -97,6 +99,8 @@ class AgentWorkers:
         program = programs.worker(f"{name}-{self._generation}", queues, app=APP, options=OPTIONS.get(name, ()))
         variables = {
             **self.stack.variables,
+            # Whoever writes a tool wants to see what it prints.
+            SHOW_VARIABLE: "true",
             # As everywhere, a setting that is empty is not set.
             **{variable: value for variable, value in environment.items() if value},
             **program.environment,

@@ -50,6 +50,8 @@ class Display:
                 self._shown.setdefault(event["turn"], set())
                 again = f", attempt {event['attempt']}" if event.get("attempt", 1) > 1 else ""
                 self._say(f"turn {event['turn']}  {event['thread']} -> {event.get('agent')}{again}")
+            case "printed":
+                self._say(f"  > {_shorten(event['text'])}")
             case "tool_raised":
                 self._show_trace(f"  {event['tool']} raised {event['error']}", event.get("trace", []))
             case "turn_ended" if event.get("state") == "queued" and "retry_seconds" in event:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
+from store.live import broker_users
 from store.settings import load
 from store.walls.roles import GATEWAY, MAINTENANCE, WORKER
 from threadmill.embedded.home import Home
@@ -49,6 +50,8 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: The role under which it connects to the stack's own database: without another one, it sees no row by itself.
     role: str = GATEWAY
+    #: The user as which it logs in at the stack's own broker.
+    broker_user: str = broker_users.PRODUCER
     stop_signal: signal.Signals = signal.SIGTERM
     #: Seconds between the signal and the kill.
     stop_seconds: float = 10.0
@@ -78,12 +81,11 @@ def worker(name: str, queues: Sequence[str], *, app: str = APP, options: Sequenc
         argv=(
             *_celery(app),
             *("worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-l", "INFO", "-P", "custom"),
-            # One small installation: workers need not know of each other.
-            *("--without-gossip", "--without-mingle"),
             *options,
         ),
         environment={"CELERY_CUSTOM_WORKER_POOL": LOOP_POOL},
         role=MAINTENANCE if MAINTENANCE_QUEUE in queues else WORKER,
+        broker_user=broker_users.WORKER,
         is_ready=ready_when_logged(" ready."),
         stop_seconds=load().shutdown_grace_seconds + HAND_OVER_SECONDS,
     )
@@ -95,6 +97,7 @@ def beat(directory: Path, *, app: str = APP) -> Program:
     return Program(
         name="beat",
         argv=(*_celery(app), "beat", "-l", "INFO", "-s", str(directory / "schedule"), "--pidfile="),
+        broker_user=broker_users.BEAT,
         is_ready=ready_when_logged("beat: Starting"),
     )
 
@@ -116,9 +119,12 @@ def flower(directory: Path, *, app: str = FLOWER_APP) -> Program:
                 *(f"--state_save_interval={FLOWER_SAVE_INTERVAL}", f"--tasks_columns={FLOWER_COLUMNS}"),
                 # Its buttons act on Celery's tasks, and a turn's row is none: they would do nothing.
                 "--read_only=True",
+                # Workers send events as they are configured, and take no command to.
+                "--enable_events=False",
             ),
         ),
         environment={"FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{home.load_secret()}", "FLOWER_MAX_TASKS": FLOWER_MAX_TASKS},
+        broker_user=broker_users.FLOWER,
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/healthcheck"),
     )
 
@@ -130,6 +136,7 @@ def gateway(directory: Path) -> Program:
         name=HTTP_GATEWAY,
         argv=(sys.executable, "-m", "threadmill", "gateway", "--host=127.0.0.1", f"--port={port}"),
         environment={"THREADMILL_GATEWAY_PAGE": str(page)} if page.is_file() else {},
+        broker_user=broker_users.GATEWAY,
         is_ready=ready_when_reachable(f"http://127.0.0.1:{port}/health/ready"),
         stop_seconds=load().gateway_shutdown_grace_seconds + HAND_OVER_SECONDS,
     )

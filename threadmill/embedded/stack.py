@@ -184,7 +184,7 @@ class Stack:
             program.name,
             program.argv,
             log=self._home.directory / "logs" / f"{program.name}.log",
-            environment={**self.environment, **self._database_of(program), **program.environment},
+            environment={**self.environment, **self._servers_of(program), **program.environment},
         )
 
     def _find_part(self, name: str) -> Server | Process:
@@ -202,10 +202,15 @@ class Stack:
             or ""
         )
 
-    def _database_of(self, program: Program) -> dict[str, str]:
-        """The database of a program, where it is the stack's own: it connects under its role, none as the owner."""
-        server = self._servers.get("postgres")
-        return {"THREADMILL_DATABASE_URL": server.url_as(program.role)} if isinstance(server, EmbeddedPostgres) else {}
+    def _servers_of(self, program: Program) -> dict[str, str]:
+        """The servers of a program, where they are the stack's own: it is a role and a user there, never the owner."""
+        postgres, valkey = self._servers.get("postgres"), self._servers.get("valkey")
+        urls: dict[str, str] = {}
+        if isinstance(postgres, EmbeddedPostgres):
+            urls["THREADMILL_DATABASE_URL"] = postgres.url_as(program.role)
+        if isinstance(valkey, EmbeddedValkey):
+            urls["THREADMILL_BROKER_URL"] = valkey.url_as(program.broker_user)
+        return urls
 
     def _url(self, server: str, setting: str) -> str:
         return self._user_setting(setting) or self._servers[server].url

@@ -1,8 +1,8 @@
 """Valkey out of a wheel, in a folder of its own, for as long as its owner lives.
 
-What is true here: it listens on loopback only; the password stands in a file of mode 0600 and never
-on a command line; what it acknowledged a second ago survives a crash (append-only file); and it
-refuses writes rather than forgetting keys when memory is short.
+What is true here: it listens on loopback only; passwords stand in files of mode 0600 and never on a
+command line; each program of ours is a user that may do what it does, and no more; what it acknowledged a second
+ago survives a crash (append-only file); and it refuses writes rather than forgetting keys when memory is short.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from store.live import broker_users
 from threadmill.embedded import wheel
 from threadmill.embedded.home import is_free
 from threadmill.embedded.process import POLL_SECONDS, Process
@@ -30,6 +31,10 @@ class EmbeddedValkey(Server):
     def url(self) -> str:
         """Where the server is, password included."""
         return f"redis://:{self._home.load_secret()}@127.0.0.1:{self._port}/0"
+
+    def url_as(self, user: str) -> str:
+        """As `url`, for one of `broker_users`: `url` is the owner's, who may do everything."""
+        return f"redis://{user}:{self._home.load_secret(f'{user}-password')}@127.0.0.1:{self._port}/0"
 
     def _prepare(self) -> None:
         """End the server of an owner that was killed: two servers would ruin the append-only file.
@@ -60,8 +65,12 @@ class EmbeddedValkey(Server):
             "save": '""',
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
+            # Longer than anything that we send, and short enough to be no weapon against who listens.
+            "proto-max-bulk-len": "16mb",
         }
         lines = "".join(f"{key} {value}\n" for key, value in configuration.items())
+        for user in broker_users.PROGRAMS:
+            lines += user.write_line(f">{self._home.load_secret(f'{user.name}-password')}") + "\n"
         path = self._home.write_private("valkey.conf", lines)
         return Process(
             "Valkey",

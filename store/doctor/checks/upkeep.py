@@ -18,11 +18,10 @@ from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead
 #: Seconds after which a run of a schedule is not at work any more: its process died, or it broke.
 RUN_SECONDS = 24 * 3600.0
 
-_has_stored_summary = (
-    exists().where(summaries.c.id == threads.c.summary_id, summaries.c.thread_key == threads.c.key).correlate(threads)
-)
+_is_own_summary = and_(summaries.c.thread_key == threads.c.key, summaries.c.id == threads.c.summary_id)
+_has_stored_summary = exists().where(_is_own_summary).correlate(threads)
 _covered_to_seq = func.coalesce(
-    select(summaries.c.to_seq).where(summaries.c.id == threads.c.summary_id).correlate(threads).scalar_subquery(), 0
+    select(summaries.c.to_seq).where(_is_own_summary).correlate(threads).scalar_subquery(), 0
 )
 _uncovered_after_seq = case(
     (_covered_to_seq > threads.c.history_starts_after, _covered_to_seq), else_=threads.c.history_starts_after

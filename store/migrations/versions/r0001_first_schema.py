@@ -21,6 +21,9 @@ TIME = sa.DateTime(timezone=True)
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 
+#: The columns by which a row with a tenant of its own points to its thread, and those that they point to.
+OWN_THREAD = (["thread_key", "tenant"], ["threads.key", "threads.tenant"])
+
 #: The functions of PostgreSQL, each after those that it calls.
 FUNCTIONS: tuple[str, ...] = (
     "canonical_json_v1",
@@ -74,6 +77,8 @@ def upgrade() -> None:
         sa.Column("scan", sa.Text(), nullable=True),
         sa.Column("scan_finding", sa.Text(), nullable=True),
         sa.Column("prepared_at", TIME, nullable=True),
+        sa.Column("queue_place", TIME, nullable=True),
+        sa.Column("preparing_since", TIME, nullable=True),
         sa.Column("preparing_until", TIME, nullable=True),
         sa.Column("prepare_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("extracted_text", sa.Text(), nullable=True),
@@ -85,8 +90,10 @@ def upgrade() -> None:
         sa.CheckConstraint("scan in ('pending', 'clean', 'infected', 'refused')", name="scan"),
     )
     op.create_index("ix_blobs_tenant_sha256_size", "blobs", ["tenant", "sha256", "size"])
-    _create_index_where("ix_blobs_unprepared", "blobs", ["created_at"], "prepared_at is null")
-    _create_index_where("ix_blobs_unscanned", "blobs", ["created_at"], "scan is null")
+    _create_index_where("ix_blobs_queued", "blobs", ["tenant", "queue_place"], "queue_place is not null")
+    _create_index_where("ix_blobs_preparing", "blobs", ["tenant"], "preparing_since is not null")
+    _create_index_where("ix_blobs_unprepared", "blobs", ["tenant", "created_at"], "prepared_at is null")
+    _create_index_where("ix_blobs_unscanned", "blobs", ["tenant", "created_at"], "scan is null")
     _create_index_where(
         "ix_blobs_unreferenced_since", "blobs", ["unreferenced_since"], "unreferenced_since is not null"
     )
@@ -188,10 +195,13 @@ def upgrade() -> None:
         sa.Column("retention_checked_at", TIME, nullable=True),
         *_make_computed_columns(op.get_bind().dialect.name),
         sa.UniqueConstraint("tenant", "id"),
+        sa.UniqueConstraint("key", "tenant"),
         sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
         postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
+    if op.get_bind().dialect.name == "sqlite":
+        _point_to_own_summary()
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
@@ -208,6 +218,7 @@ def upgrade() -> None:
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("agents", JSON, nullable=False),
         sa.Column("queues", JSON, server_default="[]", nullable=False),
+        sa.Column("file_places", sa.Integer(), server_default="0", nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("lease_expires_at", TIME, nullable=False),
         sa.Column("beat_at", TIME, nullable=True),
@@ -217,12 +228,13 @@ def upgrade() -> None:
 
     op.create_table(
         "attachments",
-        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("thread_key", KEY, primary_key=True),
         sa.Column("message_id", sa.Text(), primary_key=True),
         sa.Column("index", sa.Integer(), autoincrement=False, primary_key=True),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     )
     op.create_index("ix_attachments_tenant_sha256", "attachments", ["tenant", "sha256"])
@@ -250,8 +262,12 @@ def upgrade() -> None:
         sa.Column("previous_id", sa.Uuid(), nullable=True),
         sa.Column("restored_at", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
+        sa.UniqueConstraint("thread_key", "id"),
+        sa.ForeignKeyConstraint(["thread_key", "previous_id"], ["summaries.thread_key", "summaries.id"]),
     )
-    op.create_index("ix_summaries_thread_key", "summaries", ["thread_key"])
+    if op.get_bind().dialect.name == "postgresql":
+        name, columns = "fk_threads_key_summary_id", ["key", "summary_id"]
+        op.create_foreign_key(name, "threads", "summaries", columns, ["thread_key", "id"])
     op.create_index("ix_summaries_created_at", "summaries", ["created_at"])
 
     is_sqlite = op.get_bind().dialect.name == "sqlite"
@@ -260,7 +276,7 @@ def upgrade() -> None:
         # On PostgreSQL, each claim and each end would write to one index more.
         sa.Column("arrival_seq", KEY, sa.Identity(always=False), primary_key=is_sqlite, nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), nullable=False),
+        sa.Column("thread_key", KEY, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -303,6 +319,7 @@ def upgrade() -> None:
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
         sa.UniqueConstraint("id"),
+        sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
         postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
@@ -401,12 +418,25 @@ def upgrade() -> None:
         sa.Column("has_attachments", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
     )
+    _create_erasure_tables()
     _create_retention_tables()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
     else:
         _renew_thread_index()
         create_functions(op.get_bind(), FUNCTIONS)
+
+
+def _point_to_own_summary() -> None:
+    """Make SQLite's threads anew, so that each points to a summary of its own: later, it takes no foreign key.
+
+    As text, for of a column that is in one SQLAlchemy makes no key that is counted up.
+    """
+    connection = op.get_bind()
+    table = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'threads'").scalar_one()
+    connection.exec_driver_sql("DROP TABLE threads")
+    key = 'CONSTRAINT fk_threads_key_summary_id FOREIGN KEY("key", summary_id) REFERENCES summaries (thread_key, id)'
+    connection.exec_driver_sql(f"{table.rstrip().removesuffix(')').rstrip()},\n{key}\n)")
 
 
 def _renew_thread_index() -> None:
@@ -475,6 +505,36 @@ def _create_retention_indexes() -> None:
     _create_index_where("ix_threads_fullest", "threads", [*group, "history_step", "key"], needs_check)
 
 
+def _create_erasure_tables() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("subject_sha256", sa.Text(), nullable=False),
+        sa.Column("counts", JSON, nullable=False),
+        sa.Column("requested_at", TIME, nullable=False),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("certificate", JSON, nullable=True),
+        sa.Column("subject_id", sa.Text(), nullable=True),
+        sa.Column("last_step_at", TIME, nullable=False),
+        sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
+        sa.UniqueConstraint("tenant", "id"),
+    )
+    op.create_index("ix_erasures_tenant_subject_sha256", "erasures", ["tenant", "subject_sha256"])
+    _create_index_where(
+        "uq_erasures_under_way", "erasures", ["tenant", "subject", "subject_sha256"], "finished_at is null", unique=True
+    )
+    op.create_table(
+        "erasure_items",
+        sa.Column("erasure_id", sa.Uuid(), sa.ForeignKey("erasures.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("kind", sa.Text(), primary_key=True),
+        sa.Column("sha256", sa.Text(), primary_key=True),
+        sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.CheckConstraint("kind in ('thread', 'shared', 'blob')", name="kind"),
+    )
+
+
 def _create_retention_tables() -> None:
     op.create_table(
         "retention_policies",
@@ -503,7 +563,8 @@ def _create_retention_tables() -> None:
     )
     op.create_table(
         "pending_deletions",
-        sa.Column("thread_key", KEY, sa.ForeignKey("threads.key", ondelete="CASCADE"), primary_key=True),
+        sa.Column("thread_key", KEY, primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("cut_before", sa.BigInteger(), nullable=False),
         sa.Column("deleted_to", sa.BigInteger(), nullable=False),
         sa.Column("whole", sa.Boolean(), nullable=False),
@@ -513,7 +574,11 @@ def _create_retention_tables() -> None:
         sa.Column("summary_id", sa.Uuid(), nullable=True),
         sa.Column("erasure_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["thread_key", "summary_id"], ["summaries.thread_key", "summaries.id"]),
+        sa.ForeignKeyConstraint(["tenant", "erasure_id"], ["erasures.tenant", "erasures.id"]),
     )
+    op.create_index("ix_pending_deletions_tenant_erasure_id", "pending_deletions", ["tenant", "erasure_id"])
     op.create_table(
         "archives",
         sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
@@ -548,32 +613,6 @@ def _create_retention_tables() -> None:
     op.create_index("ix_dropped_files_tenant_thread_sha256", "dropped_files", ["tenant", "thread_sha256"])
     op.create_index("ix_dropped_files_tenant_user_sha256", "dropped_files", ["tenant", "user_sha256"])
     op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
-    op.create_table(
-        "erasures",
-        sa.Column("id", sa.Uuid(), primary_key=True),
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("subject_sha256", sa.Text(), nullable=False),
-        sa.Column("counts", JSON, nullable=False),
-        sa.Column("requested_at", TIME, nullable=False),
-        sa.Column("finished_at", TIME, nullable=True),
-        sa.Column("certificate", JSON, nullable=True),
-        sa.Column("subject_id", sa.Text(), nullable=True),
-        sa.Column("last_step_at", TIME, nullable=False),
-        sa.CheckConstraint("subject in ('user', 'thread', 'tenant')", name="subject"),
-    )
-    op.create_index("ix_erasures_tenant_subject_sha256", "erasures", ["tenant", "subject_sha256"])
-    _create_index_where(
-        "uq_erasures_under_way", "erasures", ["tenant", "subject", "subject_sha256"], "finished_at is null", unique=True
-    )
-    op.create_table(
-        "erasure_items",
-        sa.Column("erasure_id", sa.Uuid(), sa.ForeignKey("erasures.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("kind", sa.Text(), primary_key=True),
-        sa.Column("sha256", sa.Text(), primary_key=True),
-        sa.Column("done", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.CheckConstraint("kind in ('thread', 'shared', 'blob')", name="kind"),
-    )
 
 
 def _create_installation() -> None:

@@ -194,7 +194,7 @@ STORE: dict[str, Verb] = {
     ),
     "ThreadStore.export_thread": _of_store("export_thread", thread_id=just("t")),
     "ThreadStore.import_thread": _of_store(
-        "import_thread", lines=lambda stage: list(stage.lines), thread_id=just("imported-whole")
+        "import_thread", lines=lambda stage: list(stage.lines), thread_id=just("imported-whole"), user=just(None)
     ),
     "ThreadStore.import_thread of": Verb(_import_changed, dict.fromkeys(_LINE_FIELDS, just(None)), is_alone=True),
     "ThreadStore.erase": _of_store("erase", user=just("nobody"), thread_id=just(None), whole_tenant=just(False)),

@@ -18,7 +18,7 @@ from tests.unit.http.gateways import NameAuthenticator
     "count",
     [
         300,
-        pytest.param(4_000, marks=pytest.mark.soak),
+        pytest.param(1_500, marks=pytest.mark.soak),
         pytest.param(100_000, marks=[pytest.mark.endurance, pytest.mark.timeout(3600)]),
     ],
 )

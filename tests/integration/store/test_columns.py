@@ -58,8 +58,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "uncovered_messages": (SETS, SETS),
     "uncovered_tokens": (SETS, SETS),
     "history_starts_after": (COPIES, COPIES),
-    # A hold names one thread; an import must not be the way around it.
-    "legal_hold": (RESETS, COPIES),
+    # A hold names one thread, and is an operator's word: no file sets one.
+    "legal_hold": (RESETS, RESETS),
     "agent": (COPIES, COPIES),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
@@ -211,10 +211,12 @@ TURN: Row = {
 
 def fill(connection: Connection) -> None:
     """Store a thread and its turn, every column in use; a summary, and messages that it does not cover."""
-    key = connection.execute(insert(tables.threads).values(THREAD)).inserted_primary_key[0]
+    without_summary = THREAD | {"summary_id": None}
+    key = connection.execute(insert(tables.threads).values(without_summary)).inserted_primary_key[0]
     connection.execute(insert(tables.turns).values(TURN | {"thread_key": key}))
     summary = {"id": SUMMARY_ID, "thread_key": key, "from_seq": 1, "to_seq": 3, "created_at": moment(8)}
     connection.execute(insert(tables.summaries).values(summary | {"content": "short", "model": "m"}))
+    connection.execute(update(tables.threads).values(summary_id=SUMMARY_ID))
     for seq in range(2, NEWEST_SEQ + 1):
         message = {"thread_key": key, "seq": seq, "id": f"m{seq}", "role": "user", "content": "Where is it?"}
         turn_id = TURN_ID if seq == NEWEST_SEQ else None

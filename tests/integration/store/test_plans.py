@@ -18,7 +18,7 @@ from store.database.engine import Database
 from store.settings import load
 from store.summaries import due
 from store.threads import counts, listing, search
-from store.turns import claims, inbox, overview, sweep, thread_turns, unserved, usage, waiting, workers
+from store.turns import claims, fair_share, inbox, overview, sweep, thread_turns, unserved, usage, waiting, workers
 from store.turns import listing as turn_listing
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
@@ -102,6 +102,18 @@ def sum_cost_of_tenant(connection: Connection) -> None:
     usage.sum_usage(connection, filters, by=[UsageKey.AGENT, UsageKey.DAY])
 
 
+def pick_neglected(connection: Connection) -> None:
+    request = SendRequest(
+        turn_id=new_id(),
+        tenant="other",
+        thread_id="t",
+        message=Message(role="user", content="Well?"),
+        agent="assistant",
+    )
+    inbox.accept(connection, request)
+    assert [wake_up.tenant for wake_up in fair_share.pick_neglected(connection).wake_ups] == ["default", "other"]
+
+
 OPERATIONS: dict[str, Callable[[Connection], Any]] = {
     "send, claim and settle in a new thread": partial(answer, thread="new"),
     "send, claim and settle in an old thread": partial(answer, thread="t2999"),
@@ -132,6 +144,7 @@ OPERATIONS: dict[str, Callable[[Connection], Any]] = {
     "threads by creation": partial(listing.list_threads, filters=listing.ThreadFilter(), limit=20),
     "search of a rare word": partial(search.search_messages, query=RARE_WORD),
     "search of a common word": partial(search.search_messages, query=COMMON_WORD),
+    "turns of tenants beside one with many": pick_neglected,
     "threads due for a summary": partial(due.reserve_due, marks={}, other_marks=MARKS, limit=20),
 }
 

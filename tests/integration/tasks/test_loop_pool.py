@@ -100,7 +100,7 @@ class Stage:
         self.other_threads.add(threading.current_thread().name)
 
     @contextmanager
-    def work(self, pool: type, concurrency: int = 4) -> Iterator[WorkController]:
+    def work(self, pool: type, concurrency: int = 4, **options: Any) -> Iterator[WorkController]:
         """A worker that consumes, in a thread of its own."""
         set_event_loop(None)
         worker = WorkController(
@@ -109,9 +109,7 @@ class Stage:
             concurrency=concurrency,
             hostname="stage@here",
             loglevel=30,
-            without_heartbeat=True,
-            without_mingle=True,
-            without_gossip=True,
+            **{"without_heartbeat": True, "without_mingle": True, "without_gossip": True, **options},
         )
         setup_worker_optimizations(self.app, "stage@here")
         celery_thread = threading.Thread(target=worker.start, name="celery")

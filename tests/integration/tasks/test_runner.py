@@ -1,6 +1,7 @@
 """The runner between the store and the loop: what it does when somebody comes in between."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,10 @@ from structlog.testing import capture_logs
 from agent.agent import Agent
 from agent.models.protocol import ModelReply
 from agent.tools.thread_pool import ToolThreads
+from conversation.exhaustion import Resource
 from conversation.ids import new_id
 from conversation.message import Message, Usage
-from conversation.task_contract import TURNS_QUEUE, WakeUp
+from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from conversation.turn import Ending, Failed
 from conversation.water_marks import WaterMarks
 from store import tables
@@ -187,6 +189,58 @@ async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Proc
 
 class Own(BaseException):
     """An exception that no `except Exception` catches."""
+
+
+@pytest.mark.parametrize(
+    ("error", "resource"),
+    [
+        (RuntimeError("can't start new thread"), Resource.THREADS),
+        (MemoryError(), Resource.MEMORY),
+        (OSError(errno.EMFILE, "Too many open files"), Resource.DESCRIPTORS),
+    ],
+)
+async def test_a_turn_whose_process_lacks_something_is_found_guilty_alone(
+    process: Process, monkeypatch: pytest.MonkeyPatch, error: Exception, resource: Resource
+) -> None:
+    """It is handed back, at once, without a word of a bug: twice from among others, and once from where it is alone."""
+    published: list[WakeUp] = []
+    monkeypatch.setattr("tasks.runner.publish_wake_up", published.append)
+    lacks: list[Resource] = []
+
+    def lack(_: Any) -> ModelReply:
+        raise error
+
+    process.model = Scripted(lack)
+    turn = process.send("one")
+    for attempt in (1, 2):
+        await replace(process.runner(), on_exhaustion=lacks.append).run_thread(WAKE_UP)
+        row = process.turn(turn)
+        assert (row.state, row.attempt, row.crashes, row.interruptions) == ("queued", attempt, attempt, 0)
+        assert (row.error_kind, row.error_fault, row.retry_at) == ("exhausted", "operator", None)
+        assert published.pop().queue == TURNS_QUEUE
+    await process.runner().run_thread(WAKE_UP)
+    assert published.pop().queue == QUARANTINE_QUEUE
+    for _ in range(2):
+        await replace(process.runner(runs_quarantine=True), on_exhaustion=lacks.append).run_thread(WAKE_UP)
+
+    row = process.turn(turn)
+    assert (row.state, row.crashes, row.error_kind, row.error_fault) == ("failed", 3, "exhausted", "tool")
+    assert lacks == [resource] * 3
+    assert process.owners() == [None]
+
+
+async def test_a_full_disk_puts_a_turn_off_and_ends_no_process(process: Process) -> None:
+    def lack(_: Any) -> ModelReply:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    process.model, lacks = Scripted(lack), []
+    turn = process.send("one")
+    await replace(process.runner(), on_exhaustion=lacks.append).run_thread(WAKE_UP)
+
+    row = process.turn(turn)
+    assert (row.state, row.crashes, row.retries, row.error_kind) == ("queued", 0, 1, "exhausted")
+    assert row.retry_at is not None
+    assert lacks == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, Own])

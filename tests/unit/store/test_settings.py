@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from conversation.errors import InvalidSettings
 from store.settings import Settings, export_key_files, load, variable
+from store.settings.units import TenantLimit
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hunter2"
@@ -78,6 +79,8 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
         "summarize_after_tokens": "19000",
         "summary_max_chars": "19000",
         "summary_check": "True",
+        "tenant_max_running_files": "19",
+        "tenant_max_running_turns": "19%",
     }
     default = Settings.model_fields[field].default
     number = {
@@ -414,3 +417,27 @@ def test_the_keys_of_model_providers_are_read_out_of_files(tmp_path: Path) -> No
     assert "NO_API_KEY" not in environment
     with pytest.raises(InvalidSettings, match="COHERE_API_KEY_FILE='/nowhere': cannot be read"):
         export_key_files({"COHERE_API_KEY_FILE": "/nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "places"),
+    [
+        ("90%", TenantLimit(percent=90), {1: 1, 2: 1, 4: 3, 10: 9, 100: 90}),
+        (" 50 %", TenantLimit(percent=50), {1: 1, 3: 1}),
+        ("100%", TenantLimit(percent=100), {2: 2}),
+        ("7", TenantLimit(count=7), {100: 100}),
+        (7, TenantLimit(count=7), {}),
+        ("0", TenantLimit(), {2: 2}),
+    ],
+)
+def test_the_limit_of_a_tenant_is_a_number_or_a_part_of_the_places(
+    value: object, limit: TenantLimit, places: dict[int, int]
+) -> None:
+    assert load(tenant_max_running_turns=value).tenant_max_running_turns == limit
+    assert {of: limit.places_of(of) for of in places} == places
+
+
+@pytest.mark.parametrize("value", ["0%", "101%", "-1", "1.5", "%", "ten", "9999999999", "٣", True, None, [1]])
+def test_what_is_no_limit_of_a_tenant_is_refused(value: object) -> None:
+    with pytest.raises(InvalidSettings, match="like 90%"):
+        load(tenant_max_running_files=value)

@@ -64,7 +64,7 @@ def log_everything() -> None:
         logging.getLogger("celery.app.trace").error("raised %r", error, exc_info=error, extra={"data": named})
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        warnings.warn(MARKER, DeprecationWarning, stacklevel=1)
 
 
 def caught(function: Callable[[str], object], text: str) -> Exception:
@@ -94,7 +94,8 @@ def test_each_line_is_an_object_with_a_time_a_level_the_turns_ids_and_nobodys_wo
         ("it ended", "error"),
         *[("task_failed", "error")] * 3,
     ]
-    assert "DeprecationWarning: old" in lines[-1]["event"]
+    assert (lines[-1]["event"], lines[-1]["category"]) == ("code_warned", "DeprecationWarning")
+    assert "test_log_config.py:" in lines[-1]["place"]
     assert all(line.keys() >= {"timestamp", "level", "event"} for line in lines)
     assert all(line.items() >= IDS.items() for line in lines[:8])
     assert [line.get("error") for line in lines[2:4] + lines[7:-1]] == ["ValueError"] * 5

@@ -31,7 +31,8 @@ _OF_PAGES = {
     "application/x-javascript": "script",
 }  # fmt: skip
 _MAILS = ("message/rfc822", "message/global", "message/news")
-_UU_FILE = re.compile(r"^begin [0-7]{3,4} ([^\r\n]+)\r?\n(.*?)^end[ \t]*\r?$", re.MULTILINE | re.DOTALL)
+_UU_BEGIN = re.compile(r"^begin [0-7]{3,4} ([^\r\n]+)\r?\n", re.MULTILINE)
+_UU_END = re.compile(r"^end[ \t]*\r?$", re.MULTILINE)
 _PGP = re.compile(r"^-----BEGIN PGP MESSAGE-----.*?(?:^-----END PGP MESSAGE-----|\Z)", re.MULTILINE | re.DOTALL)
 _ENCRYPTED = "The mail is encrypted, wholly or in part; only who has the key can read it."
 
@@ -175,15 +176,22 @@ class Letter:
     def _take_inline_files(self, text: str) -> str:
         """Take the files of old programs out of a text, and what is encrypted in it."""
         if "\nbegin " in f"\n{text}":
-            for name, lines in _UU_FILE.findall(text):
-                content = decode_uu(lines.encode("latin-1", "replace"))
-                self.files.append(AttachedFile(name.strip(), "application/octet-stream", content))
-            text = _UU_FILE.sub("", text)
+            text = self._take_uu_files(text)
         if "-----BEGIN PGP MESSAGE-----" in text:
             text, count = _PGP.subn("[Encrypted text]", text)
             self._sections.remark(_ENCRYPTED)
             self._sections.leave_out("encrypted part", count)
         return text
+
+    def _take_uu_files(self, text: str) -> str:
+        pieces, at = [], 0
+        # One after the other: a file without an end would be read anew from each line that begins one.
+        while (begin := _UU_BEGIN.search(text, at)) and (end := _UU_END.search(text, begin.end())):
+            content = decode_uu(text[begin.end() : end.start()].encode("latin-1", "replace"))
+            self.files.append(AttachedFile(begin[1].strip(), "application/octet-stream", content))
+            pieces.append(text[at : begin.start()])
+            at = end.end()
+        return "".join((*pieces, text[at:]))
 
     def _add_file(self, part: MimePart) -> None:
         content_id, location = part.field("Content-ID").strip("<> "), part.field("Content-Location").strip()

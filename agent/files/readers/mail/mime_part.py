@@ -37,7 +37,8 @@ _GUESSED_BOUNDARY = re.compile(
 )
 #: What no line of base64 has.
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]|\w[ \t]+\w")
-_UU_LINE = re.compile(rb"^begin \d{3,4} ([^\r\n]+)\r?\n(.*?)^end\s*?$", re.MULTILINE | re.DOTALL)
+#: Searched one after the other: a file without an end would be read anew from each line that begins one.
+_UU_BEGIN, _UU_END = re.compile(rb"^begin \d{3,4} [^\r\n]+\r?\n", re.MULTILINE), re.compile(rb"^end\s*?$", re.MULTILINE)
 
 
 class MimePart:
@@ -98,8 +99,9 @@ class MimePart:
         if encoding == "quoted-printable":
             return quopri.decodestring(self._body)
         if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
-            match = _UU_LINE.search(self._body)
-            return decode_uu(match[2]) if match else self._body
+            begin = _UU_BEGIN.search(self._body)
+            end = begin and _UU_END.search(self._body, begin.end())
+            return decode_uu(self._body[begin.end() : end.start()]) if begin and end else self._body
         return self._body
 
     def read_text(self, sections: TextSections) -> str:

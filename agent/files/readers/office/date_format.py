@@ -25,8 +25,9 @@ _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "
 _SECONDS_A_DAY = 86_400
 #: One piece of a date's format: a literal in one of its spellings, a span of time, or a part of the date.
 _TOKEN = re.compile(
-    r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.?)|\*(?P<fill>.)|\[(?P<span>h+|m+|s+)\]|\[\$(?P<symbol>[^\]-]*)[^\]]*\]'
-    r"|\[[^\]]*\]|(?P<halfday>AM/PM|A/P|上午/下午)|(?P<general>general)|(?P<part>y+|m+|d+|h+|s+|e+|g+)|\.(?P<fraction>0+)|(?P<literal>.)",
+    r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.?)|\*(?P<fill>.)|\[(?P<span>h+|m+|s+)\]'
+    r"|\[\$(?P<symbol>[^\]-]{0,40}+)[^\]]{0,255}+\]"
+    r"|\[[^\]]{0,255}+\]|(?P<halfday>AM/PM|A/P|上午/下午)|(?P<general>general)|(?P<part>y+|m+|d+|h+|s+|e+|g+)|\.(?P<fraction>0+)|(?P<literal>.)",
     re.IGNORECASE | re.DOTALL,
 )
 _DIGIT_SIGN = re.compile(r"[0#?]")

@@ -40,7 +40,8 @@ _PLAIN_EXPONENTS = range(-10, 21)
 _SECTIONS = re.compile(r'(?:"[^"]*"?|\\.|\[[^\]]*\]?|[^;"\\\[])*', re.DOTALL)
 #: One piece of a format: a literal in one of its spellings, a bracket, or a sign with a meaning.
 _TOKEN = re.compile(
-    r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.?)|\*(?P<fill>.)|\[\$(?P<symbol>[^\]-]*)[^\]]*\]|\[[^\]]*\]'
+    r'"(?P<quoted>[^"]*)"?|\\(?P<escaped>.)|_(?P<space>.?)|\*(?P<fill>.)|\[\$(?P<symbol>[^\]-]{0,40}+)[^\]]{0,255}+\]'
+    r"|\[[^\]]{0,255}+\]"
     r"|(?P<general>general)|(?P<exponent>e[+-])|(?P<digit>[0#?])|(?P<sign>[.,%/@])|(?P<literal>.)",
     re.IGNORECASE | re.DOTALL,
 )

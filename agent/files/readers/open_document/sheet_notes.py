@@ -12,7 +12,7 @@ from agent.files.readers.open_document.sheet_objects import Objects, join_text
 from agent.files.readers.sections import TextSections
 
 #: A cell in a formula: `[.A1]`, or `[$Sales.A1]` in another sheet.
-_REFERENCE = re.compile(r"\[([^\]]*)\]")
+_REFERENCE = re.compile(r"\[([^\]]{0,255}+)\]")
 #: By the path of its elements below the document: what is counted and not shown.
 _LEFT_OUT = {
     "tracked-changes/*": "tracked change",
@@ -28,7 +28,7 @@ _PAGE_LINES = {
 #: By their names: what parts that nobody read are called among what is left out; "" for those that hold no text.
 _OTHER_PARTS = (
     (r"^mimetype$|^meta-inf/manifest|^settings\.xml$|thumbnails/|configurations2/|layout-cache|\.rdf$", ""),
-    (r"objectreplacements/|object \d+/(?!content\.xml)|basic/.*script-l[bc]\.xml$", ""),
+    (r"objectreplacements/|object \d+/(?!content\.xml)|basic/.{0,99}script-l[bc]\.xml$", ""),
     (r"pictures/|\.(?:png|jpe?g|gif|emf|wmf|svm|svg|webp|tiff?)$", "picture"),
     (r"object \d+|media/", "embedded object"),
     (r"basic/|scripts/", "macro"),

@@ -34,7 +34,7 @@ _ENCRYPTED = "The workbook is protected by a password; ask for a copy without on
 _DAMAGED = "The workbook could not be read: it is damaged or incomplete."
 _LATE = "The workbook was read for as long as there was time; it goes on."
 _BROKEN_OFF = "The workbook is damaged: it was read as far as it can be."
-_SHEET_NAME = re.compile(rb'<table:table\s[^>]*?table:name="([^"]*)"')
+_SHEET_NAME = re.compile(rb'<table:table\s[^<>]*?table:name="([^"]*)"')
 _CELLS = ("table-cell", "covered-table-cell")
 _TIME = re.compile(r"(-?)PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:[.,]\d+)?S)?")
 

@@ -73,7 +73,7 @@ def _hiding_selectors(sheets: str) -> set[str]:
 def _rules(sheets: str) -> Iterator[tuple[str, str, bool]]:
     """The rules of a style sheet: their selectors, their body, and whether they hold only under a condition."""
     opened, text = list[str](), ""
-    for piece in re.split(r"([{}])", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL)):
+    for piece in re.split(r"([{}])", re.sub(r"/\*.*?(?:\*/|\Z)", "", sheets, flags=re.DOTALL)):
         if piece == "{":
             opened.append(text)
         elif piece == "}" and opened:

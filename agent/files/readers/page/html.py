@@ -18,9 +18,9 @@ _SELF_CLOSED = re.compile(
     r"<(title|script|style|textarea|iframe|noscript|object|video|audio|canvas|select|option|a|p|div|span|td|th|li|i|b|em"
     r"|strong|table|tr|ul|ol|h[1-6])((?:\s[^<>]*)?)/>"
 )
-_XHTML = re.compile(r"\s*<\?xml|[^>]*>?\s*<html[^>]*xmlns", re.IGNORECASE)
+_XHTML = re.compile(r"\A\s*<\?xml|<html[^<>]*xmlns", re.IGNORECASE)
 #: Of XHTML: text that is taken as it is.
-_LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_LITERAL = "<![CDATA["
 #: What has no text, for a page whose structure cannot be kept.
 _TEXTLESS = re.compile(r"<(script|style|template)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 
@@ -56,15 +56,24 @@ def _parse(markup: str) -> tuple[Any, bool]:
 
     # These stand for kept white space while lines are put together.
     markup = re.sub("[\x00-\x02]", "", markup)
-    if _XHTML.match(markup[:2000]):
+    if _XHTML.search(markup[:2000]):
         markup = _SELF_CLOSED.sub(r"<\1\2></\1>", markup)
-        markup = _LITERAL.sub(lambda literal: html.escape(literal[1]), markup)
+        markup = _escape_literals(markup)
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, no_network=True)
     try:
         tree = etree.fromstring(markup.encode("utf-8", "replace"), parser=parser)
     except etree.XMLSyntaxError:  # nothing but white space or a declaration
         return None, False
     return tree, any("depth" in error.message for error in parser.error_log.filter_from_fatals())
+
+
+def _escape_literals(markup: str) -> str:
+    """The markup with what stands in sections of literal text as text."""
+    pieces, at = [], 0
+    while (start := markup.find(_LITERAL, at)) >= 0 and (end := markup.find("]]>", start)) >= 0:
+        pieces += [markup[at:start], html.escape(markup[start + len(_LITERAL) : end])]
+        at = end + len("]]>")
+    return "".join((*pieces, markup[at:]))
 
 
 def _strip(markup: str) -> str:

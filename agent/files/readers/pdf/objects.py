@@ -60,7 +60,7 @@ def plain_text(markup: str) -> str:
     import html
 
     blocks = re.sub(r"</p\s*>|<br\s*/?>", "\n", markup, flags=re.IGNORECASE)
-    lines = html.unescape(re.sub(r"<[^>]*>", "", blocks)).splitlines()
+    lines = html.unescape(re.sub(r"<[^<>]*>", "", blocks)).splitlines()
     return "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
 
 

@@ -64,7 +64,7 @@ def run_scenario(suite: Path, name: str, folder: Path) -> None:
 
 # A few seconds each: two of them hold the most.
 @pytest.mark.parametrize(
-    "scenario", [*SCENARIOS[:2], *(pytest.param(name, marks=pytest.mark.soak) for name in SCENARIOS[2:])]
+    "scenario", [*SCENARIOS[:2], *(pytest.param(name, marks=pytest.mark.endurance) for name in SCENARIOS[2:])]
 )
 def test_the_core_of_the_protocol_is_spoken(suite: Path, tmp_path: Path, scenario: str) -> None:
     run_scenario(suite, scenario, tmp_path)

@@ -10,7 +10,7 @@ import pytest
 
 from agent.models.protocol import ModelReply, ModelRequest
 from agent.models.provider_model import ProviderModel
-from tests.litellm_border import ROADS, close_roads, ignore_litellm_warnings
+from tests.litellm_border import close_roads, ignore_litellm_warnings, list_roads
 from tests.stub_openai import API_KEY, StubOpenAI
 
 Ask = Callable[[ModelRequest], Awaitable[ModelReply]]
@@ -32,7 +32,7 @@ def provider() -> Iterator[StubOpenAI]:
         yield stub
 
 
-@pytest.fixture(params=ROADS)
+@pytest.fixture(params=list_roads(pytest.mark.soak))
 def model(request: pytest.FixtureRequest) -> ProviderModel:
     """It waits next to nothing between attempts."""
     model_class = request.param()

@@ -1,5 +1,6 @@
 """A model behind its circuit breaker, by each road: what is asked, what is put off, and what a fallback does."""
 
+import resource
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from agent.models.breaker import Breakers
 from agent.models.protocol import ModelReply, TextDelta
 from conversation.errors import ModelError
+from conversation.exhaustion import Exhausted, Resource
+from tests.litellm_border import close_roads
 from tests.stub_openai import cut_in_mid_stream, reply, slow_chunks, status
 
 FAILURES = 3
@@ -121,3 +124,22 @@ async def test_without_breakers_each_question_is_asked(provider, ask, question):
 
     assert isinstance(answer, ModelReply)
     assert answer.content == "Hi."
+
+
+async def test_a_process_without_descriptors_says_so_and_no_breaker_counts_it(provider, ask, guarded, breakers):
+    provider.answer_with(lambda _: reply("Hi."))
+    await ask(guarded)  # imports what it needs
+    await close_roads()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # No new descriptor has a number as low as that.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        for _ in range(FAILURES):
+            with pytest.raises(Exhausted) as raised:
+                await ask(guarded)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert raised.value.resource is Resource.DESCRIPTORS
+    assert (await ask(guarded)).content == "Hi."
+    assert not any(breaker.is_open or breaker._failures for breaker in breakers._breakers.values())

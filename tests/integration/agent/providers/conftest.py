@@ -1,4 +1,4 @@
-"""The strict stub providers, and a model that asks them: each by its own road, in soak runs all through litellm."""
+"""The strict stub providers, and a model that asks them: each by its own road, at full length all through litellm."""
 
 import gc
 import warnings
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.models.provider_model import ProviderModel
-from tests.litellm_border import ROADS, close_roads, ignore_litellm_warnings
+from tests.litellm_border import close_roads, ignore_litellm_warnings, list_roads
 from tests.stub_providers import StubProviders
 
 FURTHER_WARNINGS = (
@@ -48,7 +48,7 @@ def stubs(_stub_server: StubProviders) -> StubProviders:
     return _stub_server
 
 
-@pytest.fixture(params=ROADS)
+@pytest.fixture(params=list_roads(pytest.mark.endurance))
 def model(request: pytest.FixtureRequest) -> ProviderModel:
     """It waits next to nothing between attempts."""
     model_class = request.param()

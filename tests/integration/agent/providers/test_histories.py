@@ -18,7 +18,7 @@ from conversation.message import Message, ToolCall
 from conversation.parts import ImagePart, TextPart
 from conversation.window import start_at_turn_boundary
 from tests.integration.agent.providers.histories import request
-from tests.litellm_border import ROADS, close_roads
+from tests.litellm_border import close_roads, list_roads
 from tests.stub_providers import StubProviders, sign
 
 TEXTS = st.sampled_from(["", " ", "\n", "Hi.", "Räksmörgås 🙂", '{"a": NaN}', "[1]", '{"a": "\\ud83d"}', "x" * 3000])
@@ -86,7 +86,7 @@ def build(messages: Sequence[Message], purpose: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("road", list_roads(pytest.mark.endurance))
 @pytest.mark.parametrize("family", PROFILES)
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories(), purpose=st.sampled_from(["", "Be kind."]), thinks=st.booleans())

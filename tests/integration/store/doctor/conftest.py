@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Update, delete, select, text, update
+from sqlalchemy import Update, select, text, update
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
@@ -122,15 +122,17 @@ class Site:
                 connection.execute(statement)
 
     def lose_blob_row(self, sha256: str) -> None:
+        self.write_unchecked(f"DELETE FROM blobs WHERE sha256 = '{sha256}'")
+
+    def write_unchecked(self, words: str) -> None:
         """As a restore of half a backup would: no foreign key is looked at."""
         if self.database.is_sqlite:
             # The driver's own connections do not look at them.
             with closing(sqlite3.connect(str(self.database.url.database))) as connection:
-                connection.execute("DELETE FROM blobs WHERE sha256 = ?", [sha256])
+                connection.execute(words)
                 connection.commit()
         else:
-            gone = delete(tables.blobs).where(tables.blobs.c.sha256 == sha256)
-            self.write(text("SET LOCAL session_replication_role = replica"), gone)
+            self.write(text("SET LOCAL session_replication_role = replica"), text(words))
 
     def change(self, thread: str = "t", **values: Any) -> None:
         self.write(self.thread_update(thread).values(**values))

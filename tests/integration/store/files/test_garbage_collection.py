@@ -19,7 +19,7 @@ from conversation.message import Message
 from store import tables
 from store.blobs import BlobStore, LocalBlobs
 from store.database.engine import Database
-from store.files import blob_rows, garbage_collection, prepared_rows, uploads
+from store.files import blob_rows, file_queue, garbage_collection, uploads
 from store.files.ingest import FileIngest
 from store.retention import delete_thread
 from store.settings import load
@@ -427,8 +427,8 @@ def test_a_tenants_files_are_limited_together_and_each_is_counted_once(
     ("look", "index"),
     [
         (partial(garbage_collection.mark_due, grace_days=7), "ix_blobs_unreferenced_since"),
-        (partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
-        (partial(prepared_rows.load_waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
+        (partial(file_queue.load_waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unprepared"),
+        (partial(file_queue.load_waiting, older_than_seconds=60, limit=9, scans=True), "ix_blobs_unscanned"),
         (uploads.load_expired, "ix_uploads_expires_at"),
         (partial(garbage_collection.note_unused, after=("default", SHA256)), "ix_blobs_tenant_sha256_size"),
         (partial(blob_rows.reserve, tenant="default", files=[FILE], max_bytes=10**9), "ix_blobs_tenant_sha256_size"),

@@ -16,7 +16,7 @@ from conversation.prepared_file import Picture, PreparationResult, PreparedFile
 from store import tables
 from store.blobs import LocalBlobs
 from store.database.engine import Database
-from store.files import prepare, prepared_rows
+from store.files import file_queue, prepare, prepared_rows
 from store.files.ingest import FileIngest
 from store.files.prepare import FilePreparer
 from store.files.reader import FileReader
@@ -312,7 +312,7 @@ async def test_a_file_from_before_there_was_a_scanner_is_scanned_when_it_is_used
 async def test_files_that_nobody_asked_for_are_found(opened: Opened) -> None:
     site = opened()
     await site.keep()
-    find = partial(prepared_rows.load_waiting, limit=10)
+    find = partial(file_queue.load_waiting, limit=10)
 
     assert await site.database.run_async(find, older_than_seconds=60) == []
     assert await site.database.run_async(find, older_than_seconds=0) == [("default", SHA256)]
@@ -324,7 +324,7 @@ async def test_files_from_before_there_was_a_scanner_are_found_by_one(opened: Op
     site = opened()
     await site.keep()
     await site.prepared(Reader())
-    find = partial(prepared_rows.load_waiting, limit=10, older_than_seconds=0)
+    find = partial(file_queue.load_waiting, limit=10, older_than_seconds=0)
 
     assert await site.database.run_async(find, scans=True) == [("default", SHA256)]
     await site.write(scan="clean")
@@ -374,7 +374,7 @@ async def test_files_that_waited_for_a_scanner_that_is_no_more_are_read(opened: 
 
     assert (await opened().prepared(Reader())).text_chars == len("what it says")
     assert await opened(scanner_url=clamd).database.run_async(
-        prepared_rows.load_waiting, older_than_seconds=-60, limit=9, scans=True
+        file_queue.load_waiting, older_than_seconds=-60, limit=9, scans=True
     ) == [("default", SHA256)]
 
 

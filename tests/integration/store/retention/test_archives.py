@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from conversation.errors import FileNotStored, FileStoreUnavailable, InvalidInput, ThreadNotFound
 from store import tables
@@ -344,3 +345,29 @@ def test_an_archive_that_is_being_written_is_no_finding(scene: Scene) -> None:
     assert scene.database.run(draft) is not None
 
     assert archive_findings(scene) == []
+
+
+async def test_a_part_of_a_thread_is_restored_with_the_summary_of_more(scene: Scene) -> None:
+    due(scene, max_messages=2 * TURN)
+
+    assert scene.run().archived == 1
+
+    async with ThreadStore(scene.settings) as store:
+        imported = await store.restore_archive("t", as_id="part")
+        [summary] = await store.list_summaries("part")
+        await store.database.close_async()
+    assert (imported.messages, scene.row("part").last_seq) == (2 * TURN, 4 * TURN)
+    assert (summary.to_seq, summary.is_current) == (3 * TURN, True)
+
+
+def test_a_thread_that_cannot_be_read_is_not_archived_and_holds_up_no_other(scene: Scene) -> None:
+    due(scene)
+    scene.answered("other")
+    scene.age(40, "other")
+    broken = update(tables.messages).where(tables.messages.c.thread_key == scene.key())
+    scene.database.run(lambda connection: connection.execute(broken.values(parts=[{"type": "hologram"}])))
+
+    done = scene.run()
+
+    assert (done.failed, done.threads) == (1, 1)
+    assert (scene.row() is None, scene.row("other")) == (False, None)

@@ -27,7 +27,7 @@ MOVE = 8
 #: the entry's end, the audit.
 BATCH = 17
 #: The lock, what is left, summaries, context, its policy, the row, the names in the audit, the audit.
-ROW = 8
+ROW = 7
 #: A database has to have something to be planned for.
 STOCK = """
     insert into threads (tenant, id, metadata, created_at, updated_at)
@@ -182,6 +182,22 @@ def test_a_thread_that_is_not_due_is_not_looked_at(postgres_scene: Scene) -> Non
     postgres_scene.policy(tenant="default", idle_days=30, max_age_days=365, max_messages=TURN)
 
     assert list(due.find_due_threads(postgres_scene.database)) == [postgres_scene.key("t3")]
+
+
+def test_a_tenant_with_many_due_threads_is_not_before_all_of_anothers(
+    postgres_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "PAGE", 2)
+    for thread, tenant in [*((f"t{number}", "a") for number in range(5)), ("t", "b")]:
+        postgres_scene.send("hello", thread, tenant=tenant)
+    month_ago = text("UPDATE threads SET updated_at = now() - interval '30 days'")
+    postgres_scene.database.run(lambda c: c.execute(month_ago) and None)
+    postgres_scene.policy(idle_days=7)
+
+    keys = list(due.find_due_threads(postgres_scene.database))
+
+    assert len(keys) == 6
+    assert keys[2] == postgres_scene.row("t").key
 
 
 def test_a_thread_that_is_being_deleted_is_not_looked_at(postgres_scene: Scene) -> None:

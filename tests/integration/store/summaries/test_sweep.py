@@ -106,6 +106,25 @@ def test_of_several_agents_those_furthest_above_their_own_mark_are_taken(desk: D
     assert [look() for _ in range(6)] == [["c"], ["a"], ["b"], ["low"], ["d"], []]
 
 
+def test_after_a_batch_of_one_tenants_come_those_of_the_others(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.jobs.summaries.BATCH_SIZE", 2)
+    stock(database, "many", threads=9, count=60)
+    for tenant in ("other", "third"):
+        stock(database, tenant, threads=1, count=30)
+        name = text("UPDATE threads SET tenant = :tenant WHERE id = :tenant || '1'")
+        database.run(lambda c, name=name, tenant=tenant: c.execute(name, {"tenant": tenant}) and None)
+
+    assert run_summaries(database, settings, {"a": Agent(name="a", summarize_after_messages=30)}) == 11
+
+    in_order = select(tables.threads.c.tenant).join(
+        tables.summaries, tables.summaries.c.thread_key == tables.threads.c.key
+    )
+    tenants = database.run(lambda c: list(c.execute(in_order.order_by(tables.summaries.c.created_at)).scalars()))
+    assert sorted(tenants[:4]) == ["default", "default", "other", "third"]
+
+
 def test_a_thread_that_was_taken_is_left_alone_until_its_time_is_over(database: Database) -> None:
     """Its summarizer may have died between the model's answer and the write: then nothing is stored."""
     stock(database, "t", threads=1, count=40)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from conversation.errors import DatabaseUnavailable
+from conversation.errors import DatabaseUnavailable, Fault
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
@@ -99,6 +99,7 @@ ENDINGS: dict[str, Ending] = {
     "retry": RetryLater(after=timedelta(seconds=90), error=ERROR, steps=final()["steps"]),
     "put off": RetryLater(after=timedelta(seconds=90), error=ERROR, is_put_off=True, waits_for="m:1"),
     "hand over": HandOver(),
+    "exhausted": HandOver(error=TurnError("exhausted", "threads ran out", fault=Fault.OPERATOR)),
 }
 
 #: Columns that differ from run to run: ids, and times of the clock.

@@ -42,6 +42,8 @@ def make_row(table: Table, tenant: str, rows: Rows) -> Row:
     parents = {
         name: rows[key.referred_table.name][element.column.name]
         for key in table.foreign_key_constraints
+        # Threads point to summaries, which point to them: these come later.
+        if key.referred_table.name in rows
         for name, element in zip(key.column_keys, key.elements, strict=True)
     }
     allowed = dict(_list_allowed(table))

@@ -148,7 +148,12 @@ def test_no_row_of_ones_own_is_moved_to_another_tenant_or_hung_below_its_rows(si
 
 
 def _columns_that_lead_to_a_tenant(table: Table) -> list[str]:
-    keys = [key for key in table.foreign_key_constraints if "tenant" not in key.column_keys]
+    keys = [
+        key
+        for key in table.foreign_key_constraints
+        # Where the key has the tenant in it, the database itself refuses: tests/integration/store/test_references.py.
+        if "tenant" not in key.column_keys and "tenant" in key.referred_table.c
+    ]
     return [*(["tenant"] if "tenant" in table.c else []), *(name for key in keys for name in key.column_keys)]
 
 

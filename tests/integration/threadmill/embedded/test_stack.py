@@ -34,7 +34,7 @@ from celery import Celery
 from tasks import orphaned_children
 orphaned_children.connect()
 app = Celery("standin", broker=os.environ["THREADMILL_BROKER_URL"])
-app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
+app.config_from_object("threadmill_packages:celeryconfig")
 
 @app.task(name="standin.write", shared=False)
 def write(path, text):

@@ -5,7 +5,9 @@ import contextlib
 import contextvars
 import dataclasses
 import enum
+import errno
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +22,9 @@ from agent.tools.result import ERROR_MAX_CHARS, RESULT_MAX_CHARS, ToolResult
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool import Tool
+from agent.tools.tool_loops import ToolLoops
 from agent.tools.toolbox import Toolbox, run
+from conversation.exhaustion import Exhausted
 
 CONTEXT = RunContext(tenant="acme", thread_id="t-1", turn_id="turn-1", call_id="call-1")
 UNSHOWABLE = object()
@@ -215,6 +219,58 @@ async def test_no_exception_of_a_tool_ends_the_turn(error: BaseException, is_asy
     result = await call((lambda: fail_async(error)) if is_async else fail)
 
     assert (result.outcome, error_of(result)["type"]) == ("failed", type(error).__name__)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_what_the_process_lacks_is_no_result_in_a_worker(is_async: bool) -> None:
+    """Another process can go on with the turn. In a library call, none can, and the model is told."""
+    error = OSError(errno.EMFILE, "Too many open files")
+
+    def fail() -> None:
+        raise error
+
+    async def fail_on_loop() -> None:
+        raise error
+
+    tool = Tool.from_function(fail_on_loop if is_async else fail, name="probe")
+    threads = ToolThreads(2)
+    loops = ToolLoops(threads)
+
+    with pytest.raises(Exhausted):
+        await run(tool, "", CONTEXT, executor=threads, loops=loops)
+    assert error_of(await run(tool, "", CONTEXT, executor=threads))["type"] == "OSError"
+    loops.stop()
+
+
+async def test_a_request_for_more_memory_than_there_is_is_the_tools_own_mistake() -> None:
+    def ask() -> int:
+        return len(bytearray(10**15))
+
+    threads = ToolThreads(2)
+    loops = ToolLoops(threads)
+    result = await run(Tool.from_function(ask), "", CONTEXT, executor=threads, loops=loops)
+
+    assert error_of(result)["type"] == "MemoryError"
+
+
+async def test_a_tool_for_which_no_thread_can_start_waits_for_one_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none does, the process has run out of them."""
+    threads, gate = ToolThreads(2), threading.Event()
+    working = threads.submit(gate.wait)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    behind = threads.submit(lambda: "done")
+    gate.set()
+
+    assert working.result(5)
+    assert behind.result(5) == "done"
+    while threads._threads:  # noqa: ASYNC110 - a thread's end
+        await asyncio.sleep(0.01)
+    with pytest.raises(Exhausted):
+        threads.submit(lambda: "done").result(5)
 
 
 async def test_an_async_tool_runs_on_the_loop() -> None:

@@ -97,6 +97,13 @@ def test_a_later_attempt_is_called_one_and_errors_have_their_places() -> None:
     ]
 
 
+def test_what_a_tool_prints_is_shown() -> None:
+    assert show(events=[STARTED, {"event": "printed", "text": "two  words", "turn": "t1"}]) == [
+        "turn t1  user-1 -> shop",
+        "  > two words",
+    ]
+
+
 def test_a_turn_that_waits_says_for_what_and_until_when() -> None:
     ended = {"event": "turn_ended", "turn": "t1", "state": "queued"}
     away = ended | {"kind": "model_error", "problem": "the model is away", "retry_seconds": 2.5}

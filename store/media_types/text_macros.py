@@ -1,0 +1,96 @@
+"""Macros and embedded programs in documents that are written as text: rich text, mails, XML of office programs.
+
+What stays true: Office and LibreOffice tell these by their content, whatever they are called, so that they are searched
+from end to end whatever they are called. Text that merely speaks of macros has none.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from store.media_types.office_macros import is_elsewhere, is_macro_type
+from store.media_types.open_document_macros import WORDS, is_call
+from store.media_types.sample import Sample
+from store.media_types.structured import MAIL
+from store.media_types.xml_tags import TagSearch, may_hold
+
+#: Bytes in which it is told which kind of text it is.
+_HEAD_BYTES = 4 * 1024
+#: Bytes of the piece before, where something that is searched may begin: far above its length.
+_OVERLAP_BYTES = 8 * 1024
+#: An object, a link to one, or a command to another program. A backslash before it makes it text.
+_RICH_TEXT_OBJECT = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\(?:obj(?:ect|data|ocx|html|link|autlink)(?![a-z])"
+    rb"|fldinst(?:[\s{}]|\\[a-z]+-?\d*|\\\*){0,200}dde)",
+    re.IGNORECASE,
+)
+_RICH_TEXT_TEMPLATE = re.compile(rb"(?<!\\)(?:\\\\)*\\template\s+([^{}\r\n]{1,1000})")
+#: How the file begins in which Word keeps macros beside a page: at the beginning of a part, plain or in base64.
+_ACTIVE_MIME = re.compile(
+    rb"\n[ \t\r]?\n\s?(?:ActiveMime\0|" + rb"\s{0,2}".join(bytes([letter]) for letter in b"QWN0aXZlTWltZQA") + rb")"
+)
+_SPACE = re.compile(rb"\s{3,}")
+_SOFT_BREAK = re.compile(rb"=[ \t]?\r?\n")
+_QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
+#: The first tags of office documents that are one XML file.
+_XML_ROOTS = frozenset({"document", "package", "worddocument"})
+#: Words without which XML is no such document, and without which it has no macros.
+_XML_OFFICE = (b"opendocument", b"openoffice.org", b"schemas.microsoft.com", b"purl.oclc.org/ooxml")
+_XML_WORDS = (*WORDS, b"macroenabled", b"vbaproject", b"vbadata", b"macrosheet", b"activex", b"docsuppdata",
+              b"macrospresent", b"ocxpresent")  # fmt: skip
+
+
+def has_macros(sample: Sample, media_type: str) -> bool:
+    """Whether text of this type has macros. Raises `UnreadableParts`."""
+    head = _read_head(sample.head)
+    if head.startswith(b"{\\rt"):
+        return any(map(_is_rich_text_object, _windows(sample.read_pieces())))
+    if media_type == MAIL or b"mime-version" in head:
+        return any(map(_is_active_mime, _windows(sample.read_pieces())))
+    return head.startswith(b"<") and _xml_has_macros(sample)
+
+
+def is_searched(head: bytes) -> bool:
+    """Whether text that begins like this may be of a format that can have macros."""
+    head = _read_head(head)
+    return head.startswith((b"{\\rt", b"<")) or b"mime-version" in head or b"from:" in head or b"received:" in head
+
+
+def _read_head(content: bytes) -> bytes:
+    """Read the beginning of a text in any encoding, without what stands before it, as ASCII in lower case."""
+    return content[:_HEAD_BYTES].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe").lstrip().lower()
+
+
+def _xml_has_macros(sample: Sample) -> bool:
+    if not may_hold(_XML_OFFICE, sample.read_pieces()) or not may_hold(_XML_WORDS, sample.read_pieces()):
+        return False
+    return TagSearch(_is_macro, roots=_XML_ROOTS).run(sample.read_pieces(), is_lenient=True)
+
+
+def _is_macro(name: str, attributes: Mapping[str, str]) -> bool:
+    if name == "docsuppdata" or "yes" in (attributes.get("macrospresent"), attributes.get("ocxpresent")):
+        return True
+    return (name == "part" and is_macro_type(attributes.get("contenttype", ""))) or is_call(name, attributes)
+
+
+def _is_rich_text_object(window: bytes) -> bool:
+    if _RICH_TEXT_OBJECT.search(window):
+        return True
+    templates = (match[1].decode("latin-1").replace("\\\\", "\\") for match in _RICH_TEXT_TEMPLATE.finditer(window))
+    return any(map(is_elsewhere, templates))
+
+
+def _is_active_mime(window: bytes) -> bool:
+    window = _SPACE.sub(b"\n\n", window)
+    if _ACTIVE_MIME.search(window):
+        return True
+    if b"=" not in window:
+        return False
+    unquoted = _QUOTED.sub(lambda match: bytes([int(match[1], 16)]), _SOFT_BREAK.sub(b"", window))
+    return bool(_ACTIVE_MIME.search(unquoted))
+
+
+def _windows(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    behind = b""
+    for piece in pieces:
+        yield behind + piece
+        behind = piece[-_OVERLAP_BYTES:]

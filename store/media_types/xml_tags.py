@@ -1,0 +1,103 @@
+"""Tags of XML that others wrote, searched by a parser: prefixes, encodings and references hide nothing from it.
+
+What stays true: nothing is built in memory, no entity is expanded, and the number of tags is bounded.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from xml.parsers import expat
+
+from store.media_types.zip_parts import UnreadableParts
+
+#: Tags that are looked at, at most: a second. A long novel has a tenth.
+TAGS_MAX = 1_000_000
+
+#: A tag's name and its attributes, each without its prefix; the names in lower case.
+TagTest = Callable[[str, Mapping[str, str]], bool]
+
+_ENCODING = re.compile(rb"""encoding\s*=\s*["']([\w.:-]+)""")
+_WORD_MAX_BYTES = 40
+#: Encodings in which ASCII is what it looks like.
+_PLAIN_ENCODING = re.compile(rb"utf-?8|utf-?16(le|be)?|us-ascii|iso-?8859-\d+|windows-\d+|utf-?32", re.IGNORECASE)
+
+
+class _TagFound(Exception):
+    """The end of a search: there is such a tag."""
+
+
+class _OtherRoot(Exception):
+    """The end of a search: this is no XML of the kind that is searched."""
+
+
+class TagSearch:
+    """A search for tags, which is fed piece by piece."""
+
+    def __init__(self, is_searched: TagTest, *, roots: Collection[str] = ()) -> None:
+        """With `roots`, XML whose first tag has another name has no such tag."""
+        self._is_searched = is_searched
+        self._roots = roots
+        self._tags = 0
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._look_at
+        self._parser.EntityDeclHandler = self._refuse_entity
+
+    def run(self, pieces: Iterable[bytes], *, is_lenient: bool = False) -> bool:
+        """Whether there is such a tag. A lenient search takes what breaks off, or is no XML, for having none.
+
+        Raises `UnreadableParts`.
+        """
+        try:
+            for piece in pieces:
+                self._parser.Parse(piece)
+            self._parser.Parse(b"", True)  # noqa: FBT003 - the parser's own way to say that this is all
+        except _TagFound:
+            return True
+        except _OtherRoot:
+            return False
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            if is_lenient:
+                return False
+            raise UnreadableParts("is damaged: a part of it is no XML; save it again") from error
+        return False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a first tag was read."""
+        return bool(self._tags)
+
+    def _look_at(self, name: str, attributes: Mapping[str, str]) -> None:
+        self._tags += 1
+        if self._tags > TAGS_MAX:
+            raise UnreadableParts(f"has more than {TAGS_MAX} tags; send it with less in it")
+        if self._tags == 1 and self._roots and _without_prefix(name) not in self._roots:
+            raise _OtherRoot
+        plain = {_without_prefix(attribute): value for attribute, value in attributes.items()}
+        if self._is_searched(_without_prefix(name), plain):
+            raise _TagFound
+
+    def _refuse_entity(self, *_: object) -> None:
+        raise UnreadableParts("defines entities of its own, as no office program does; save it again")
+
+
+def may_hold(words: Collection[bytes], pieces: Iterable[bytes]) -> bool:
+    """Whether XML may hold one of the words, which are in lower case: without a parser, as most of it holds none."""
+    behind: bytes | None = None
+    for piece in pieces:
+        if behind is None and not _is_plain(piece):
+            return True
+        plain = (behind or b"") + piece.replace(b"\0", b"").lower()
+        if b"&#" in plain or any(word in plain for word in words):
+            return True
+        behind = plain[-_WORD_MAX_BYTES:]
+    return False
+
+
+def _is_plain(piece: bytes) -> bool:
+    """Whether XML that begins like this is in an encoding in which ASCII is what it looks like."""
+    head = piece[:400].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe").lstrip()
+    encoding = _ENCODING.search(head.partition(b">")[0])
+    return head.startswith(b"<") and (encoding is None or bool(_PLAIN_ENCODING.fullmatch(encoding[1])))
+
+
+def _without_prefix(name: str) -> str:
+    return name.rpartition(":")[2].lower()

@@ -1,0 +1,248 @@
+"""The broker as our processes read it: kombu's Redis, behind a check of each message that is taken.
+
+What stays true: nothing that somebody writes into the broker ends a process that reads it, or is put back into a
+queue. A message of a task is made anew out of what was checked (`tasks.received_messages`), so that Celery meets our
+own form alone. Which messages are unacknowledged is kept in memory and nowhere in the broker: anybody could add to the
+list that kombu keeps there, and a wake-up that is lost is published again by the sweep. A key of another type than
+ours is left alone for some seconds, while the worker goes on with its other queues.
+"""
+
+# kombu has annotations on some of its functions alone.
+# mypy: disable-error-code="no-untyped-call"
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty
+from time import monotonic
+from typing import Any
+
+import structlog
+from celery.app.amqp import AMQP
+from kombu.connection import Connection, ConnectionPool, PooledConnection
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+from redis.exceptions import ResponseError
+
+from conversation.task_contract import TASKS_OF_QUEUES
+from store.live.task_messages import compose_message
+from tasks.received_messages import MessageRefused, read_answer, read_task
+from tasks.refusals import note_refusal
+
+#: Seconds for which a key of another type is not read.
+WRONG_KEY_SECONDS = 5.0
+#: The parts of a binding as kombu stores it: routing key, pattern, queue.
+BINDING_PARTS = 3
+
+_log = structlog.get_logger(__name__)
+
+
+class MemoryQoS(virtual.QoS):
+    """What was taken and not begun with, in memory.
+
+    What cannot be put back when a connection ends is lost, as any wake-up may be: a worker outlives its broker.
+    """
+
+    def restore_unacked(self) -> list[Any]:
+        """Put back what was not begun with."""
+        self._flush()
+        try:
+            while self._delivered:
+                _, message = self._delivered.popitem()
+                self.channel._restore(message)
+        except Exception as error:  # noqa: BLE001 - a connection that is half gone raises anything
+            _log.warning("wake_ups_not_restored", wake_ups=len(self._delivered) + 1, error=type(error).__name__)
+            self._delivered.clear()
+        return []
+
+
+class CheckedChannel(kombu_redis.Channel):
+    """A channel over Redis or Valkey."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        #: Keys that are not read until then.
+        self._skipped_keys: frozenset[str] = frozenset()
+        self._skipped_until = 0.0
+        super().__init__(*arguments, **options)
+        self.ack_emulation = False
+        self.QoS = MemoryQoS  # type: ignore[assignment]  # kombu's own choice where acknowledgements stay in memory
+
+    def _list_keys(self, queues: list[str]) -> list[str]:
+        return [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for the next message, as kombu does, but not of keys that have another type."""
+        now = monotonic()
+        if now >= self._skipped_until:
+            self._skipped_keys = frozenset()
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        keys = [key for key in self._list_keys(queues) if key not in self._skipped_keys]
+        if not keys:
+            return
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = now  # type: ignore[assignment]  # None at first
+        command = ["BRPOP", *keys, (self.brpop_timeout if timeout is None else timeout) or 0]
+        if self.global_keyprefix:
+            command = self.client._prefix_args(command)
+        self.client.connection.send_command(*command)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Read the answer, as kombu does, and hand on what was checked. Raises `Empty` where there is nothing."""
+        try:
+            answer = self._read_answer(**options)
+            if not answer:
+                raise Empty
+            key, raw = answer
+            queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(queue)
+            self._take(raw, queue)
+            return True
+        finally:
+            self._in_poll = None  # type: ignore[assignment]  # as kombu does
+            self._flush_brpop_reauth()
+
+    def _read_answer(self, **options: Any) -> Any:
+        try:
+            return self.client.parse_response(self.client.connection, "BRPOP", **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        except ResponseError as error:
+            if not _is_wrong_type(error):
+                raise
+            self._skip_wrong_keys()
+            return None
+
+    def _skip_wrong_keys(self) -> None:
+        keys = self._list_keys(self.active_queues)
+        self._skipped_keys = frozenset(key for key, size in self._measure(keys).items() if size is None)
+        self._skipped_until = monotonic() + WRONG_KEY_SECONDS
+
+    def _measure(self, keys: list[str]) -> dict[str, int | None]:
+        """How many messages wait in each list; None where a key is none."""
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.llen(key)
+            sizes = dict(zip(keys, pipe.execute(raise_on_error=False), strict=True))
+        if errors := [size for size in sizes.values() if isinstance(size, Exception)]:
+            with _wrong_type_noted():
+                raise errors[0]
+        return {key: size if isinstance(size, int) else None for key, size in sizes.items()}
+
+    def _take(self, raw: bytes, queue: str) -> None:
+        try:
+            # The other queues are those of who asks workers by remote control, and hears their answers there.
+            message = _make_anew(raw, queue) if queue in TASKS_OF_QUEUES else read_answer(raw)
+        except MessageRefused as refused:
+            note_refusal(refused.kind, refused.message_id)
+            raise Empty from None
+        self.connection._deliver(message, queue)
+
+    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
+        """Read what was published: events, and remote control. What is none has no data, and kombu goes on."""
+        published: dict[str, Any] = super()._handle_message(client, response)
+        if bytes_to_str(published["type"]).endswith("message"):
+            try:
+                read_answer(published["data"])
+            except MessageRefused as refused:
+                note_refusal(refused.kind)
+                return {**published, "data": None}
+        return published
+
+    def _size(self, queue: str) -> int:
+        return sum(size or 0 for size in self._measure(self._list_keys([queue])).values())
+
+    def _queue_bind(self, *arguments: Any) -> None:
+        # Neither remote control nor a task is published by what is stored there.
+        with _wrong_type_noted():
+            super()._queue_bind(*arguments)
+
+    def _delete(self, *arguments: Any, **options: Any) -> None:
+        with _wrong_type_noted():
+            super()._delete(*arguments, **options)
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        try:
+            super().maybe_refresh_binding_expiry()
+        except ResponseError as error:
+            # kombu would try again in a second, and log where it broke.
+            self._binding_expiry_refreshed_at = monotonic()
+            if not _is_wrong_type(error):
+                raise
+            note_refusal("wrong_key")
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """The bindings of an exchange, without members that are none."""
+        with _wrong_type_noted():
+            return [binding for binding in super().get_table(exchange) if len(binding) == BINDING_PARTS]
+        return []
+
+
+class CheckedSentinelChannel(CheckedChannel, kombu_redis.SentinelChannel):
+    """A channel over what Sentinel names."""
+
+
+class CheckedTransport(kombu_redis.Transport):
+    """The transport of our own broker."""
+
+    Channel = CheckedChannel
+
+
+class CheckedSentinelTransport(kombu_redis.SentinelTransport):
+    """The same, where Sentinel names the server."""
+
+    Channel = CheckedSentinelChannel
+
+
+_CHECKED = {kombu_redis.Transport: CheckedTransport, kombu_redis.SentinelTransport: CheckedSentinelTransport}
+
+
+class CheckedConnection(Connection):
+    """A connection to a broker, whichever URL and options a configuration names."""
+
+    def get_transport_cls(self) -> Any:
+        """The checked transport in place of kombu's."""
+        transport = super().get_transport_cls()
+        return _CHECKED.get(transport, transport)
+
+    def Pool(self, limit: int | None = None, **options: Any) -> "CheckedPool":  # noqa: N802 - kombu's name
+        """A pool of such connections."""
+        return CheckedPool(self, limit, **options)
+
+
+class CheckedPooledConnection(CheckedConnection, PooledConnection):
+    """One of a pool."""
+
+
+class CheckedPool(ConnectionPool):
+    """Connections for who publishes, and for who asks workers by remote control."""
+
+    def new(self) -> CheckedPooledConnection:
+        """Make a connection, which connects when it is used."""
+        return CheckedPooledConnection(self, **dict(self.connection._info(resolve=False)))
+
+
+class CheckedAMQP(AMQP):  # type: ignore[misc]  # celery ships no types
+    """What a Celery app sends and consumes with."""
+
+    Connection = CheckedConnection
+
+
+def _make_anew(raw: bytes, queue: str) -> dict[str, Any]:
+    task = read_task(raw, queue=queue)
+    return compose_message(task.task, task.task_id, task.payload, queue=queue, priority=task.priority)
+
+
+@contextmanager
+def _wrong_type_noted() -> Iterator[None]:
+    """Go on where a key of the broker has another type than kombu wants."""
+    try:
+        yield
+    except ResponseError as error:
+        if not _is_wrong_type(error):
+            raise
+        note_refusal("wrong_key")
+
+
+def _is_wrong_type(error: ResponseError) -> bool:
+    return "WRONGTYPE" in str(error)
