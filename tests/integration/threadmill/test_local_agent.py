@@ -217,13 +217,13 @@ async def test_a_call_can_be_cancelled_at_any_moment_and_made_again(store: Threa
 
 async def test_a_model_that_fails_leaves_the_question(store: ThreadStore) -> None:
     def fail(request: ModelRequest) -> ModelReply:
-        raise ModelError("rate_limited", "slow down", retryable=True)
+        raise ModelError("rate_limited", "'hello' is too much", retryable=True)
 
     model = FakeModel(fail)
     agent = Agent(name="caller", model=model, thread_store=store)
     thread = Thread(id="t", messages=[user("hello")])
 
-    with pytest.raises(TurnFailed, match="slow down") as failed:
+    with pytest.raises(TurnFailed, match="rate_limited: the provider's limit was reached") as failed:
         await agent.go(thread)
 
     assert failed.value.kind == "model_error"
@@ -320,11 +320,11 @@ async def test_a_stream_that_nobody_reads_on_stops_its_turn(store: ThreadStore) 
 
 async def test_a_stream_raises_what_ended_its_turn(store: ThreadStore) -> None:
     def fail(request: ModelRequest) -> ModelReply:
-        raise ModelError("refused", "no", retryable=False)
+        raise ModelError("refused", "no", retryable=False, is_ours=True)
 
     agent = Agent(name="caller", model=FakeModel(fail), thread_store=store)
 
-    with pytest.raises(TurnFailed, match="no"):
+    with pytest.raises(TurnFailed, match="refused: no"):
         async for _ in agent.stream(Thread(id="t", messages=[user("hello")])):
             pass
 

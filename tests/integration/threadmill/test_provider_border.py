@@ -93,8 +93,11 @@ async def test_a_cut_call_is_not_run_and_few_are_paid(provider, store):
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (reply("I may not.", finish_reason="content_filter"), "content_filtered: .*: I may not."),
-        (reply("", refusal="I will not."), "content_refused: .*: I will not."),
+        (
+            reply("I may not.", finish_reason="content_filter"),
+            "content_filtered: .*: the provider filtered the answer$",
+        ),
+        (reply("", refusal="I will not."), "content_refused: .*: the model refused to answer$"),
         (reply(""), "empty_reply: .* said nothing"),
         (reply("x" * 2_100_000), "reply_too_large"),
     ],
