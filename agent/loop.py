@@ -20,6 +20,7 @@ from agent.run_state import RunState
 from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
 from conversation.error_sentences import MODEL_SENTENCES, SENTENCES
 from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolServerUnavailable
+from conversation.exhaustion import Resource, resource_of
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, HandOver, RetryLater, TurnError
@@ -63,16 +64,11 @@ class Run:
             if not time_limit.expired():
                 raise
             return self._end_timed_out()
-        except ModelError as error:
-            return self._retry_later(self._describe(error), error)
-        except FileStoreUnavailable as error:
-            return self._retry_later(
-                TurnError("file_store_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
-            )
-        except ToolServerUnavailable as error:
-            return self._retry_later(
-                TurnError("tool_server_unavailable", str(error), retryable=True, fault=Fault.OPERATOR)
-            )
+        except (ModelError, FileStoreUnavailable, ToolServerUnavailable) as error:
+            if resource_of(error) not in (None, Resource.DISK):
+                # It is there, and this process could not ask it.
+                raise
+            return self._end_without(error)
 
     def end_cancelled(self) -> Cancelled:
         """End a run that was cancelled: all of its messages so far are kept, closed."""
@@ -159,6 +155,15 @@ class Run:
         self._transcript.partial_text = ""
         self._state.emit(MessageAdded(answer))
         return Completed(messages=(*self._transcript.messages, answer), steps=(reply,), **self._totals())
+
+    def _end_without(self, error: ModelError | FileStoreUnavailable | ToolServerUnavailable) -> RetryLater | Failed:
+        """End a run that cannot go on without its model, its files or its tools."""
+        if isinstance(error, ModelError):
+            return self._retry_later(self._describe(error), error)
+        of_operator: dict[str, Any] = {"retryable": True, "fault": Fault.OPERATOR}
+        if isinstance(error, FileStoreUnavailable):
+            return self._retry_later(TurnError("file_store_unavailable", str(error), **of_operator))
+        return self._retry_later(TurnError("tool_server_unavailable", str(error), **of_operator))
 
     def _describe(self, error: ModelError) -> TurnError:
         """The turn's error for a model's: without the provider's words, where these are not to be kept."""

@@ -3,33 +3,42 @@
 What stays true: what a check returns can be stored by every database that is served, and compared by Python.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
-from math import isfinite
+from itertools import islice
+from math import isfinite, isnan
 from typing import Any, TypeVar
 
 from conversation.errors import InvalidInput
 from conversation.quotation import quote
 
 T = TypeVar("T")
+#: Values of a list, at most, where nothing else is said.
+ITEMS_MAX = 100_000
 #: The largest number of a bigint, and of an integer.
 BIGINT_MAX, INTEGER_MAX = 2**63 - 1, 2**31 - 1
 
 
 def check_whole_number(field: str, value: object, *, minimum: int = 0, maximum: int, fix: str | None = None) -> int:
     """A whole number within these bounds; true and false are none."""
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+    number = int.__index__(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    if number is None or not minimum <= number <= maximum:
         raise InvalidInput(field, f"is {quote(value)}", fix or f"pass {minimum} to {maximum}")
-    return value
+    return number
 
 
 def check_seconds(field: str, value: object) -> float | None:
     """A number of seconds, or None; no number of them is too small, or infinite."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or not _is_float(value):  # noqa: PLR0124 - NaN is not itself
+    number: float | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int.__index__(value)
+    elif isinstance(value, float):
+        number = float.__float__(value)
+    if number is None or isnan(number) or not _is_float(number):
         raise InvalidInput(field, f"is {quote(value)}", "pass a number of seconds, or None")
-    return float(value)
+    return float(number)
 
 
 def check_flag(field: str, value: object) -> bool:
@@ -55,9 +64,18 @@ def check_instance(field: str, value: object, kind: type[T]) -> T:
 
 def check_items(field: str, values: object, kind: Any, *, name: str | None = None) -> list[Any]:
     """A list, tuple or set of values of this type, which an error calls by its name."""
-    if not isinstance(values, list | tuple | set | frozenset) or not all(isinstance(value, kind) for value in values):
+    items = take_items(field, values, ITEMS_MAX) if isinstance(values, list | tuple | set | frozenset) else None
+    if items is None or not all(isinstance(item, kind) for item in items):
         raise InvalidInput(field, "hold something else", f"pass a list of {name or kind.__name__}")
-    return list(values)
+    return items
+
+
+def take_items(field: str, values: Iterable[Any], maximum: int) -> list[Any]:
+    """The values of a list, so many at most: one that never ends is none."""
+    items = list(islice(iterate(field, values), maximum + 1))
+    if len(items) > maximum:
+        raise InvalidInput(field, f"are more than {maximum}", f"at most {maximum} fit")
+    return items
 
 
 def check_iterable(field: str, values: Any) -> Iterable[Any]:
@@ -67,9 +85,22 @@ def check_iterable(field: str, values: Any) -> Iterable[Any]:
     return values
 
 
+def iterate(field: str, values: Any) -> Iterator[Any]:
+    """Values one by one, as `check_iterable` takes them; a list whose own code fails is none."""
+    remaining = None
+    try:
+        remaining = iter(check_iterable(field, values))
+        yield from remaining
+    except Exception as error:
+        # What a generator is fed from may fail, and its owner has to see that.
+        if isinstance(error, InvalidInput) or remaining is values:
+            raise
+        raise InvalidInput(field, f"cannot be read ({type(error).__name__})", "pass a list") from error
+
+
 def check_one_of(field: str, value: object, values: Collection[str]) -> str:
     """One of these words."""
-    if not isinstance(value, str) or value not in values:
+    if not isinstance(value, str) or str.__str__(value) not in values:
         raise InvalidInput(field, f"is {quote(value)}", f"use one of {', '.join(values)}")
     return value
 

@@ -37,9 +37,9 @@ def read_cursor(cursor: object, kinds: Sequence[type], *, fix: str) -> list[Curs
 
 
 def _decode(cursor: object) -> list[object]:
-    if not isinstance(cursor, str) or len(cursor) > CURSOR_MAX_CHARS:
+    if not isinstance(cursor, str) or str.__len__(cursor) > CURSOR_MAX_CHARS:
         return []
-    padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+    padded = str.encode(cursor) + b"=" * (-str.__len__(cursor) % 4)
     values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     return values if isinstance(values, list) else []
 

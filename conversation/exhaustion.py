@@ -14,8 +14,8 @@ from enum import StrEnum
 
 #: Errors of one chain that are looked at.
 CHAIN_MAX = 200
-#: Bytes that a process must be able to get, or it is out of memory: a turn's work takes less.
-SPARE_BYTES = 64 * 1024 * 1024
+#: Bytes that a process must be able to get, or it is out of memory: what two threads reserve for their stacks.
+SPARE_BYTES = 16 * 1024 * 1024
 
 
 class Resource(StrEnum):
@@ -44,6 +44,12 @@ _BY_NUMBER = {
     errno.ENOSPC: Resource.DISK,
     errno.EDQUOT: Resource.DISK,
 }
+# As Python keeps them, past properties that an exception's own class may have in their place.
+_context_of, _cause_of, _traceback_of, _arguments_of = (
+    vars(BaseException)[name].__get__ for name in ("__context__", "__cause__", "__traceback__", "args")
+)
+_number_of = vars(OSError)["errno"].__get__
+_exceptions_of = vars(BaseExceptionGroup)["exceptions"].__get__
 #: What Python says where the system has no thread left.
 _NO_THREAD = "can't start new thread"
 #: Names in code that forks. Anywhere else the same number means that there is nothing to read or write yet.
@@ -109,8 +115,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         if isinstance(each, BaseExceptionGroup):
-            waiting.extend(BaseExceptionGroup.exceptions.__get__(each)[:CHAIN_MAX])
-        waiting += [BaseException.__context__.__get__(each), BaseException.__cause__.__get__(each)]
+            waiting.extend(_exceptions_of(each)[:CHAIN_MAX])
+        waiting += [_context_of(each), _cause_of(each)]
 
 
 def _own_resource(error: BaseException) -> Resource | None:
@@ -119,9 +125,9 @@ def _own_resource(error: BaseException) -> Resource | None:
     if isinstance(error, MemoryError):
         return Resource.MEMORY
     if isinstance(error, OSError):
-        number = OSError.errno.__get__(error)
+        number = _number_of(error)
         return _resource_of_fork(error) if number == errno.EAGAIN else _BY_NUMBER.get(number)
-    arguments = BaseException.args.__get__(error)
+    arguments = _arguments_of(error)
     words = arguments[0] if arguments and type(arguments[0]) is str else ""
     if isinstance(error, RuntimeError):
         return Resource.THREADS if words == _NO_THREAD else None
@@ -132,7 +138,7 @@ def _own_resource(error: BaseException) -> Resource | None:
 
 def _resource_of_fork(error: OSError) -> Resource | None:
     """Threads, where no process could be forked; both count against one limit."""
-    place = BaseException.__traceback__.__get__(error)
+    place = _traceback_of(error)
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     is_fork = place is not None and not FORKING.isdisjoint(place.tb_frame.f_code.co_names)

@@ -14,7 +14,9 @@ def is_our_id(value: object) -> bool:
     """Whether a value is an id as `new_id` makes them: others can be refused without asking the database."""
     if not isinstance(value, str):
         return False
+    # By Python's own methods: those of a type of somebody else's may fail.
+    text = str.__str__(value)
     try:
-        return str(uuid.UUID(value)) == value
+        return str(uuid.UUID(text)) == text
     except ValueError:
         return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from conversation.arguments import INTEGER_MAX
+from conversation.arguments import INTEGER_MAX, check_one_of, take_items
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id, new_id
@@ -28,8 +28,11 @@ from conversation.validation import (
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
 MESSAGE_STATES = ("complete", "partial", "truncated")
+NO_PARTS: tuple[Part, ...] = ()
 #: A reply's own fields, as JSON: thinking and its signatures take as much room as text.
 PROVIDER_FIELDS_MAX_CHARS = 1_000_000
+#: Attachments of one message, at most, and tool calls; an installation's own limits are lower.
+MEMBERS_MAX = 1_000
 #: A speaker's name. What a model makes up, as a tool's name, may be longer.
 NAME_MAX_CHARS = 255
 
@@ -125,9 +128,10 @@ class Message:
             if isinstance(self.content, list | tuple):
                 self.parts = parts_of(self.content)
                 self.content = text_of(self.parts)
-            elif self.parts:
+            elif self.parts is not None and self.parts is not NO_PARTS:
                 self.parts = parts_of(self.parts)
-                self.content = self.content or text_of(self.parts)
+                if self.content is None or type(self.content) is str:
+                    self.content = self.content or text_of(self.parts)
             self.check()
 
     @classmethod
@@ -141,8 +145,7 @@ class Message:
 
     def check(self) -> None:
         """Check every field. Raises `InvalidInput` with the wrong one; a stored message passed before."""
-        if self.role not in ROLES:
-            raise InvalidInput("role", f"is {quote(self.role)}", f"use one of {', '.join(ROLES)}")
+        check_one_of("role", self.role, ROLES)
         check_id("id", self.id)
         check_text("content", self.content)
         _check_each("parts", self.parts, Part)
@@ -152,8 +155,7 @@ class Message:
         self._check_origin()
         self._check_attachments()
         check_moment("created_at", self.created_at)
-        if self.state not in MESSAGE_STATES:
-            raise InvalidInput("state", f"is {quote(self.state)}", f"use one of {', '.join(MESSAGE_STATES)}")
+        check_one_of("state", self.state, MESSAGE_STATES)
 
     def _check_calls(self) -> None:
         self.tool_calls = tuple(_check_each("tool_calls", self.tool_calls, ToolCall))
@@ -198,7 +200,7 @@ class Message:
             raise InvalidInput("provider_fields", "are no JSON object, or too long", "pass those of a reply, or None")
 
     def _check_attachments(self) -> None:
-        self.attachments = list(_check_each("attachments", self.attachments, Attachment))
+        self.attachments = _check_each("attachments", self.attachments, Attachment)
         for file in self.attachments:
             file.check()
 
@@ -249,7 +251,7 @@ class Message:
         """A message out of its JSON. Raises `InvalidInput`, naming the field."""
         if not isinstance(value, Mapping):
             raise InvalidInput("message", f"is {quote(value)}", "pass what Message.to_json gave")
-        values = dict(value)
+        values = dict(take_items("message", value.items(), MEMBERS_MAX))
         seq = values.pop("seq", None)
         try:
             message = cls(
@@ -262,7 +264,7 @@ class Message:
             )
         except InvalidInput:
             raise
-        except (TypeError, KeyError, ValueError) as error:
+        except Exception as error:
             raise InvalidInput(
                 "message", f"cannot be read ({quote(str(error))})", "pass what Message.to_json gave"
             ) from error
@@ -274,10 +276,11 @@ class Message:
 _FIELD_SETTERS = tuple((each.name, Message.__dict__[each.name].__set__) for each in fields(Message))
 
 
-def _check_each(field: str, values: object, kind: Any) -> Any:
-    if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in values):
+def _check_each(field: str, values: object, kind: Any) -> list[Any]:
+    items = take_items(field, values, MEMBERS_MAX) if isinstance(values, list | tuple) else None
+    if items is None or not all(isinstance(item, kind) for item in items):
         raise InvalidInput(field, "hold something else", f"pass a list of {getattr(kind, '__name__', 'parts')}")
-    return values
+    return items
 
 
 def _usage_from_json(value: Mapping[str, Any] | None) -> Usage | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from conversation.arguments import check_iterable
+from conversation.arguments import take_items
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.history import RepairedHistory, repair
@@ -24,6 +24,8 @@ from conversation.validation import CONTENT_MAX_CHARS, check_metadata, check_tex
 ROLES = {"developer": "system", "function": "tool"}
 #: The `source` of an imported message.
 SOURCE = {"importer": "openai"}
+#: Messages of one list: a longer conversation is imported in several, which are appended.
+MESSAGES_MAX = 10_000
 #: Media type → the ending of a file's name, for pictures that came without one.
 _ENDINGS = {"image/jpeg": "jpg", "image/svg+xml": "svg"}
 
@@ -31,8 +33,8 @@ _ENDINGS = {"image/jpeg": "jpg", "image/svg+xml": "svg"}
 def from_openai(messages: Iterable[Mapping[str, Any]]) -> RepairedHistory:
     """Convert a list into our messages. Raises `InvalidInput` with the position of what cannot be read."""
     reader = _Reader()
-    items = enumerate(check_iterable("messages", messages))
-    own_messages = [reader.read_message(index, item) for index, item in items]
+    items = take_items("messages", messages, MESSAGES_MAX)
+    own_messages = [reader.read_message(index, item) for index, item in enumerate(items)]
     history = repair(own_messages)
     return RepairedHistory(history.messages, (*reader.changes, *history.changes))
 
@@ -54,11 +56,15 @@ class _Reader:
         except InvalidInput as error:
             field_ = error.field if error.field.startswith(position) else f"{position}.{error.field}"
             raise InvalidInput(field_, error.problem, error.fix) from error
+        except Exception as error:
+            # A value of somebody else's type, whose own code fails.
+            problem = f"cannot be read ({type(error).__name__})"
+            raise InvalidInput(position, problem, "pass plain dicts, lists and texts") from error
 
     def _convert_message(self, position: str, item: Mapping[str, Any]) -> Message:
         foreign_role = item.get("role")
         role: Any = ROLES.get(foreign_role, foreign_role) if isinstance(foreign_role, str) else foreign_role
-        if role != foreign_role:
+        if isinstance(role, str) and role != foreign_role:
             self.changes.append(f"{position}: the role {foreign_role} became {role}")
         parts, files = self._convert_content(position, item)
         is_text_only = all(isinstance(part, TextPart) for part in parts) and len(parts) < 2

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conversation.arguments import check_iterable
+from conversation.arguments import take_items
 from conversation.errors import InvalidInput
 from conversation.filename import clean_filename
 from conversation.quotation import quote
-from conversation.validation import check_text
+from conversation.validation import CONTENT_MAX_CHARS, check_text
 
 #: Characters of an image's URL; a picture itself goes as an attachment, where it is stored once.
 URL_MAX_CHARS = 2_000
+#: Parts of one message.
+PARTS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,14 @@ Content = str | Sequence[Part | Mapping[str, Any] | str]
 
 def parts_of(content: Iterable[object]) -> tuple[Part, ...]:
     """Parts out of a list of parts, of texts, or of dicts as chat-completions requests have them."""
-    return tuple(_parse_part(item) for item in check_iterable("content", content))
+    parts, chars = [], 0
+    for item in take_items("content", content, PARTS_MAX):
+        part = _parse_part(item)
+        chars += len(part.text) if isinstance(part, TextPart) else 0
+        if chars > CONTENT_MAX_CHARS:
+            raise InvalidInput("content", f"has more than {CONTENT_MAX_CHARS} characters", "split the message")
+        parts.append(part)
+    return tuple(parts)
 
 
 def text_of(parts: Iterable[Part]) -> str:

@@ -84,7 +84,7 @@ class Thread(WorkingCopy):
         if self.title is not None:
             check_text("title", self.title, max_chars=TITLE_MAX_CHARS)
         named_user(self.user, check_metadata("metadata", self.metadata))
-        for key, text in check_instance("context", self.context, dict).items():
+        for key, text in dict.items(check_instance("context", self.context, dict)):
             check_id("context.key", key)
             check_text("context.text", text)
         for key in check_items("dropped_context", self.dropped_context, str):
@@ -150,7 +150,9 @@ class Thread(WorkingCopy):
             for key, text in value.get("context", {}).items():
                 thread.set_context(key, text)
             thread.messages = [Message.from_json(message) for message in value.get("messages", ())]
-        except (KeyError, TypeError, AttributeError) as error:
+        except InvalidInput:
+            raise
+        except Exception as error:
             raise InvalidInput(
                 "thread", f"cannot be read ({quote(str(error))})", "pass what Thread.to_json gave"
             ) from error

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from sys import float_info
-from typing import Any
+from typing import Any, TypeGuard
 
 from conversation.errors import InvalidInput
 from conversation.invisible import INVISIBLE
@@ -36,6 +36,8 @@ MOMENT_MIN, MOMENT_MAX = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, t
 #: The beginning of tenants' names that Threadmill reserves for data of its own, as archives.
 RESERVED_TENANT_PREFIX = "threadmill."
 
+#: The methods of a text that whoever stores it goes by.
+_METHODS_OF_TEXT = ("__len__", "__eq__", "__iter__", "__getitem__", "__contains__", "encode", "startswith")
 _ID = re.compile(r"[^\s\x00-\x1f\x7f-\x9f/\\]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -46,7 +48,7 @@ def check_id(field: str, value: object) -> str:
 
     One text is so one id, also to a database that compares bytes. Letters of two scripts that look alike stay two.
     """
-    if not isinstance(value, str):
+    if not _is_text(value):
         raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
     if not value:
         raise InvalidInput(field, "is empty", "pass 1 to 255 characters")
@@ -77,14 +79,14 @@ def _check_is_what_it_looks_like(field: str, value: str) -> None:
 
 def check_tenant_of_user(value: object) -> str:
     """A tenant's name that a caller may use: as `check_tenant`, without the reserved ones."""
-    if isinstance(value, str) and value.startswith(RESERVED_TENANT_PREFIX):
+    if _is_text(value) and value.startswith(RESERVED_TENANT_PREFIX):
         raise InvalidInput("tenant", f"begins with {RESERVED_TENANT_PREFIX}", "choose another name: these are ours")
     return check_tenant(value)
 
 
 def check_tenant(value: object) -> str:
     """A tenant's name: it becomes part of object keys, so it is plain ASCII of at most 63 characters."""
-    if not isinstance(value, str) or not _TENANT.fullmatch(value) or ".." in value:
+    if not _is_text(value) or not _TENANT.fullmatch(value) or ".." in value:
         raise InvalidInput(
             "tenant", "is no plain name", "use 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
         )
@@ -93,7 +95,7 @@ def check_tenant(value: object) -> str:
 
 def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS) -> str:
     """Text that PostgreSQL can store: a string, no NUL, no lone surrogate, not too long."""
-    if not isinstance(value, str):
+    if not _is_text(value):
         raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
     if len(value) > max_chars:
         raise InvalidInput(field, f"has {len(value)} characters", f"at most {max_chars} fit in one message")
@@ -106,7 +108,7 @@ def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS)
 
 def check_sha256(field: str, value: object) -> str:
     """The SHA-256 of bytes, as all of the project writes it: 64 lower-case hex digits."""
-    if not isinstance(value, str) or not is_sha256(value):
+    if not _is_text(value) or not is_sha256(value):
         raise InvalidInput(field, "is no hash", "pass 64 lower-case hex digits: hashlib.sha256(…).hexdigest()")
     return value
 
@@ -120,15 +122,27 @@ def check_moment(field: str, value: object) -> datetime:
     """A moment in UTC, out of one with its zone: without one, it would mean another moment on another machine."""
     if not isinstance(value, datetime):
         raise InvalidInput(field, f"is {type(value).__name__}, not a datetime", "pass datetime.now(UTC)")
-    if value.utcoffset() is None:
+    moment = _to_utc(field, value)
+    if moment is None:
         raise InvalidInput(field, "has no time zone", "pass an aware datetime, as datetime.now(UTC)")
-    try:
-        moment = value.astimezone(UTC)
-    except OverflowError:
-        moment = datetime.min.replace(tzinfo=UTC)
     if not MOMENT_MIN <= moment <= MOMENT_MAX:
         raise InvalidInput(field, "is out of range", "pass a time between the years 1 and 9999")
     return moment
+
+
+def _to_utc(field: str, value: datetime) -> datetime | None:
+    """A moment in UTC; None without a zone."""
+    try:
+        if value.utcoffset() is None:
+            return None
+        moment = value.astimezone(UTC)
+        # One of another library's may count otherwise.
+        return datetime.combine(moment.date(), moment.timetz())
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+    except Exception as error:
+        problem = f"has a time zone that fails ({type(error).__name__})"
+        raise InvalidInput(field, problem, "pass an aware datetime, as datetime.now(UTC)") from error
 
 
 def moment_from_json(field: str, value: object) -> datetime:
@@ -146,8 +160,14 @@ def check_metadata(field: str, value: object, *, max_bytes: int = METADATA_MAX_B
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput(field, "is no JSON object", "pass a dict with string keys")
-    check_json_shape(field, value, max_bytes, check_leaf=_check_scalar)
-    text = json.dumps(value, allow_nan=False, default=dict)
+    try:
+        check_json_shape(field, value, max_bytes, check_leaf=_check_scalar)
+        text = json.dumps(value, allow_nan=False, default=dict)
+    except InvalidInput:
+        raise
+    except Exception as error:
+        # A value of somebody else's type, whose own code fails.
+        raise InvalidInput(field, f"cannot be read ({type(error).__name__})", "pass plain dicts and lists") from error
     if len(text) > max_bytes:
         raise InvalidInput(field, f"has {len(text)} bytes of JSON", f"at most {max_bytes} fit")
     metadata: dict[str, Any] = json.loads(text, parse_float=_parse_number)
@@ -167,28 +187,36 @@ def check_json_shape(
     count = 0
     while unread:
         item, depth = unread.pop()
-        count += 1 + (len(item) if isinstance(item, Mapping | list | tuple) else 0)
-        if count > 2 * max_bytes:
-            raise InvalidInput(field, f"has more than {max_bytes} bytes of JSON", f"at most {max_bytes} fit")
         if depth > METADATA_MAX_DEPTH:
             raise InvalidInput(field, "is nested too deep", f"at most {METADATA_MAX_DEPTH} levels fit")
         if isinstance(item, Mapping):
-            for key in item:
-                if not isinstance(key, str):
+            for key, member in item.items():
+                if not _is_text(key):
                     raise InvalidInput(field, f"has a key that is {type(key).__name__}", "use strings as keys")
                 check_leaf(field, key)
-            unread.extend((member, depth + 1) for member in item.values())
+                count = _count_chars(field, count + len(key), max_bytes)
+                unread.append((member, depth + 1))
         elif isinstance(item, list | tuple):
-            unread.extend((member, depth + 1) for member in item)
+            for member in item:
+                count = _count_chars(field, count, max_bytes)
+                unread.append((member, depth + 1))
         else:
+            count = _count_chars(field, count + (len(item) if _is_text(item) else 0), max_bytes)
             check_leaf(field, item)
 
 
+def _count_chars(field: str, count: int, max_bytes: int) -> int:
+    """One value more, of so many characters before it; far more than fit are not read to their end."""
+    if count >= 2 * max_bytes:
+        raise InvalidInput(field, f"has more than {max_bytes} bytes of JSON", f"at most {max_bytes} fit")
+    return count + 1
+
+
 def _check_scalar(field: str, value: object) -> None:
-    if isinstance(value, str):
+    if _is_text(value):
         if "\x00" in value or not _is_encodable(value):
             raise InvalidInput(field, "holds a NUL or invalid Unicode", "remove it: PostgreSQL cannot store it")
-    elif not isinstance(value, int | float | None):
+    elif isinstance(value, str) or not isinstance(value, int | float | None):
         problem = f"is not JSON (it holds {type(value).__name__})"
         raise InvalidInput(field, problem, "use strings, numbers, booleans, lists, dicts")
     elif value is not None and not abs(value) <= NUMBER_MAX:
@@ -199,6 +227,14 @@ def _parse_number(text: str) -> float | int:
     """A number as PostgreSQL will return it, which writes 1e23 as an integer, of other digits."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) >= EXACT_FLOAT_MAX else value
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether a value is text: also an enum's, but none of a type that counts or compares it in a way of its own."""
+    kind = type(value)
+    return kind is str or (
+        isinstance(value, str) and all(getattr(kind, name) is getattr(str, name) for name in _METHODS_OF_TEXT)
+    )
 
 
 def _is_encodable(text: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-from conversation.arguments import check_iterable
+from conversation.arguments import iterate
 from conversation.errors import InvalidInput, MessagesNotLoaded
 from conversation.history import check_next
 from conversation.message import Message
@@ -68,11 +68,13 @@ class WorkingCopy:
 
     @messages.setter
     def messages(self, messages: Iterable[Message] | None) -> None:
-        new_messages = None if messages is None else list(check_iterable("messages", messages))
-        for message in new_messages or ():
+        new_messages: list[Message] = []
+        # Each as it comes: of a list without end, the first that is none is the last that is read.
+        for message in () if messages is None else iterate("messages", messages):
             if not isinstance(message, Message):
                 raise InvalidInput("messages", f"hold a {type(message).__name__}", "put Messages there")
-        self._messages = new_messages
+            new_messages.append(message)
+        self._messages = None if messages is None else new_messages
 
     @property
     def has_messages(self) -> bool:

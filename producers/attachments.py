@@ -7,6 +7,7 @@ before its size is known to be welcome.
 from collections.abc import Iterable
 from pathlib import Path
 
+from conversation.arguments import take_items
 from conversation.attachment import Attachment
 from conversation.errors import FileRejected, InvalidInput
 from conversation.quotation import quote_path
@@ -30,11 +31,7 @@ def examine_attachments(attachments: Iterable[Attachable] | None, settings: Sett
         raise InvalidInput("attachments", "is one file", "pass a list of attachments or paths")
     if not isinstance(attachments, Iterable):
         raise InvalidInput("attachments", f"is {type(attachments).__name__}", "pass a list of attachments or paths")
-    items = list(attachments)
-    if len(items) > settings.attachments_max_count:
-        raise InvalidInput(
-            "attachments", f"are {len(items)}", f"at most {settings.attachments_max_count} fit in one message"
-        )
+    items = take_items("attachments", attachments, settings.attachments_max_count)
     max_bytes, allowed = settings.attachment_max_bytes, settings.attachment_types
     files = [examine_file(_read_attachment(file, settings), max_bytes=max_bytes, allowed=allowed) for file in items]
     total_bytes = sum(file.size or 0 for file in files)

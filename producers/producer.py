@@ -225,7 +225,7 @@ class Producer:
         return request
 
     async def _prepare_request_async(self, thread_id: str, content: Content, options: SendOptions) -> SendRequest:
-        if options.attachments:
+        if options.attachments is not None:
             # Files are read, hashed and stored: too long for an event loop.
             return await asyncio.to_thread(self._prepare_request, thread_id, content, options)
         return self._prepare_request(thread_id, content, options)

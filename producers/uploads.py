@@ -74,9 +74,9 @@ class Uploads:
         address = self._blobs.upload_url(
             check_tenant_of_user(tenant),
             upload_id,
-            sha256=sha256,
-            size=size,
-            media_type=media_type,
+            sha256=str(file.sha256),
+            size=int(file.size or 0),
+            media_type=str(file.media_type),
             expires=timedelta(seconds=seconds),
         )
         upload = self._database.acting_for(tenant).run(
@@ -155,13 +155,14 @@ class Uploads:
 
     def _check_declaration(self, filename: str, media_type: str, size: int, sha256: str) -> Attachment:
         fix = "pass the file's number of bytes, 1 or more"
-        check_whole_number("size", size, minimum=1, maximum=SIZE_MAX, fix=fix)
+        size = check_whole_number("size", size, minimum=1, maximum=SIZE_MAX, fix=fix)
         if size > self._settings.upload_max_bytes:
             raise FileRejected(
-                f"{filename!r} has {size} bytes, at most {self._settings.upload_max_bytes} are accepted; "
+                f"{quote(filename)} has {size} bytes, at most {self._settings.upload_max_bytes} are accepted; "
                 "send a smaller file, or raise THREADMILL_UPLOAD_MAX_BYTES"
             )
-        if not isinstance(media_type, str) or "/" not in media_type or not media_type.isascii():
+        written_type = str.__str__(media_type) if isinstance(media_type, str) else ""
+        if "/" not in written_type or not written_type.isascii():
             raise InvalidInput(
                 "media_type", f"is {quote(media_type)}", "pass the type that the client will send, as image/png"
             )

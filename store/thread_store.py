@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
-from conversation.arguments import check_instance, check_items
+from conversation.arguments import check_flag, check_instance, check_items
 from conversation.errors import ThreadNotFound
 from conversation.ids import new_id
 from conversation.message import Message
@@ -20,6 +20,7 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from store import migrations
 from store.database.engine import Database
+from store.database.sqlite import lift_statement_limit
 from store.erasure.thread_erasure import ThreadErasure
 from store.file_store import FileStore
 from store.files.message_files import store_files_of
@@ -71,7 +72,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """
         if settings is None:
             is_url_set = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
-            url = database_url or (None if is_url_set else IN_MEMORY)
+            is_named = database_url is not None and not (isinstance(database_url, str) and database_url == "")
+            url = database_url if is_named else None if is_url_set else IN_MEMORY
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
         try:
@@ -119,6 +121,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
 
     async def save_threads(self, batch: Sequence[Thread], *, check_title: bool = False) -> None:
         """Save several threads in one transaction: all of them, or none."""
+        check_flag("check_title", check_title)
         for thread in check_items("batch", batch, Thread):
             self.adopt(thread)
             await self.store_attachments(thread)
@@ -201,7 +204,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
     async def store_attachments(self, thread: Thread, file_store: FileStore | None = None) -> None:
         """Store the bytes of new attachments, so that rows may point to them."""
         check_instance("thread", thread, Thread)
-        new_messages = [message for message in thread.new_messages if message.attachments]
+        # What is no list is refused by the check.
+        new_messages = [each for each in thread.new_messages if type(each.attachments) is not list or each.attachments]
         if not new_messages:
             return
         for message in new_messages:
@@ -214,6 +218,7 @@ def _prepare_schema(connection: Connection, database: Database) -> None:
     if database.is_in_memory:
         migrations.create_newest(connection)
     elif database.is_sqlite:
-        migrations.upgrade_connection(connection)
+        with lift_statement_limit(connection):
+            migrations.upgrade_connection(connection)
     else:
         migrations.check(connection)

@@ -138,17 +138,6 @@ class CheckedChannel(kombu_redis.Channel):
             raise Empty from None
         self.connection._deliver(message, queue)
 
-    def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
-        """Read what was published: events, and remote control. What is none has no data, and kombu goes on."""
-        published: dict[str, Any] = super()._handle_message(client, response)
-        if bytes_to_str(published["type"]).endswith("message"):
-            try:
-                read_answer(published["data"])
-            except MessageRefused as refused:
-                note_refusal(refused.kind)
-                return {**published, "data": None}
-        return published
-
     def _size(self, queue: str) -> int:
         return sum(size or 0 for size in self._measure(self._list_keys([queue])).values())
 

@@ -17,6 +17,7 @@ import structlog
 
 from agent.agent import Agent
 from conversation.errors import DatabaseUnavailable
+from conversation.exhaustion import Resource
 from store.database.engine import Database
 from store.settings import Settings
 from store.turns import workers
@@ -109,13 +110,22 @@ class Heartbeat:
             except DatabaseUnavailable as error:
                 _log.warning("heartbeat_missed", worker=self._worker, reason=str(error))
             except BaseException as error:  # noqa: BLE001 - a heart that stops would take every turn here along
+                self._look_for_exhaustion(error)
                 _log.error("heartbeat_broken", worker=self._worker, error=type(error).__name__)
             self._look_for_exhaustion()
 
-    def _look_for_exhaustion(self) -> None:
-        missing = None if self._exhaustion_watch is None else self._exhaustion_watch.look()
+    def _look_for_exhaustion(self, error: BaseException | None = None) -> None:
+        """Have this process be replaced, if an error or the system says that something has run out."""
+        if self._exhaustion_watch is None:
+            return
+        try:
+            missing = None if error is not None else self._exhaustion_watch.look()
+        except MemoryError:
+            missing = Resource.MEMORY
         if missing is not None:
             replacement.begin(missing)
+        elif error is not None:
+            replacement.begin_after(error)
 
     def _report_hang(self) -> None:
         pinged_at = self._pinged_at

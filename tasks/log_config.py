@@ -86,9 +86,11 @@ def _level_of(settings: Settings) -> int:
     return logging.getLevelNamesMapping()[settings.log_level.upper()]
 
 
-def _log_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _log_warning(  # noqa: PLR0917 - as Python calls it
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
     """Log a warning by its type and its place: its text may quote what code was given."""
-    del message
+    del message, file, line
     structlog.get_logger(__name__).warning("code_warned", category=category.__name__, place=f"{filename}:{lineno}")
 
 

@@ -27,7 +27,7 @@ from conversation.task_contract import (
 from conversation.validation import check_id, check_tenant, is_sha256
 from tasks.refusals import is_message_id
 
-#: Bytes of an event or of an answer to remote control at most: a worker's whole configuration has a tenth of it.
+#: Bytes of an answer to remote control at most: a worker's whole configuration has a tenth of it.
 ANSWER_MAX_BYTES = 1024 * 1024
 Check = Callable[[Any], bool]
 
@@ -74,7 +74,7 @@ def read_task(raw: bytes, *, queue: str) -> ReceivedTask:
 
 
 def read_answer(raw: bytes) -> dict[str, Any]:
-    """Read an event, or an answer to remote control, for who looks at workers. Raises `MessageRefused`."""
+    """Read an answer to remote control, for who asked workers. Raises `MessageRefused`."""
     if len(raw) > ANSWER_MAX_BYTES:
         raise MessageRefused("too_large")
     message: dict[str, Any] = _parse(raw)
@@ -195,10 +195,11 @@ def _is_route(value: object) -> bool:
 
 def _is_not_over(value: object) -> bool:
     """Whether the time until which a message is worth running is not over, or it has none."""
-    if value is None:
-        return True
+    if not isinstance(value, str):
+        return value is None
     try:
-        return isinstance(value, str) and datetime.fromisoformat(value).astimezone(UTC) > datetime.now(UTC)
+        moment = datetime.fromisoformat(value)
+        return moment.tzinfo is not None and moment.astimezone(UTC) > datetime.now(UTC)
     except (ValueError, OverflowError):
         return False
 

@@ -22,6 +22,7 @@ from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
 from conversation.errors import LeaseLost
 from conversation.exhaustion import Resource
+from conversation.fair_slots import FairSlots
 from conversation.logs import bind_turn
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from conversation.turn import ClaimedTurn, HandOver, Lease, LeasedTurn, RefusedTurn
@@ -79,12 +80,12 @@ class Runner:
     #: Its places, which tenants share.
     places: TenantPlaces = field(default_factory=TenantPlaces)
     #: Bounds the claims at work at once.
-    _claim_slots: asyncio.Semaphore = field(init=False)
+    _claim_slots: FairSlots = field(init=False)
     #: The water marks of agents that have run: the same for each of their turns.
     _water_marks: dict[str, WaterMarks] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        slots = asyncio.Semaphore(claims_at_once(self.turn_store.database.settings))
+        slots = FairSlots(claims_at_once(self.turn_store.database.settings))
         object.__setattr__(self, "_claim_slots", slots)
 
     async def run_thread(self, wake_up: WakeUp) -> None:
@@ -141,7 +142,7 @@ class Runner:
         if lease is not None:
             # It goes on with its thread, or releases it: who begins comes behind it.
             return await self._claim(wake_up, lease)
-        async with self._claim_slots:
+        async with self._claim_slots.take(wake_up.tenant):
             # Asked when it is this claim's turn: it may have waited for long.
             if self.active_runs.has_run((wake_up.tenant, wake_up.thread_id)):
                 # The task that runs here claims what comes next. After a failover that forgot its claim, a second

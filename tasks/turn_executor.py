@@ -20,7 +20,6 @@ from conversation.foreign_exceptions import name_of
 from conversation.logs import bind_turn
 from conversation.replay import replay_transcript
 from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
-from store.turns.claims import EXHAUSTED
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
@@ -68,8 +67,8 @@ class TurnExecutor:
         try:
             run = create_run()
         except BaseException as error:  # noqa: BLE001 - a model that cannot be made breaks its turn, no more
-            ending = self._end_exhausted(turn, error) or _end_unrun(turn, error)
-            return await self._commit_ending(turn, ending, error, release=releases())
+            unrun_ending = self._end_exhausted(turn, error) or _end_unrun(turn, error)
+            return await self._commit_ending(turn, unrun_ending, error, release=releases())
         ending, run_error = await self._run_agent(run, entry)
         executed = await self._commit_ending(turn, ending, run_error, release=releases())
         return replace(executed, model_calls=run.model_calls, tokens=run.tokens)
@@ -112,7 +111,7 @@ class TurnExecutor:
         with bind_turn(turn):
             _log.error("turn_exhausted", resource=str(resource), error=name_of(error), trace=trace_agent_error(error))
         is_disk = resource is Resource.DISK
-        turn_error = TurnError(EXHAUSTED, f"{resource} ran out", retryable=is_disk, fault=Fault.OPERATOR)
+        turn_error = TurnError("exhausted", f"{resource} ran out", retryable=is_disk, fault=Fault.OPERATOR)
         if is_disk or not self.is_resumable:
             return Failed(error=turn_error)
         if self.on_exhaustion is not None:

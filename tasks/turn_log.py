@@ -79,10 +79,8 @@ def _read_ending(ending: Ending) -> dict[str, Any]:
             return {"state": "cancelled"}
         case RetryLater(error=error, after=after):
             return {"state": "queued", **_read_error(error), "retry_seconds": round(after.total_seconds(), 1)}
-        case HandOver(error=None):
-            return {"state": "queued", "kind": "handed_over"}
-        case HandOver(error=TurnError() as error):
-            return {"state": "queued", **_read_error(error)}
+        case HandOver(error=error):
+            return {"state": "queued", **({"kind": "handed_over"} if error is None else _read_error(error))}
         case _:
             assert_never(ending)
 

@@ -21,7 +21,7 @@ _CATEGORIES = {
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
 #: Texts to which no pattern has to be known.
 _USUAL = (
-    *' a1([{<"\\\n-.,\u0301é', "a ", "a,", "1,", "a\n", " \n", "<a ", '"a', "a.", "a@", "://", "a:", "\r\n", "[]", "Ab ",
+    *' a1([{<"\\\n-.,\u0301é', "a ", "a,", "1,", "a\n", " \n", "<a ", '"a', "a.", "a@", "://", "a:", "\r\n", "[]",
 )  # fmt: skip
 
 

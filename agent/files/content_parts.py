@@ -15,6 +15,7 @@ from agent.models.capabilities import Capabilities
 from agent.models.parts import audio_part, image_part, text_part
 from conversation.attachment import Attachment
 from conversation.errors import FileNotStored, FileRejected
+from conversation.fair_slots import FairSlots
 from conversation.media_types import IMAGE_TYPES
 from conversation.message import Message
 from conversation.prepared_file import PreparedFile
@@ -104,7 +105,7 @@ class AttachmentParts:
     def __init__(self, files: FileSource, limits: FileLimits | None = None) -> None:
         self._files = files
         self._limits = limits or FileLimits()
-        self._slots = asyncio.Semaphore(CONCURRENT_READS_MAX)
+        self._slots = FairSlots(CONCURRENT_READS_MAX)
 
     async def store_all(self, tenant: str, files: Sequence[Attachment]) -> Sequence[Attachment]:
         """Store the files of one tool call, and return them without bytes: none of them where it is too much.
@@ -175,7 +176,7 @@ class AttachmentParts:
 
     async def _read(self, tenant: str, sha256: str | None) -> bytes:
         assert sha256 is not None
-        async with self._slots:
+        async with self._slots.take(tenant):
             return await self._files.read(tenant, sha256)
 
 

@@ -27,7 +27,7 @@ import structlog
 from agent.files.extract_worker import NOT_INSTALLED
 from conversation.charset import decide
 from conversation.exhaustion import is_exhaustion
-from conversation.media_types import IMAGE_TYPES
+from conversation.media_types import IMAGE_TYPES, MACRO_SUFFIX
 from conversation.prepared_file import Picture
 from conversation.storable_text import make_storable
 
@@ -125,7 +125,8 @@ async def extract_text(
     when its child starts; a file waits before that while `CHILDREN_MAX` others are read.
     """
     charset = match[1] if (match := _CHARSET.search(media_type)) else None
-    media_type = media_type.partition(";")[0].strip().lower()
+    # Macros change nothing of what is read.
+    media_type = media_type.partition(";")[0].strip().lower().removesuffix(MACRO_SUFFIX)
     if media_type in _READERS:
         if ocr_languages and media_type in _OCR_TYPES:
             timeout_seconds = max(timeout_seconds, OCR_TIMEOUT_SECONDS)
@@ -139,6 +140,7 @@ async def extract_text(
 
 def is_readable(media_type: str) -> bool:
     """Whether files of this media type can be read."""
+    media_type = media_type.removesuffix(MACRO_SUFFIX)
     return media_type in _READERS or _is_text(media_type)
 
 

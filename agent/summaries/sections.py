@@ -103,7 +103,7 @@ def parse_json_object(text: str) -> Mapping[str, Any]:
 
 
 def _unfence(text: str) -> str:
-    """What stands in a code fence, from the first that says nothing or `json` to the last; all of a text without one."""
+    """The text in a code fence, from the first that says nothing or `json` to the last; all of one without a fence."""
     lines = text.split("\n")
     ends = [line.rpartition(_FENCE) for line in lines]
     first = next((i for i, (_, fence, word) in enumerate(ends) if fence and word.strip() in ("", "json")), None)

@@ -2,10 +2,12 @@
 
 What stays true: what comes out of here is in sections, within its bound, and holds every open task
 and preference that is not over; an answer that cannot be used is asked for once more, then it is an
-error and nothing else. A request never holds more than its model takes: what is covered goes in parts.
+error and nothing else. A request never holds more than its model takes: what is covered goes in parts. Patterns
+go over what was said in another thread than the event loop's, piece by piece: see `conversation/long_text.py`.
 """
 
 import json
+from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +89,7 @@ class _ModelCalls:
     ) -> tuple[SummarySections, Report]:
         """Have a summary written part by part, of as much at a time as its model takes."""
         sections, report = previous_sections, Report()
-        while (part := parts.take(self._prompt_tokens(sections))) is not None:
+        while (part := await to_thread(self._take, parts, sections)) is not None:
             try:
                 sections, part_report = await self._write_part(sections, part)
             except ModelError as error:
@@ -96,6 +98,9 @@ class _ModelCalls:
             else:
                 report += part_report
         return sections, report
+
+    def _take(self, parts: SummaryParts, sections: SummarySections) -> Part | None:
+        return parts.take(self._prompt_tokens(sections))
 
     async def _write_part(self, previous_sections: SummarySections, part: Part) -> tuple[SummarySections, Report]:
         sections, report = await self._write(previous_sections, part)
@@ -111,7 +116,8 @@ class _ModelCalls:
 
     async def _write(self, previous_sections: SummarySections, part: Part) -> tuple[SummarySections, Report]:
         """Have a usable summary written. An unusable answer is sent back with the reason, once."""
-        messages = summary_messages(
+        messages = await to_thread(
+            summary_messages,
             self.summarizer.purpose,
             previous_sections,
             part.messages,
@@ -121,12 +127,12 @@ class _ModelCalls:
         reply = await self._call_model(messages)
         self.model_name = reply.model
         try:
-            return self._check_reply(reply, previous_sections, part)
+            return await to_thread(self._check_reply, reply, previous_sections, part)
         except InvalidSections as error:
             problem = "it was cut at the token limit; write less" if reply.is_truncated else str(error)
         reply = await self._call_model([*messages, *retry_messages(reply.content, problem)])
         try:
-            return self._check_reply(reply, previous_sections, part)
+            return await to_thread(self._check_reply, reply, previous_sections, part)
         except InvalidSections as error:
             raise ModelError("summary_unusable", f"twice: {error}", retryable=True) from None
 
@@ -158,16 +164,21 @@ class _ModelCalls:
         self, previous_sections: SummarySections, part: Part, sections: SummarySections, report: Report
     ) -> tuple[SummarySections, Report]:
         """Compare the summary with the messages, and add open tasks that the model found missing."""
-        judgement = self._parse_judgement(
-            await self._call_model(
-                comparison_messages(previous_sections, part.messages, sections, shown_chars=part.shown_chars)
-            )
+        messages = await to_thread(
+            comparison_messages, previous_sections, part.messages, sections, shown_chars=part.shown_chars
         )
+        judgement = self._parse_judgement(await self._call_model(messages))
         if judgement.get("ok") is not True:
             raise ModelError("summary_untrue", "the check says that it is not what was said", retryable=True)
         missing = entries_of("missing", judgement.get("missing"))
-        return add_missing(
-            sections, report, missing, previous_sections, part.messages, max_chars=self.summarizer.max_chars
+        return await to_thread(
+            add_missing,
+            sections,
+            report,
+            missing,
+            previous_sections,
+            part.messages,
+            max_chars=self.summarizer.max_chars,
         )
 
     def _parse_judgement(self, reply: ModelReply) -> Mapping[str, Any]:

@@ -225,10 +225,11 @@ def is_task_cancelled() -> bool:
 
 
 def _report_exception(error: BaseException, tool: Tool, context: RunContext) -> ToolResult:
-    if isinstance(error, Exhausted) or (resource := _find_exhaustion(error)) is not None:
-        raise error if isinstance(error, Exhausted) else Exhausted(resource) from error
     # The message is in the result. The log says where it was raised, without values: those are the user's.
     _log.warning("tool_raised", tool=tool.name, call_id=context.call_id, error=name_of(error), trace=trace_of(error))
+    resource = _find_exhaustion(error)
+    if resource is not None:
+        raise Exhausted(resource) from error
     return describe_exception(error)
 
 

@@ -33,6 +33,19 @@ READ_AGAIN_MAX_SECONDS = 0.32
 REFRESH_AGAIN_SECONDS = 0.5
 
 
+class _ReadPause:
+    """The seconds between two reads of a feed, whatever asks for them."""
+
+    def __init__(self) -> None:
+        self._seconds = READ_AGAIN_SECONDS
+
+    def choose(self, page: EventPage) -> float:
+        """The seconds until the rows may be read again, behind this page."""
+        longer = min(2 * self._seconds, READ_AGAIN_MAX_SECONDS)
+        self._seconds = READ_AGAIN_SECONDS if page.events else longer
+        return self._seconds
+
+
 class Feed:
     """The state of one source, which its followers share."""
 
@@ -77,8 +90,7 @@ class Feed:
         self._endings: dict[str, TurnEnded] = {}
         self._wanted = asyncio.Event()
         self._pages: dict[int, asyncio.Task[tuple[EventPage, int]]] = {}
-        self._refreshed_at = float("-inf")
-        self._read_again_seconds = READ_AGAIN_SECONDS
+        self._refreshed_at, self._read_pause = float("-inf"), _ReadPause()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -192,13 +204,7 @@ class Feed:
         if piece is not None:
             piece.is_confirmed = True
         self._wake_all()
-        await asyncio.sleep(self._choose_pause(page))
-
-    def _choose_pause(self, page: EventPage) -> float:
-        """The seconds until the rows are read again, if anything asks for it."""
-        longer = min(2 * self._read_again_seconds, READ_AGAIN_MAX_SECONDS)
-        self._read_again_seconds = READ_AGAIN_SECONDS if page.events else longer
-        return self._read_again_seconds
+        await asyncio.sleep(self._read_pause.choose(page))
 
     async def _read_endings(self, page: EventPage) -> dict[str, TurnEnded]:
         """The ends of turns that waited, and neither wait nor began."""

@@ -40,7 +40,7 @@ class UserCursor:
 
 def read_user_cursor(text: object) -> UserCursor:
     """Read a cursor. Raises `InvalidInput`."""
-    match = _CURSOR.fullmatch(text) if isinstance(text, str) and len(text) <= CURSOR_MAX_CHARS else None
+    match = _CURSOR.fullmatch(text) if isinstance(text, str) and str.__len__(text) <= CURSOR_MAX_CHARS else None
     try:
         if match is not None:
             entries = match[2].split("-")[1:]

@@ -23,7 +23,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from store.database import sqlite
 from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
-from store.database.limits import begin_sql, limit_statements, postgres_arguments
+from store.database.limits import begin_sql, check_options, limit_statements, postgres_arguments
 from store.database.retry_policy import READ_ONLY, UNSENDABLE, Attempts, refusal_of
 from store.database.tenant import act_for, tenant_statements
 from store.database.url import driver_url, is_in_memory
@@ -58,6 +58,7 @@ class Database:
         self._tenant = tenant
         self._use_functions = use_functions
         self.url = driver_url(settings.database_url.get_secret_value())
+        check_options(self.url)
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
 
     @property
@@ -77,7 +78,7 @@ class Database:
     @cached_property
     def call_limits_sql(self) -> str:
         """The SQL before each call of a function: the limits of its transaction."""
-        return "".join(f"{statement}; " for statement in limit_statements(self.url, self.settings))
+        return "".join(f"{statement}; " for statement in limit_statements(self.settings))
 
     @property
     def call_sql(self) -> str:
@@ -258,9 +259,9 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
 
 def _add_listeners(engine: Engine, settings: Settings) -> None:
     if engine.dialect.name == "sqlite":
-        sqlite.add_listeners(engine)
+        sqlite.add_listeners(engine, settings)
         return
-    begin = begin_sql(engine.url, settings)
+    begin = begin_sql(settings)
     event.listen(engine, "handle_error", _strip_row_from_error)
     event.listen(engine, "handle_error", _disconnect_from_standby)
 

@@ -39,6 +39,9 @@ QUICK_RETRY_SECONDS = 0.02
 #: Seconds, at most, between the first two runs of a transaction that waits; doubled up to the maximum.
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.2, 2.0
 
+#: SQLite's word for a statement that came to the end of its time.
+INTERRUPTED = "interrupted"
+
 #: The reason that a caller reads, by SQLSTATE; the driver's own line follows.
 REASONS = {
     **dict.fromkeys(RACES, "the database let others go first, again and again"),
@@ -117,6 +120,8 @@ def reason_of(error: DatabaseFailure) -> str:
     driver_line = _first_line(error)
     if _lacks_schema(error):
         return f"{REASONS['42P01']}: {driver_line}"
+    if driver_line == INTERRUPTED:
+        return REASONS["57014"]
     return f"{REASONS.get(sqlstate_of(error) or '', 'the database did not answer')}: {driver_line}"
 
 

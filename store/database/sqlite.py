@@ -8,8 +8,11 @@ the same connections as for everybody else: a database in memory is one, whoever
 import asyncio
 import contextvars
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from math import inf
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, event
@@ -23,6 +26,10 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 #: The option of an engine whose transactions only read.
 ONLY_READS = "threadmill_only_reads"
+#: What a connection's information calls the limit of its statements.
+STATEMENT_LIMIT = "threadmill_statement_limit"
+#: SQLite's own steps between two looks at the time: some milliseconds.
+LIMIT_STEPS = 200_000
 
 
 def read_only(operation: F) -> F:
@@ -49,11 +56,36 @@ def engine_options(url: URL, settings: Settings) -> dict[str, Any]:
     return options | {"pool_size": settings.db_pool_size, "max_overflow": settings.db_max_overflow}
 
 
-def add_listeners(engine: Engine) -> None:
-    """Let the engine's connections keep foreign keys, and its transactions begin as this module says."""
+class _StatementLimit:
+    """The limit of the statements of one connection, which SQLite asks about while it works."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._ends_at = seconds, 0.0
+
+    def restart(self) -> None:
+        """A statement begins."""
+        self._ends_at = time.monotonic() + self.seconds
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+
+@contextmanager
+def lift_statement_limit(connection: Connection) -> Iterator[None]:
+    """Let statements in this block take as long as they need: of a migration, which nobody asks for to cost."""
+    limit = connection.info[STATEMENT_LIMIT]
+    seconds, limit.seconds = limit.seconds, inf
+    try:
+        yield
+    finally:
+        limit.seconds = seconds
+
+
+def add_listeners(engine: Engine, settings: Settings) -> None:
+    """Let the engine's connections keep foreign keys and limits, and its transactions begin as this module says."""
 
     @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: object) -> None:
+    def _on_connect(connection: Any, record: Any) -> None:
         # SQLAlchemy shall begin, not the driver: see `_on_begin`.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -61,6 +93,12 @@ def add_listeners(engine: Engine) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
+        limit = record.info[STATEMENT_LIMIT] = _StatementLimit(settings.db_statement_timeout_seconds)
+        connection.set_progress_handler(limit.is_over, LIMIT_STEPS)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _on_statement(connection: Connection, *_: object) -> None:
+        connection.info[STATEMENT_LIMIT].restart()
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from conversation.attachment import Attachment
 from conversation.errors import DatabaseUnavailable, FileNotStored
+from conversation.fair_slots import FairSlots
 from conversation.prepared_file import PreparationResult, Prepare, PreparedFile
 from store.antivirus import Verdict, open_scanner
 from store.blobs import BlobStore
@@ -42,14 +43,14 @@ class FilePreparer:
         self._scanner = open_scanner(database.settings)
         # Renditions are not the tenant's doing: its quota does not apply.
         self._ingest = FileIngest(database, store, is_limited=False)
-        self._slots = asyncio.Semaphore(CONCURRENT_FILES_MAX)
+        self._slots = FairSlots(CONCURRENT_FILES_MAX)
 
     async def prepare(self, tenant: str, sha256: str) -> PreparedFile | None:
         """Prepare a file, unless another process does. Returns only a problem that is not stored.
 
         Raises `FileStoreUnavailable`, also for a scanner that gives no verdict.
         """
-        async with self._slots:
+        async with self._slots.take(tenant):
             preparation = await self._database.run_async(
                 prepared_rows.begin, tenant=tenant, sha256=sha256, scans=self._scanner is not None
             )

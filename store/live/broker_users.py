@@ -87,11 +87,6 @@ _SEND = (
 )
 #: How kombu publishes and consumes: a transaction each, and the names of queues in sets.
 _TRANSACTION = "+multi +exec +discard +watch +unwatch"
-#: What kombu remembers of messages that were taken and not acknowledged, with the lock over it.
-_UNACKED = (
-    "+zadd +zrem +zrange +hset +hget +hdel +set +get +del +evalsha +script|load +script|exists"
-    " ~unacked ~unacked_index ~unacked_mutex"
-)
 _BIND = f"+sadd +srem +smembers {_keys('~', BINDINGS)}"
 
 #: The users of programs.
@@ -109,7 +104,6 @@ PROGRAMS = (
             f"{CONNECTION} {_TRANSACTION}",
             f"+brpop +lpush +rpush +llen {_keys('~', lists_of(*QUEUES))}",
             _BIND,
-            _UNACKED,
             f"+lpush +pexpire {_keys('%W~', [ANSWERS])}",
             f"+get +set ~{BREAKER_PREFIX}*",
             _publish(turn_channel("*"), f"{TOPIC_PREFIX}*", WATCHERS_CHANNEL, EVENT_CHANNELS),

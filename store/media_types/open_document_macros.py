@@ -15,8 +15,8 @@ MANIFEST = "meta-inf/manifest.xml"
 #: Folders of a package whose files are code, or windows that belong to it; also of a document within the document.
 _CODE = re.compile(r"(?:.*/)?(?:basic|scripts|dialogs)/.*", re.DOTALL)
 _MANIFEST = re.compile(re.escape(MANIFEST))
-#: What a reader shows, and what is bound to what it shows.
-_CONTENT = re.compile(r"(?:.*/)?(?:content|styles)\.xml")
+#: What a reader shows, and what is bound to it, also to keys and buttons.
+_CONTENT = re.compile(r"(?!meta-inf/manifest\.xml).*\.xml", re.DOTALL)
 #: Media types in a manifest, of extensions and their parts.
 _CODE_TYPES = (
     "uno-component",
@@ -55,7 +55,7 @@ def is_call(name: str, attributes: Mapping[str, str]) -> bool:
 
 
 class _Manifest:
-    """What the list of a package's files says of them."""
+    """The list of a package's files, read entry by entry."""
 
     def __init__(self) -> None:
         self._name = ""

@@ -5,9 +5,10 @@ line's number; nothing that a database would refuse gets past here.
 """
 
 import json
+import re
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from conversation.task_contract import PRIORITY_MAX
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.turn import FINAL_STATES
 from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
+from store.threads.import_bounds import FILES_MAX
 
 #: The kinds of lines, in the order in which they come: a message may name a turn, a turn names none.
 KINDS = ("thread", "context", "summary", "turn", "message", "end")
@@ -27,7 +29,8 @@ KINDS = ("thread", "context", "summary", "turn", "message", "end")
 LINE_MAX_CHARS = 16 * 1024 * 1024
 
 #: Lines of one file, and characters of all of them, at most.
-LINES_MAX, FILE_MAX_CHARS = 5_000_000, 8 * 1024**3
+LINES_MAX, FILE_MAX_CHARS = 1_000_000, 8 * 1024**3
+_HASH = re.compile(r'"sha256":\s?"([0-9a-f]{64})"')
 #: The highest seq that a thread may come with: far below what a bigint holds, so that it may go on.
 SEQ_MAX = 2**53
 
@@ -73,6 +76,7 @@ class _Spool:
     file: IO[str]
     lines: int = 0
     chars: int = 0
+    hashes: set[str] = field(default_factory=set)
 
     def write(self, line: object) -> None:
         self.lines += 1
@@ -84,6 +88,10 @@ class _Spool:
             if self.lines > LINES_MAX or self.chars > FILE_MAX_CHARS:
                 fix = f"at most {LINES_MAX} lines with {FILE_MAX_CHARS} characters fit"
                 raise InvalidInput("file", "is too long", fix)
+            # Before any row of theirs is written.
+            self.hashes.update(_HASH.findall(text))
+            if len(self.hashes) > FILES_MAX:
+                raise InvalidInput("attachments", "are too many", f"at most {FILES_MAX} files fit")
         self.file.write(text + "\n")
 
 
@@ -172,7 +180,7 @@ def _check_dollars(field: str, value: object) -> float:
 
 
 def _check_usage(field: str, value: object) -> dict[str, Any]:
-    """What a model call used, as it is read back."""
+    """The tokens of model calls, in a form that can be read back."""
     counts = check_metadata(field, value)
     try:
         usage = Usage(**counts)
@@ -185,7 +193,7 @@ def _check_usage(field: str, value: object) -> dict[str, Any]:
 
 
 def _check_omitted(field: str, value: object) -> dict[str, Any]:
-    """What a model was not shown, as it is read back."""
+    """The list of messages that a model was not shown, in a form that can be read back."""
     omitted = _check_long_object(field, value)
     if not isinstance(omitted.get("messages"), list) or not isinstance(omitted.get("cut"), dict):
         raise InvalidInput(field, "names no messages, or nothing that was cut", _FIX)

@@ -24,7 +24,7 @@ FILES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class FileBounds:
-    """What the files of one message may be; without settings, only how many there are in all is bounded."""
+    """The bounds of one message's files. Without settings, only how many there are in all is bounded."""
 
     settings: Settings | None = None
 

@@ -114,7 +114,7 @@ def _retention_start(row: AnyRow, added_messages: Sequence[Message]) -> datetime
 def apply(thread: Thread, outcome: SaveOutcome) -> None:
     """Bring a working copy up to date with what was committed of it."""
     was_sliced = thread.is_sliced
-    thread.dropped_context.clear()
+    thread.dropped_context = set()
     if thread.has_messages:
         thread.keep_newest_context()
         for message in thread.new_messages:

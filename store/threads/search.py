@@ -36,6 +36,8 @@ READ_MAX = 10 * RANKED_MAX
 QUERY_MAX_CHARS = 2_000
 #: PostgreSQL indexes words up to 2 KiB: so many characters fit, of up to four bytes each.
 WORD_MAX_CHARS = 500
+#: Words of a query, those of phrases too: each is looked up, and counts with each other one where hits are ranked.
+WORDS_MAX = 100
 #: Characters of a message that PostgreSQL's index reads; see the index in `tables`.
 SEARCHED_CHARS = 100_000
 #: The marks before and behind a highlight.
@@ -116,8 +118,12 @@ def _groups(query: str) -> list[_Group]:
 
 def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
     """Yield is_excluded, term and is_phrase of each term. A word without a letter or digit is no term."""
+    words = 0
     for minus, phrase, word in _TERM.findall(query):
         term = phrase or word
+        words += len(term.split())
+        if words > WORDS_MAX:
+            raise InvalidInput("query", f"has more than {WORDS_MAX} words", "ask for fewer")
         if any(len(part) > WORD_MAX_CHARS for part in term.split()):
             raise InvalidInput("query", "has a word that is too long", f"at most {WORD_MAX_CHARS} characters fit")
         if any(char.isalnum() for char in term):

@@ -11,7 +11,6 @@ from store.database.function_calls import call_within, has_functions
 from store.turns import claim_call, claim_statements
 from store.turns.claim_call import PartialClaim
 from store.turns.claim_request import (
-    EXHAUSTED,
     INTERRUPTIONS_MAX,
     SHARED_CRASHES,
     ClaimOutcome,
@@ -20,16 +19,7 @@ from store.turns.claim_request import (
     Quarantined,
 )
 
-__all__ = [
-    "EXHAUSTED",
-    "INTERRUPTIONS_MAX",
-    "SHARED_CRASHES",
-    "ClaimOutcome",
-    "ClaimRequest",
-    "NothingDue",
-    "Quarantined",
-    "claim",
-]
+__all__ = ["INTERRUPTIONS_MAX", "SHARED_CRASHES", "ClaimOutcome", "ClaimRequest", "NothingDue", "Quarantined", "claim"]
 
 
 def claim(

@@ -122,9 +122,11 @@ class Control(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no
     def _hear_all(self) -> None:
         """Hear what has come. Celery's loop calls it, and ends with the worker if it raises."""
         try:
-            while self._listener is not None and (message := self._listener.get_message(timeout=0)) is not None:
+            while self._listener is not None and self._listener.connection.can_read(timeout=0):
+                # All of it is under way: a server sends what it has whole.
+                message = self._listener.get_message(timeout=BROKER_SECONDS)
                 self._is_alive = True
-                if message["type"] == "message":
+                if message is not None and message["type"] == "message":
                     self._hear(message["data"])
         except Exception as error:  # noqa: BLE001 - whatever came: it ends no worker
             self._open_later(error)

@@ -20,7 +20,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class InvalidRequest(Exception):
-    """What was published is no request."""
+    """A message that is no request."""
 
 
 @dataclass(frozen=True, slots=True)

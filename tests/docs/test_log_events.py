@@ -10,8 +10,11 @@ from tests.docs.pages import ROOT
 PAGE = ROOT / "docs" / "how-to" / "read-the-logs.md"
 FOLDERS = ("agent", "conversation", "producers", "store", "tasks", "threadmill")
 LEVELS = ("debug", "info", "warning", "error")
-#: The one that is made of Celery's own line, in `tasks/log_config.py`.
-OF_CELERY = {"task_failed": ({"error"}, {"task", "task_id", "error", "trace"})}
+#: Those that are made of the lines of others, in `tasks/log_config.py` and `tasks/foreign_lines.py`.
+OF_OTHERS = {
+    "task_failed": ({"error"}, {"task", "task_id", "error", "trace"}),
+    "library_logged": ({"warning", "error"}, {"place"}),
+}
 
 #: The levels and the values of an event.
 Told = tuple[set[str], set[str]]
@@ -19,7 +22,7 @@ Told = tuple[set[str], set[str]]
 
 def test_the_page_has_each_event_with_its_levels_and_its_values() -> None:
     """A value that is new is looked at by whoever writes it down: no text, no name of a file, no secret."""
-    assert events_of_page() == events_of_code() | OF_CELERY
+    assert events_of_page() == events_of_code() | OF_OTHERS
 
 
 def events_of_page() -> dict[str, Told]:

@@ -18,7 +18,7 @@ from threadmill.cli.command import app
 #: Programs of the system: that they are spelled right is all that can be seen from here.
 FOREIGN = {
     *("cd", "cp", "curl", "eval", "export", "git", "kill", "mkdir", "openssl", "pgrep", "pip", "python", "python3"),
-    *("aws", "createdb", "kubectl", "pg_dump", "pg_restore", "psql"),
+    *("aws", "createdb", "kubectl", "pg_dump", "pg_restore", "psql", "valkey-cli"),
 }
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])

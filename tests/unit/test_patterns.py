@@ -14,9 +14,7 @@ from tests.unit.test_architecture import trees
 #: Methods of patterns, and functions of `re` besides `compile`.
 METHODS = {"search", "match", "fullmatch", "findall", "finditer", "sub", "subn", "split"}
 #: Module, or its beginning → why the time of its patterns harms nobody.
-SLOW_ONES = {
-    "agent.models.http.translated": "names of parameters, which the author of an agent wrote",
-}
+SLOW_ONES = {"agent.models.http.translated": "names of parameters, which the author of an agent wrote"}
 #: Module with calls whose pattern is no literal → its names that hold the patterns.
 HOLDERS = {
     "agent.files.readers.rich_text": ("_LEFT_OUT", "_NOTES"),

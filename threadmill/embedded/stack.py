@@ -184,7 +184,7 @@ class Stack:
             program.name,
             program.argv,
             log=self._home.directory / "logs" / f"{program.name}.log",
-            environment={**self.environment, **self._servers_of(program), **program.environment},
+            environment={**self.environment, **_servers_of(program, self._servers), **program.environment},
         )
 
     def _find_part(self, name: str) -> Server | Process:
@@ -201,16 +201,6 @@ class Stack:
             or self._user_environment.get(f"NARRATOR_{setting}")
             or ""
         )
-
-    def _servers_of(self, program: Program) -> dict[str, str]:
-        """The servers of a program, where they are the stack's own: it is a role and a user there, never the owner."""
-        postgres, valkey = self._servers.get("postgres"), self._servers.get("valkey")
-        urls: dict[str, str] = {}
-        if isinstance(postgres, EmbeddedPostgres):
-            urls["THREADMILL_DATABASE_URL"] = postgres.url_as(program.role)
-        if isinstance(valkey, EmbeddedValkey):
-            urls["THREADMILL_BROKER_URL"] = valkey.url_as(program.broker_user)
-        return urls
 
     def _url(self, server: str, setting: str) -> str:
         return self._user_setting(setting) or self._servers[server].url
@@ -250,3 +240,13 @@ class Stack:
 
     def _await(self, program: Program, process: Process) -> None:
         process.wait_ready(lambda: program.is_ready(process), program.start_seconds)
+
+
+def _servers_of(program: Program, servers: Mapping[str, Server]) -> dict[str, str]:
+    """The servers of a program, where they are the stack's own: it is a role and a user there, never the owner."""
+    urls: dict[str, str] = {}
+    if isinstance(postgres := servers.get("postgres"), EmbeddedPostgres):
+        urls["THREADMILL_DATABASE_URL"] = postgres.url_as(program.role)
+    if isinstance(valkey := servers.get("valkey"), EmbeddedValkey):
+        urls["THREADMILL_BROKER_URL"] = valkey.url_as(program.broker_user)
+    return urls

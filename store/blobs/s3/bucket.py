@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from conversation.errors import FileStoreUnavailable
+from store.blobs.download_headers import served_type
 from store.blobs.protocol import check_address
 
 if TYPE_CHECKING:  # the stubs are no part of an installation
@@ -90,8 +91,15 @@ class S3Bucket:
         return f"{self.prefix}{tenant}/sha256/{sha256[:2]}/{sha256[2:]}"
 
     def object_options(self, sha256: str, media_type: str) -> dict[str, Any]:
-        """The options that an object is made with, besides its bytes."""
-        return {"ContentType": media_type, "Metadata": {"sha256": sha256}, **self.options.storage_options()}
+        """The options that an object is made with, besides its bytes.
+
+        Its type is none that a browser runs, for those who serve the bucket by themselves.
+        """
+        return {
+            "ContentType": served_type(media_type),
+            "Metadata": {"sha256": sha256},
+            **self.options.storage_options(),
+        }
 
     def head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         """The server's description of an object; None where there is none, or no such bucket."""

@@ -27,8 +27,8 @@ from tests.integration.hostile.verbs import VERBS
 PAGE = Path("docs/reference/databases.md")
 #: One case of so many is tried: primes, so that each parameter gets other values than the one before it.
 SHARES = [
-    pytest.param(127, id="some"),
-    pytest.param(37, id="more", marks=pytest.mark.soak),
+    pytest.param(199, id="some"),
+    pytest.param(61, id="more", marks=pytest.mark.soak),
     pytest.param(1, id="all", marks=[pytest.mark.endurance, pytest.mark.timeout(3600)]),
 ]
 

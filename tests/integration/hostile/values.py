@@ -15,6 +15,7 @@ from uuid import UUID
 from conversation.attachment import Attachment
 from conversation.message import Message
 from conversation.thread import Thread
+from tests.integration.hostile.odd_values import ODD_VALUES
 
 #: A letter of four bytes in UTF-8: the longest that a text of so many characters can be.
 WIDE = "\U00010400"
@@ -207,4 +208,4 @@ MOMENTS: dict[str, Callable[[], Any]] = {
     "longest time": lambda: timedelta.max,
     "time backwards": lambda: timedelta.min,
 }
-VALUES: dict[str, Callable[[], Any]] = {**TYPES, **NUMBERS, **COLLECTIONS, **TEXTS, **MOMENTS}
+VALUES: dict[str, Callable[[], Any]] = {**TYPES, **NUMBERS, **COLLECTIONS, **TEXTS, **MOMENTS, **ODD_VALUES}

@@ -35,6 +35,7 @@ from tasks.jobs import expire_uploads
 from tasks.jobs.expire_uploads import FAILURES_MAX, run_expiry
 from tests.conftest import S3
 from tests.integration.producers.backend import claim
+from tests.unit.store.media_types.macro_forms import with_project_in_the_middle
 from tests.uploads import uploaded_size
 
 pytestmark = pytest.mark.soak
@@ -203,6 +204,26 @@ def test_a_web_page_that_says_it_is_a_picture_is_refused(site: Producer) -> None
         site.uploads.complete(upload.id)
 
     assert count(site, tables.blobs) == 0
+
+
+def test_macros_in_the_middle_of_a_large_document_are_found(site: Producer) -> None:
+    content = with_project_in_the_middle()
+    upload = created(site, content, "invoice.docx", media_type="application/octet-stream")
+    assert put(upload, content) in (200, 201)
+
+    with pytest.raises(FileRejected, match="macroenabled"):
+        site.uploads.complete(upload.id)
+
+    assert count(site, tables.blobs) == 0
+
+
+def test_a_script_is_saved_under_a_name_that_no_system_runs(site: Producer) -> None:
+    upload = created(site, TEXT, "run.bat")
+    put(upload, TEXT)
+    file = site.uploads.complete(upload.id)
+
+    with urllib.request.urlopen(site.uploads.url(file, expires=MINUTE, inline=True), timeout=20) as answer:
+        assert answer.headers["Content-Disposition"].startswith('attachment; filename="run.bat.txt"')
 
 
 def test_an_upload_belongs_to_its_tenant(site: Producer) -> None:

@@ -8,6 +8,7 @@ import os
 import runpy
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,30 @@ def test_the_file_of_the_users_is_what_the_code_says() -> None:
     make = runpy.run_path(str(ROOT / "docs/how-to/make_broker_users.py"))
 
     assert make["FILE"].read_text() == make["make_users"](), "run: python docs/how-to/make_broker_users.py --write"
+
+
+def test_a_server_of_ones_own_gets_these_users_by_commands(tmp_path: Path) -> None:
+    passwords = {user.name: f"made-up-{user.name}" for user in USERS}
+    variables = {f"{user.name.upper()}_BROKER_PASSWORD": passwords[user.name] for user in PROGRAMS}
+    commands = subprocess.run(
+        [sys.executable, "docs/how-to/make_broker_users.py", "--commands"],
+        env={"PYTHONPATH": str(ROOT), "VALKEY_PASSWORD": passwords[OPERATOR], **variables},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "made-up" not in commands
+
+    with EmbeddedValkey(tmp_path / "valkey") as server, redis.Redis.from_url(server.url) as administrator:
+        for command in commands.splitlines():
+            administrator.execute_command(*command.split(" "))
+        at = server.url.rpartition("@")[2]
+        urls = {name: f"redis://{name}:{password}@{at}" for name, password in passwords.items()}
+
+        assert try_all(urls)[1] == []
+        with redis.Redis.from_url(server.url) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select, text
 
 from agent.agent import Agent
 from conversation.errors import DatabaseUnavailable
+from conversation.exhaustion import Resource
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Completed
@@ -30,6 +32,7 @@ from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from store.turns.settle import settle
 from tasks.active_runs import ActiveRuns
+from tasks.exhaustion import ExhaustionWatch
 from tasks.heartbeat import Heartbeat
 
 BEAT_SECONDS = 0.1
@@ -121,6 +124,31 @@ def test_a_lease_that_nobody_in_the_process_works_for_is_freed(beating: Process)
     assert again.id == claimed.id
     assert again.lease.fencing_token > claimed.lease.fencing_token
     assert beating.turn(again).crashes == 0
+
+
+@pytest.mark.parametrize("error", [None, MemoryError()])
+def test_a_process_that_lacks_something_is_replaced_and_shown_as_one_that_claims_nothing(
+    process: Process, monkeypatch: pytest.MonkeyPatch, error: MemoryError | None
+) -> None:
+    """Its heart goes on, also where memory is what is missing."""
+
+    def look() -> Resource:
+        if error is not None:
+            raise error
+        return Resource.MEMORY
+
+    lacks: list[Resource] = []
+    heartbeat = process.heartbeat()
+    heartbeat._exhaustion_watch = cast("ExhaustionWatch", SimpleNamespace(look=look))
+    monkeypatch.setattr("tasks.heartbeat.replacement", SimpleNamespace(begin=lacks.append))
+    heartbeat.announces_end = True
+    heartbeat.start()
+    drained = select(tables.workers.c.id).where(tables.workers.c.drain_requested_at.is_not(None))
+
+    eventually(lambda: len(lacks) > 1 and process.database.run(lambda c: c.execute(drained).scalar_one_or_none()))
+    heartbeat.stop()
+
+    assert set(lacks) == {Resource.MEMORY}
 
 
 @pytest.mark.parametrize("breaks_off", [True, False])

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from agent.agent import Agent
 from agent.models.protocol import ModelReply
 from agent.tools.thread_pool import ToolThreads
+from conversation.errors import FileStoreUnavailable, ModelError, ToolServerUnavailable
 from conversation.exhaustion import Resource
 from conversation.ids import new_id
 from conversation.message import Message, Usage
@@ -34,6 +35,7 @@ from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tasks.turn_events import TurnEvents
 from tests.integration.scripted import NoFiles, Scripted, call, says
+from tests.unit.conversation.test_exhaustion import chained
 
 WAKE_UP = WakeUp(tenant="default", thread_id="t", turn_id=new_id())
 
@@ -197,10 +199,13 @@ class Own(BaseException):
         (RuntimeError("can't start new thread"), Resource.THREADS),
         (MemoryError(), Resource.MEMORY),
         (OSError(errno.EMFILE, "Too many open files"), Resource.DESCRIPTORS),
+        (chained(OSError(errno.EMFILE, "x"), FileStoreUnavailable("away"), is_hidden=True), Resource.DESCRIPTORS),
+        (chained(RuntimeError("can't start new thread"), ToolServerUnavailable("away")), Resource.THREADS),
+        (chained(MemoryError(), ModelError("unavailable", "away", retryable=True)), Resource.MEMORY),
     ],
 )
 async def test_a_turn_whose_process_lacks_something_is_found_guilty_alone(
-    process: Process, monkeypatch: pytest.MonkeyPatch, error: Exception, resource: Resource
+    process: Process, monkeypatch: pytest.MonkeyPatch, error: BaseException, resource: Resource
 ) -> None:
     """It is handed back, at once, without a word of a bug: twice from among others, and once from where it is alone."""
     published: list[WakeUp] = []

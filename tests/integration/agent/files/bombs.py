@@ -368,11 +368,11 @@ def _list_others() -> Mapping[str, Bomb]:
 def _make_book() -> bytes:
     container = '<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>'
     manifest = '<manifest><item id="a" href="a.html" media-type="application/xhtml+xml"/></manifest>'
-    spine = f"<spine>{"<itemref idref='a'/>" * 20_000}</spine>"
+    item = '<itemref idref="a"/>'
     parts: dict[str, bytes | str] = {
         "mimetype": "application/epub+zip",
         "META-INF/container.xml": container,
-        "a.opf": f"<package>{manifest}{spine}</package>",
+        "a.opf": f"<package>{manifest}<spine>{item * 20_000}</spine></package>",
         "a.html": "<html><body>x</body></html>",
     }
     return packed(parts, stored=("mimetype",))

@@ -16,6 +16,7 @@ from store.erasure.workflow import run_erasure
 from store.settings import Settings
 from tests.conftest import S3
 from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, BlobsWithUploads, Site
+from tests.unit.store.media_types.macro_forms import with_project_in_the_middle
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 TEXT = b"A line of some words.\n" * 1000
@@ -47,6 +48,26 @@ def test_a_file_is_saved_and_nothing_of_it_runs(site: Site, thread: str) -> None
     assert answer.headers["content-security-policy"].startswith("sandbox")
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", f'"{sha256}"')
     assert site.ask("ada", "GET", f"/threads/{site.make_thread('ada')['id']}/files/{sha256}").status_code == 404
+
+
+def test_a_script_is_saved_under_a_name_that_no_system_runs(site: Site, thread: str) -> None:
+    sha256 = attach(site, thread, "run.bat", b"@echo off\r\ncalc\r\n", "text/plain")
+
+    answer = site.ask("ada", "GET", f"/threads/{thread}/files/{sha256}")
+
+    assert answer.headers["content-disposition"].startswith('attachment; filename="run.bat.txt"')
+
+
+def test_macros_in_the_middle_of_a_large_document_are_found(site: Site, thread: str) -> None:
+    content = with_project_in_the_middle()
+
+    sent = site.ask(
+        "ada", "POST", f"/threads/{thread}/messages", data={"content": "x"}, files={"files": ("a.docx", content)}
+    )
+    stored = site.ask("ada", "POST", "/files", files={"file": ("a.docx", content, "application/octet-stream")})
+
+    assert [answer.status_code for answer in (sent, stored)] == [422, 422]
+    assert "macroenabled" in sent.text + stored.text
 
 
 def test_a_file_that_lies_on_a_server_is_fetched_from_there(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -170,6 +171,25 @@ def test_a_statement_that_runs_too_long_is_stopped(opened: Open) -> None:
         database.run(scalar, statement="select pg_sleep(30)")
 
     assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
+def test_no_address_environment_role_or_session_lifts_a_limit(
+    name: str, database_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"db_statement_timeout_seconds": 12, "db_lock_timeout_seconds": 12}
+    for options in (f"-c {name}=0", f"-c{name.upper()}=1h", f"--{name.replace('_', '-')}=0", f"-c a=b -c {name}=0"):
+        with pytest.raises(InvalidSettings, match=f"{name} in its options has no effect"):
+            opened(f"{database_url}?options={quote(options)}", **limits)
+    monkeypatch.setenv("PGOPTIONS", f"-c {name}=0")
+    # Of another's setting, of a name like ours.
+    database = opened(f"{database_url}?options=-cshop.{name}%3D0", **limits)
+    with database.engine.begin() as connection:
+        role = scalar(connection, "select current_user")
+        connection.execute(text(f'alter role "{role}" in database "{database.url.database}" set {name} = 0'))
+    database.run(lambda connection: connection.exec_driver_sql(f"set session {name} = 0").close())
+
+    assert database.run(scalar, statement=f"show {name}") == "12s"
 
 
 def test_a_wait_for_a_lock_that_takes_too_long_is_given_up(opened: Open) -> None:
@@ -409,6 +429,18 @@ def file_database(tmp_path: Path, opened: Open) -> Database:
     database = opened(f"sqlite:///{tmp_path}/x.db", db_statement_timeout_seconds=0.3)
     database.run(metadata.create_all)
     return database
+
+
+async def test_a_statement_of_sqlite_that_runs_too_long_is_stopped(file_database: Database) -> None:
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+
+    with pytest.raises(DatabaseUnavailable, match="the database took too long"):
+        file_database.run(scalar, statement=endless)
+    with pytest.raises(DatabaseUnavailable, match="the database took too long"):
+        await file_database.run_async(scalar, statement=endless)
+
+    assert file_database.run(agent_names) == []
+    await file_database.close_async()
 
 
 async def test_every_connection_to_sqlite_is_prepared(file_database: Database) -> None:

@@ -59,7 +59,15 @@ async def test_a_query_without_words_to_look_for_is_refused(store: ThreadStore, 
 @pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize(
     ("query", "problem"),
-    [("a\x00b", "NUL"), ("\ud800", "Unicode"), ("x" * 501, "too long"), ("a " * 1_001, "characters"), (7, "not text")],
+    [
+        ("a\x00b", "NUL"),
+        ("\ud800", "Unicode"),
+        ("x" * 501, "too long"),
+        ("a " * 1_001, "characters"),
+        ("a " * 101, "words"),
+        (f'"{"a " * 101}"', "words"),
+        (7, "not text"),
+    ],
 )
 async def test_what_no_database_can_look_for_is_refused(store: ThreadStore, query: str, problem: str) -> None:
     with pytest.raises(InvalidInput, match=f"query: .*{problem}"):

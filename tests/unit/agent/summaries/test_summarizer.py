@@ -1,6 +1,7 @@
 """The summarizer: what it takes from a model, what it puts back, and what it tells of that."""
 
 import json
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from structlog.testing import capture_logs
 from agent.models.parts import text_part
 from agent.models.protocol import RECALL_MODEL, ModelReply, ModelRequest
 from agent.offline.model import RecallModel
-from agent.summaries.sections import SummarySections
+from agent.summaries import summarizer as summarizer_module
+from agent.summaries.sections import InvalidSections, SummarySections, parse_json_object
 from agent.summaries.summarizer import ModelSummarizer
 from conversation.attachment import Attachment
 from conversation.errors import ModelError
@@ -63,6 +65,30 @@ async def test_a_summary_is_rendered_out_of_its_sections() -> None:
     assert (found.model, found.usage, found.cost) == ("scripted", SPENT, 0.5)
     assert found.prompt_version is not None
     assert len(found.prompt_version) == 12
+
+
+async def test_what_a_summary_covers_is_read_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these goes with patterns over all that was said."""
+    threads: dict[str, set[int]] = {}
+    for name in ("summary_messages", "check_summary", "comparison_messages", "add_missing"):
+
+        def call(*given: Any, name: str = name, call: Any = getattr(summarizer_module, name), **named: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.get_ident())
+            return call(*given, **named)
+
+        monkeypatch.setattr(summarizer_module, name, call)
+    summarizer, _ = writer({"facts": ["x"]}, {"ok": True, "missing": []}, is_checked=True)
+    await summarizer.summarize(draft(asked("7" * 1_000_000)))
+
+    assert len(threads) == 4
+    assert threading.get_ident() not in set.union(*threads.values())
+
+
+@pytest.mark.parametrize("answer", ["``` json" + "\n" * 100_000, "```json\n{" + "\n```\n " * 30_000])
+def test_a_fence_costs_no_more_than_its_length(answer: str) -> None:
+    """The square of it would be minutes, the cube years."""
+    with pytest.raises(InvalidSections):
+        parse_json_object(answer)
 
 
 async def test_another_prompt_is_another_version() -> None:

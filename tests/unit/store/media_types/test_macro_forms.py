@@ -14,6 +14,7 @@ from store.settings import Settings
 from tests.tries import check_tries
 from tests.unit.documents import ODF, ODF_CONTENT, docx, odf, packed
 from tests.unit.store.media_types import macro_forms as forms
+from tests.unit.store.media_types.package_edits import change
 
 ALLOWED = Settings.model_fields["attachment_types"].default
 WILDCARDS = ("*", "*/*", "application/*", "text/*", "application/vnd.oasis.opendocument.*")
@@ -40,7 +41,7 @@ def test_no_form_of_macros_is_accepted() -> None:
 
 
 def test_a_type_with_macros_is_accepted_by_its_own_name() -> None:
-    project, script = forms.with_project("word"), forms.change(odf("text", "<office:text/>"), {"Basic/a": "x"})
+    project, script = forms.with_project("word"), change(odf("text", "<office:text/>"), {"Basic/a": "x"})
     word, text = "application/vnd.ms-word.document.macroenabled.12", f"{ODF}.text.macroenabled"
 
     assert examine("a.docm", project, None, max_bytes=10**6, allowed=(word,)) == word
@@ -54,7 +55,7 @@ def honest_files() -> Mapping[str, bytes]:
 
     def related(kind: str, target: str, mode: str = "External", folder: str = "word") -> bytes:
         edits = {forms.relations_of(folder): forms.relation(target, f"{forms.OFFICE}/{kind}", mode)}
-        return forms.change(forms.HONEST[folder], edits=edits)
+        return change(forms.HONEST[folder], edits=edits)
 
     chart = (
         f'<Relationships xmlns="{forms.PACKAGE}/relationships"><Relationship Id="a" Type="{forms.OFFICE}/oleObject" '
@@ -80,8 +81,8 @@ def honest_files() -> Mapping[str, bytes]:
     )
     return {
         **forms.HONEST,
-        "of SheetJS": forms.change(forms.HONEST["xl"], edits={forms.CONTENT_TYPES: ("<Override", sheetjs)}),
-        "printer settings": forms.change(
+        "of SheetJS": change(forms.HONEST["xl"], edits={forms.CONTENT_TYPES: ("<Override", sheetjs)}),
+        "printer settings": change(
             forms.HONEST["xl"],
             {"xl/printerSettings/p.bin": b"x"},
             {forms.CONTENT_TYPES: ("</Types>", f'<Default Extension="bin" ContentType="{printer}"/>')},
@@ -95,21 +96,21 @@ def honest_files() -> Mapping[str, bytes]:
         "a linked workbook": related("externalLinkPath", "https://company.example/a.xlsx", folder="xl"),
         "a linked object": related("oleObject", r"file:///C:\a.xlsx"),
         "an object within": related("oleObject", "embeddings/oleObject1.bin", ""),
-        "a chart of a linked workbook": forms.change(forms.HONEST["ppt"], {"ppt/charts/_rels/chart1.xml.rels": chart}),
+        "a chart of a linked workbook": change(forms.HONEST["ppt"], {"ppt/charts/_rels/chart1.xml.rels": chart}),
         "keys": related("keyMapCustomizations", "customizations.xml", ""),
         "an OpenDocument text": odf("text", "<office:text/>"),
         "one that speaks of macros": odf("text", spoken),
         "one whose pages turn": odf("presentation", f"<office:presentation>{page}</office:presentation>"),
         "one with an empty list": odf("text", f"<office:scripts>{scripts}</office:scripts>"),
-        "one with settings": forms.change(
+        "one with settings": change(
             odf("text", ""), {"Configurations2/accelerator/current.xml": "", "Thumbnails/thumbnail.png": "x"}
         ),
-        "one with a password": forms.change(
+        "one with a password": change(
             odf("text", ""), {"content.xml": b"\x8f\x11\x02", "META-INF/manifest.xml": encrypted}
         ),
-        "one that breaks off": forms.change(odf("text", ""), {"content.xml": ODF_CONTENT.format(body="&#33;")[:-30]}),
+        "one that breaks off": change(odf("text", ""), {"content.xml": ODF_CONTENT.format(body="&#33;")[:-30]}),
         "an archive of a project": packed({"Basic/a.bas": "x", "Scripts/a.py": "x", "word/vbaProject.bin": "x"}),
-        "rich text": rb"{\rtf1 C:\\object \\objdata {\*\template C:\\T\\Normal.dot} {\field{\*\fldinst HYPERLINK dde}}}",
+        "rich text": rb"{\rtf1 C:\\object \\objdata {\*\template C:\\T\\N.dot} {\field{\*\fldinst HYPERLINK dde}}}",
         "a mail": (
             b"From: a@e.org\r\nTo: b\r\nSubject: ActiveMime\r\nDate: x\r\n\r\nActiveMime is what QWN0aXZlTWlt "
             b"stands for: =41"
