@@ -19,7 +19,7 @@ SPARE_BYTES = 16 * 1024 * 1024
 
 
 class Resource(StrEnum):
-    """What a process can run out of."""
+    """The resources that a process can run out of."""
 
     THREADS = "threads"
     MEMORY = "memory"

@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 class MemoryQoS(virtual.QoS):
-    """What was taken and not begun with, in memory.
+    """The messages that were taken and not begun with, in memory.
 
     What cannot be put back when a connection ends is lost, as any wake-up may be: a worker outlives its broker.
     """
@@ -212,7 +212,7 @@ class CheckedPool(ConnectionPool):
 
 
 class CheckedAMQP(AMQP):  # type: ignore[misc]  # celery ships no types
-    """What a Celery app sends and consumes with."""
+    """The connections with which a Celery app sends and consumes."""
 
     Connection = CheckedConnection
 

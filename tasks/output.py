@@ -1,4 +1,4 @@
-"""What code of agents prints in a worker, and leaves behind: counted, not written, unless a setting asks for it.
+"""The output of agents' code in a worker, and the errors it leaves behind: counted, not written, unless a setting asks.
 
 What stays true: once a worker is at work, its log alone is written to where its standard error went; nothing that is
 printed there, by Python, by a library in C or by a child, stands among its lines. What was raised where nobody waits

@@ -46,7 +46,7 @@ class MessageRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedTask:
-    """What a message asks for."""
+    """The task that a message asks for."""
 
     task: str
     task_id: str

@@ -454,7 +454,7 @@ def _renew_thread_indexes() -> None:
 
 
 def _renew_attachment_index() -> None:
-    """Make the primary key of attachments their newest index, so that a thread's are not looked for among its tenant's."""
+    """Make the primary key of attachments their newest index: a thread's are not looked for among its tenant's."""
     op.drop_constraint("pk_attachments", "attachments")
     op.create_primary_key("pk_attachments", "attachments", ["thread_key", "message_id", "index"])
 

@@ -62,6 +62,7 @@ BOUNDS = {
     "renditions.kind": WORD,
     "renditions.rendition_sha256": HASH,
     "renditions.sha256": HASH,
+    "pending_deletions.tenant": TENANT,
     "renditions.tenant": TENANT,
     "retention_policies.agent": ID,
     "retention_policies.tenant": TENANT,

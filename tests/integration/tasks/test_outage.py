@@ -166,7 +166,7 @@ async def test_a_turn_that_waits_says_what_it_waits_for(site: Site) -> None:
     assert kept == ["retried"] * FAILURES + ["put_off"]
     assert [row.retries for row in rows] == [1] * FAILURES + [0]
     assert all(row.retry_at and row.failing_since and row.error_kind == "model_error" for row in rows)
-    assert rows[0].error_message == "unavailable: 503"
+    assert rows[0].error_message == "unavailable: the provider cannot be reached, or is down"
     assert "not asked" in rows[-1].error_message
     # Those that failed before it opened come by themselves.
     assert [row.waits_for is not None for row in rows] == [False] * (FAILURES - 1) + [True, True]

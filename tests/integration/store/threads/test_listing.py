@@ -200,12 +200,10 @@ async def test_an_unknown_filter_is_an_error(store: ThreadStore) -> None:
         await store.list_threads(owner="me")
 
 
-async def test_another_tenants_threads_can_be_asked_for_by_name(store: ThreadStore) -> None:
-    await store.save_thread(Thread("a"))
-
-    assert ids(await store.list_threads(tenant="acme")) == []
-    with pytest.raises(InvalidInput, match="tenant: is no plain name"):
-        await store.list_threads(tenant="a/b")
+async def test_another_tenants_threads_cannot_be_asked_for(store: ThreadStore) -> None:
+    for tenant in ("acme", "a/b"):
+        with pytest.raises(InvalidInput, match="^tenant: "):
+            await store.list_threads(tenant=tenant)
 
 
 async def test_a_listing_without_a_limit_shows_more_than_a_page(store: ThreadStore) -> None:
