@@ -24,10 +24,8 @@ from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool import Tool
 from conversation.foreign_exceptions import TRACE_FRAMES
 
-#: Seconds between two looks at the loops.
-WATCH_SECONDS = 0.25
-#: Seconds between two ways in which what a tool left behind breaks off its loop.
-BREAK_SECONDS = 0.05
+#: Seconds between two looks at the loops, and between two ways in which what a tool left behind breaks off its loop.
+WATCH_SECONDS, BREAK_SECONDS = 0.25, 0.05
 #: Seconds of silence after which the log names the tool that blocks a loop.
 BLOCKED_SECONDS = 1.0
 #: Seconds after which a tool that blocks gets a loop of its own: a machine out of breath is silent for less.
