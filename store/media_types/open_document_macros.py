@@ -31,11 +31,11 @@ WORDS = (b"event-listener", b"macro", b"script:", b"command:", b"expand:", b"ser
 
 def has_macros(parts: ZipParts) -> bool:
     """Whether a package has macros or calls some. Raises `UnreadableParts`."""
-    if any(map(_is_code, parts.names)):
+    if any(map(is_code, parts.names)):
         return True
     manifest = _Manifest()
     for _, content in parts.read(lambda name: name == MANIFEST):
-        if content.strip() and TagSearch(manifest.is_code).run([content]):
+        if content.strip() and TagSearch(manifest.is_code_entry).run([content]):
             return True
     openers = parts.list_openers(_may_call)
     return any(_calls_macro(open_part) for name, open_part in openers if name not in manifest.encrypted_names)
@@ -58,17 +58,18 @@ class _Manifest:
         #: They cannot be searched; whoever has the password is asked for it first.
         self.encrypted_names: set[str] = set()
 
-    def is_code(self, name: str, attributes: Mapping[str, str]) -> bool:
+    def is_code_entry(self, name: str, attributes: Mapping[str, str]) -> bool:
         if name == "encryption-data":
             self.encrypted_names.add(self._name)
         if name != "file-entry":
             return False
         self._name = attributes.get("full-path", "").replace("\\", "/").lower().lstrip("/")
         media_type = attributes.get("media-type", "").lower()
-        return _is_code(self._name) or any(word in media_type for word in _CODE_TYPES)
+        return is_code(self._name) or any(word in media_type for word in _CODE_TYPES)
 
 
-def _is_code(name: str) -> bool:
+def is_code(name: str) -> bool:
+    """Whether a part stands where code does."""
     return not _CODE_FOLDERS.isdisjoint(name.split("/")[:-1])
 
 

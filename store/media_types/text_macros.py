@@ -42,10 +42,11 @@ _XML_WORDS = (*WORDS, b"macroenabled", b"vbaproject", b"vbadata", b"macrosheet",
 def has_macros(sample: Sample, media_type: str) -> bool:
     """Whether text of this type has macros. Raises `UnreadableParts`."""
     head = _read_head(sample.head)
-    if head.startswith(b"{\\rt"):
-        return any(map(_is_rich_text_object, _windows(sample.read_pieces())))
-    if media_type == MAIL or b"mime-version" in head:
-        return any(map(_is_active_mime, _windows(sample.read_pieces())))
+    if head.startswith(b"{\\rt") and any(map(_is_rich_text_object, _windows(sample.read_pieces()))):
+        return True
+    is_mail = media_type == MAIL or b"mime-version" in head
+    if is_mail and any(map(_is_active_mime, _windows(sample.read_pieces()))):
+        return True
     return head.startswith(b"<") and _xml_has_macros(sample)
 
 
@@ -63,7 +64,10 @@ def _read_head(content: bytes) -> bytes:
 def _xml_has_macros(sample: Sample) -> bool:
     if not may_hold(_XML_OFFICE, sample.read_pieces()) or not may_hold(_XML_WORDS, sample.read_pieces()):
         return False
-    return TagSearch(_is_macro, roots=_XML_ROOTS).run(sample.read_pieces(), is_lenient=True)
+    # Other XML may well define entities, as that of publishers does.
+    is_office = may_hold(_XML_OFFICE, sample.read_pieces(), by_reference=False)
+    search = TagSearch(_is_macro, roots=_XML_ROOTS, takes_entities=not is_office)
+    return search.run(sample.read_pieces(), is_lenient=True)
 
 
 def _is_macro(name: str, attributes: Mapping[str, str]) -> bool:

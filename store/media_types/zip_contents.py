@@ -113,7 +113,7 @@ def _macro_type(sample: Sample, contents: Contents, names: frozenset[str], decla
     is_package = any(map(is_content_types, names))
     is_open_document = declared != "application/epub+zip" and (
         open_document_macros.MANIFEST in names
-        or {"mimetype", "content.xml"} <= names
+        or ("mimetype" in names and ("content.xml" in names or any(map(open_document_macros.is_code, names))))
         or (declared or "").startswith((_ODF, "application/vnd.sun."))
     )
     if not (is_package or is_open_document):
