@@ -96,7 +96,7 @@ class _PutFirst:
         self._published_at: dict[str, float] = {}
 
     def select_fresh(self, wake_ups: Sequence[WakeUp]) -> list[WakeUp]:
-        """Those that were not put first lately; they are now."""
+        """The wake-ups that were not put first lately; they are now."""
         now = time.monotonic()
         self._published_at = {turn: at for turn, at in self._published_at.items() if now - at < PUT_FIRST_SECONDS}
         fresh = [wake_up for wake_up in wake_ups if wake_up.turn_id not in self._published_at]

@@ -127,8 +127,9 @@ BEGIN
         END IF;
 
         SELECT turns.id, turns.request_digest INTO earlier FROM turns
-        WHERE (turns.tenant = tenant AND turns.id = turn_id)
-            OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key);
+        WHERE (turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key))
+            -- Of its own tenant alone; as an equality, it would have an index of all turns of the tenant walked through.
+            AND turns.tenant IS NOT DISTINCT FROM tenant;
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
             RETURN json_build_object(
                 'turn_id', earlier.id, 'is_new', earlier.id = turn_id,

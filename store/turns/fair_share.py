@@ -6,7 +6,6 @@ wait; what is picked here waits in its thread's order, as anything that the swee
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal, select, union_all
 
@@ -60,7 +59,7 @@ def pick_neglected(connection: Connection, *, after: str = "", tenant_max_runnin
 def _count_running(connection: Connection, tenants: Sequence[str]) -> dict[str, int]:
     """The number of turns that run, by tenant, each up to `COUNT_MAX`."""
 
-    def count(tenant: str) -> Select[Any]:
+    def count(tenant: str) -> Select[str, int]:
         running = select(turns.c.id).where(turns.c.state == "running", turns.c.tenant == tenant).limit(COUNT_MAX)
         return select(literal(tenant).label("tenant"), func.count().label("turns")).select_from(running.subquery())
 

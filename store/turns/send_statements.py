@@ -122,11 +122,13 @@ def _find_earlier_turn_or_refuse(
 def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
     """Select the earlier turn of a request, and whether its limit and its agent would let a new one in."""
     earlier_turn = turns.alias("earlier_turn")
-    is_same_request = (earlier_turn.c.tenant == request.tenant) & (earlier_turn.c.id == request.turn_id)
+    is_same_request = earlier_turn.c.id == request.turn_id
     if request.idempotency_key is not None:
         is_same_request |= (earlier_turn.c.tenant == request.tenant) & (
             earlier_turn.c.idempotency_key == request.idempotency_key
         )
+    # Of its own tenant alone; as an equality, it would have an index of all turns of the tenant walked through.
+    is_same_request &= earlier_turn.c.tenant.is_not_distinct_from(request.tenant)
     one_row = select(literal(1)).subquery("one_row")
     return select(
         earlier_turn.c.id.label("turn_id"),

@@ -192,7 +192,9 @@ async def test_every_foreign_key_has_an_index(thread_store: ThreadStore) -> None
             indexed += [tuple(u["column_names"]) for u in looker.get_unique_constraints(table)]
             for key in looker.get_foreign_keys(table):
                 columns = tuple(key["constrained_columns"])
-                if not any(set(index[: len(columns)]) == set(columns) for index in indexed):
+                # Its tenant alone would not be enough: few rows are a thread's, many a tenant's.
+                selective = set(columns) - {"tenant"}
+                if not any(index[:2] == columns or selective & {*index[:1]} for index in indexed):
                     missing.append(f"{table}{columns}")
         return missing
 

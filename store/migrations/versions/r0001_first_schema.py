@@ -210,6 +210,7 @@ def upgrade() -> None:
         _create_index_where(f"ix_threads_agent_{counted}", "threads", columns, "summary_failures < 5")
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
+        _renew_thread_indexes()
 
     op.create_table(
         "workers",
@@ -238,6 +239,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant", "sha256"], ["blobs.tenant", "blobs.sha256"]),
     )
     op.create_index("ix_attachments_tenant_sha256", "attachments", ["tenant", "sha256"])
+    if op.get_bind().dialect.name == "postgresql":
+        _renew_attachment_index()
 
     op.create_table(
         "thread_context",
@@ -423,7 +426,6 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
     else:
-        _renew_thread_index()
         create_functions(op.get_bind(), FUNCTIONS)
 
 
@@ -439,14 +441,22 @@ def _point_to_own_summary() -> None:
     connection.exec_driver_sql(f"{table.rstrip().removesuffix(')').rstrip()},\n{key}\n)")
 
 
-def _renew_thread_index() -> None:
-    """Make the index of threads' ids the newest one of its table.
+def _renew_thread_indexes() -> None:
+    """Make the indexes by which threads are found, by their id and by keys that point to them, the newest of the table.
 
-    A function keeps the plan that was made while the table was empty, when all indexes that begin with a tenant
+    A session keeps the plan that was made while the table was empty, when all indexes that begin with a tenant
     seem to cost the same: then PostgreSQL takes the newest.
     """
     op.drop_constraint("uq_threads_tenant_id", "threads")
     op.create_unique_constraint("uq_threads_tenant_id", "threads", ["tenant", "id"])
+    op.drop_constraint("uq_threads_key_tenant", "threads")
+    op.create_unique_constraint("uq_threads_key_tenant", "threads", ["key", "tenant"])
+
+
+def _renew_attachment_index() -> None:
+    """Make the primary key of attachments their newest index, so that a thread's are not looked for among its tenant's."""
+    op.drop_constraint("pk_attachments", "attachments")
+    op.create_primary_key("pk_attachments", "attachments", ["thread_key", "message_id", "index"])
 
 
 def _create_index_where(

@@ -147,6 +147,31 @@ def test_the_database_refuses_each_row_that_points_to_a_foreign_one(database_url
     check_tries("rows that point to another's row, or to no row", tries=tries, successes=len(accepted))
 
 
+def test_what_a_key_looks_up_is_found_by_more_than_its_tenant(database_url: str) -> None:
+    """Also in a session that planned it while the tables were empty: it keeps its plan while they fill."""
+    database, by_tenant_alone = Database(load(database_url=database_url)), []
+    with database.engine.begin() as connection:
+        connection.execute(text("SET plan_cache_mode = force_generic_plan"))
+        for number, (table, key) in enumerate(list_keys()):
+            # Of a row that points: is what it points to there? Of a row that goes: does anything point to it?
+            for side, columns in (("up", [e.column for e in key.elements]), ("down", list(key.columns))):
+                name = f"{side}_{number}"
+                asked = " AND ".join(
+                    f'"{column.name}" = ${place}::{column.type.compile(connection.dialect)}'
+                    for place, column in enumerate(columns, 1)
+                )
+                looked_up = columns[0].table.name
+                connection.exec_driver_sql(f"PREPARE {name} AS SELECT FROM ONLY {looked_up} WHERE {asked}")
+                nothing = ", ".join("NULL" for _ in columns)
+                plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN EXECUTE {name}({nothing})").scalars())
+                conditions = " ".join(re.findall("Index Cond: (.*)", plan))
+                if not any(column.name in conditions for column in columns if column.name != "tenant"):
+                    by_tenant_alone.append(f"{table.name} {side}: {plan}")
+    database.close()
+
+    assert by_tenant_alone == []
+
+
 def _is_accepted(database: Database, statement: Any) -> bool:
     try:
         with database.engine.begin() as connection:

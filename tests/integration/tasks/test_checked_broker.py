@@ -250,8 +250,9 @@ def test_strange_members_of_a_binding_are_none(reader: Reader, broker: redis.Red
 
 
 def test_an_enemy_cannot_have_messages_put_back_from_a_list_of_unacknowledged_ones(
-    reader: Reader, broker: redis.Redis, publish: Callable[..., str]
+    valkey_url: str, broker: redis.Redis, publish: Callable[..., str]
 ) -> None:
+    reader = Reader(valkey_url, ack_emulation=True, visibility_timeout=1)
     broker.zadd("unacked_index", {"a": 0, "b": 0})
     broker.hset("unacked", mapping={"a": "[" * 10_000, "b": json.dumps([{}, "", "files"])})
     for _ in range(20):
@@ -259,8 +260,10 @@ def test_an_enemy_cannot_have_messages_put_back_from_a_list_of_unacknowledged_on
     turn = publish()
 
     reader.read_until(lambda: reader.turns == [turn])
+    reader.connection.close()
 
     assert broker.llen("files") == 0
+    assert broker.hlen("unacked") == 2
 
 
 def test_strange_replies_to_remote_control_are_dropped(

@@ -75,7 +75,10 @@ ODD = {
         *({"headers/eta": when} for when in ("2099-01-01T00:00:00+00:00", "2001-01-01", 0, [], {}, "")),
         *({"headers/retries": count} for count in (1, -1, "0", 10**18, True, 0.0)),
     ],
-    "expired": [{"headers/expires": when} for when in ("2001-01-01T00:00:00+00:00", "never", 5, [], "", Raw("1e999"))],
+    "expired": [
+        {"headers/expires": when}
+        for when in ("2001-01-01T00:00:00+00:00", "2999-01-01", "never", 5, [], "", Raw("1e999"))
+    ],
     "compressed": [{"headers/compression": name} for name in ("zlib", "application/x-gzip", "", 5, {})],
     "with_followers": [
         *({f"body/2/{name}": [FOLLOWER]} for name in ("callbacks", "errbacks", "chain")),

@@ -30,6 +30,7 @@ from store.turns import claims, inbox, workers
 from store.turns.claims import ClaimRequest, NothingDue
 from store.turns.send_request import SendRequest
 from tests.function_clock import move_function_clock
+from tests.tries import check_tries
 from threadmill.embedded.home import free_port
 from threadmill.embedded.postgres import EmbeddedPostgres
 
@@ -173,23 +174,41 @@ def test_a_statement_that_runs_too_long_is_stopped(opened: Open) -> None:
     assert time.monotonic() - started < 15
 
 
-@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
-def test_no_address_environment_role_or_session_lifts_a_limit(
-    name: str, database_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits = {"db_statement_timeout_seconds": 12, "db_lock_timeout_seconds": 12}
-    for options in (f"-c {name}=0", f"-c{name.upper()}=1h", f"--{name.replace('_', '-')}=0", f"-c a=b -c {name}=0"):
-        with pytest.raises(InvalidSettings, match=f"{name} in its options has no effect"):
-            opened(f"{database_url}?options={quote(options)}", **limits)
-    monkeypatch.setenv("PGOPTIONS", f"-c {name}=0")
-    # Of another's setting, of a name like ours.
-    database = opened(f"{database_url}?options=-cshop.{name}%3D0", **limits)
-    with database.engine.begin() as connection:
-        role = scalar(connection, "select current_user")
-        connection.execute(text(f'alter role "{role}" in database "{database.url.database}" set {name} = 0'))
-    database.run(lambda connection: connection.exec_driver_sql(f"set session {name} = 0").close())
+LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
-    assert database.run(scalar, statement=f"show {name}") == "12s"
+
+def test_no_address_environment_role_or_session_lifts_a_limit(
+    database_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"db_statement_timeout_seconds": 12, "db_lock_timeout_seconds": 12}
+    tries, lifted = 0, []
+    for name in LIMITS:
+        for options in (f"-c {name}=0", f"-c{name.upper()}=1h", f"--{name.replace('_', '-')}=0", f"-c a=b -c {name}=0"):
+            with pytest.raises(InvalidSettings, match=f"{name} in its options has no effect"):
+                opened(f"{database_url}?options={quote(options)}", **seconds)
+            tries += 1
+    monkeypatch.setenv("PGOPTIONS", " ".join(f"-c {name}=0" for name in LIMITS))
+    # A setting of another program's may have a name like ours.
+    database = opened(f"{database_url}?options=-cshop.{LIMITS[0]}%3D0", **seconds)
+
+    def alter_role(connection: Connection) -> None:
+        owner = f'"{scalar(connection, "select current_user")}" in database "{database.url.database}"'
+        for name in LIMITS:
+            connection.exec_driver_sql(f"alter role {owner} set {name} = 0")
+
+    def alter_session(connection: Connection) -> None:
+        for name in LIMITS:
+            connection.exec_driver_sql(f"set session {name} = 0")
+
+    for alter in (lambda _: None, alter_role, alter_session):
+        database.run(alter)
+        if alter is alter_role:
+            database.close()
+        for name in LIMITS:
+            tries += 1
+            lifted += [name] * (database.run(scalar, statement=f"show {name}") != "12s")
+    assert lifted == []
+    check_tries("ways to lift the limits of statements", tries=tries, successes=len(lifted))
 
 
 def test_a_wait_for_a_lock_that_takes_too_long_is_given_up(opened: Open) -> None:

@@ -42,13 +42,13 @@ class Installation:
 
 
 @pytest.fixture
-def installation(any_database: Database) -> Installation:
-    return Installation(any_database)
+def installation(database: Database) -> Installation:
+    return Installation(database)
 
 
 def test_a_single_turn_is_woken_before_another_tenants_many(installation: Installation) -> None:
-    installation.send("a", 30)
-    installation.run(*(f"a{number}" for number in range(8)))
+    installation.send("a", 12)
+    installation.run(*(f"a{number}" for number in range(4)))
     installation.send("b", 1)
 
     assert installation.pick() == ["b0"]
@@ -57,16 +57,16 @@ def test_a_single_turn_is_woken_before_another_tenants_many(installation: Instal
 
 
 def test_each_tenant_gets_its_share_and_no_more(installation: Installation) -> None:
-    installation.send("a", 20)
-    installation.run(*(f"a{number}" for number in range(12)))
-    installation.send("b", 9)
-    installation.send("c", 9)
+    installation.send("a", 10)
+    installation.run(*(f"a{number}" for number in range(6)))
+    installation.send("b", 4)
+    installation.send("c", 4)
 
-    assert sorted(installation.pick()) == [*(f"b{n}" for n in range(4)), *(f"c{n}" for n in range(4))]
+    assert sorted(installation.pick()) == ["b0", "b1", "c0", "c1"]
 
 
 def test_a_tenant_alone_neglects_nobody(installation: Installation) -> None:
-    installation.send("a", 20)
+    installation.send("a", 3)
     installation.run("a0")
 
     assert installation.pick() == []

@@ -70,13 +70,18 @@ async def test_a_summary_is_rendered_out_of_its_sections() -> None:
 async def test_what_a_summary_covers_is_read_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these goes with patterns over all that was said."""
     threads: dict[str, set[int]] = {}
-    for name in ("summary_messages", "check_summary", "comparison_messages", "add_missing"):
 
-        def call(*given: Any, name: str = name, call: Any = getattr(summarizer_module, name), **named: Any) -> Any:
+    def watch(name: str) -> None:
+        watched = getattr(summarizer_module, name)
+
+        def call(*given: Any, **named: Any) -> Any:
             threads.setdefault(name, set()).add(threading.get_ident())
-            return call(*given, **named)
+            return watched(*given, **named)
 
         monkeypatch.setattr(summarizer_module, name, call)
+
+    for name in ("summary_messages", "check_summary", "comparison_messages", "add_missing"):
+        watch(name)
     summarizer, _ = writer({"facts": ["x"]}, {"ok": True, "missing": []}, is_checked=True)
     await summarizer.summarize(draft(asked("7" * 1_000_000)))
 
