@@ -117,6 +117,8 @@ def honest_files() -> Mapping[str, bytes]:
         ),
         "XML that speaks of it": speaking.encode(),
         "a table of a package": f'<Types><Override ContentType="{forms.PROJECT_TYPE}"/></Types>'.encode(),
+        "XML with entities": b'<!DOCTYPE a [<!ENTITY nbsp "&#160;">]><article>a&nbsp;macro:</article>',
+        "a style sheet with entities": b'<!DOCTYPE x [<!ENTITY e "e">]><xsl:stylesheet>&#169;</xsl:stylesheet>',
         "a build file": b'<project><target action="macro" macro-name="x"/></project>',
     }
 
