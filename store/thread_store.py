@@ -72,10 +72,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """
         if settings is None:
             is_url_set = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
-            is_named = database_url is not None and not (
-                isinstance(database_url, str) and str.__len__(database_url) == 0
-            )
-            url = database_url if is_named else None if is_url_set else IN_MEMORY
+            is_empty = database_url is None or (type(database_url) is str and not database_url)
+            url = database_url if not is_empty else None if is_url_set else IN_MEMORY
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
         try:
