@@ -12,7 +12,7 @@ from agent.agent import Agent
 from agent.chat_messages import build_messages
 from agent.journal import make_reply_storable, model_step
 from agent.models.profiles import PROFILES
-from agent.models.protocol import ModelReply, ModelRequest
+from agent.models.protocol import ModelError, ModelReply, ModelRequest
 from agent.models.provider_fields import FieldPieces
 from agent.models.provider_model import ProviderModel
 from conversation.message import Message, ToolCall
@@ -164,8 +164,9 @@ async def test_a_refusal_that_has_nothing_to_do_with_a_picture_is_told_as_it_is(
 ) -> None:
     asked = question(stubs, "openai", user([PICTURE]))
 
-    with pytest.raises(Exception, match="unknown keys"):
+    with pytest.raises(ModelError) as caught:
         await model.complete(replace(asked, parameters=asked.parameters | {"extra_body": {"nonsense": 1}}))
+    assert "unknown keys" in caught.value.provider_text
 
 
 def test_an_agent_names_a_profile() -> None:

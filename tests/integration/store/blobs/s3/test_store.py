@@ -91,16 +91,16 @@ def test_a_url_is_signed_with_version_4_and_saves_under_the_given_name(store: S3
 
 
 @pytest.mark.parametrize(
-    ("media_type", "disposition", "served"),
+    ("media_type", "disposition", "served", "name"),
     [
-        ("image/png", "inline", "image/png"),
-        ("image/svg+xml", "attachment", "application/octet-stream"),
-        ("text/html; charset=utf-8", "attachment", "application/octet-stream"),
-        ("application/pdf", "attachment", "application/pdf"),
+        ("image/png", "inline", "image/png", "__a.html.png"),
+        ("image/svg+xml", "attachment", "application/octet-stream", "__a.html.svg"),
+        ("text/html; charset=utf-8", "attachment", "application/octet-stream", "__a.html"),
+        ("application/pdf", "attachment", "application/pdf", "__a.html.pdf"),
     ],
 )
 def test_a_browser_is_shown_pictures_and_never_a_program(
-    store: S3Blobs, media_type: str, disposition: str, served: str
+    store: S3Blobs, media_type: str, disposition: str, served: str, name: str
 ) -> None:
     store.put("acme", HASH, CONTENT, media_type)
 
@@ -109,7 +109,7 @@ def test_a_browser_is_shown_pictures_and_never_a_program(
     with urlopen(address) as answer:
         assert answer.headers["Content-Type"].partition(";")[0] == served
         assert answer.headers["Content-Disposition"] == (
-            f"{disposition}; filename=\"__a.html\"; filename*=UTF-8''__a.html"
+            f"{disposition}; filename=\"{name}\"; filename*=UTF-8''{name}"
         )
     with urlopen(store.url("acme", HASH, expires=HOUR, filename="a", media_type=media_type)) as answer:
         assert answer.headers["Content-Disposition"].startswith("attachment;")
