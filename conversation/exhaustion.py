@@ -54,7 +54,7 @@ _exceptions_of = vars(BaseExceptionGroup)["exceptions"].__get__
 _NO_THREAD = "can't start new thread"
 #: Names in code that forks. Anywhere else the same number means that there is nothing to read or write yet.
 FORKING = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec", "posix_spawn", "posix_spawnp"})
-#: Drivers of a database server, whose C libraries say in words what the system refused, and that they were not answered.
+#: Drivers of database servers, whose C libraries say in words what the system refused, and that nobody answered.
 #: SQLite's is none: its words quote whoever searches, and it says by their types and in other words what it lacks.
 _DRIVERS = ("psycopg", "asyncpg")
 _BY_WORDS = {

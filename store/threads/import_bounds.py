@@ -30,9 +30,7 @@ class FileBounds:
 
     settings: Settings | None = None
 
-    def reserve(
-        self, connection: Connection, tenant: str, files: Iterable[Attachment]
-    ) -> Mapping[str, Reservation]:
+    def reserve(self, connection: Connection, tenant: str, files: Iterable[Attachment]) -> Mapping[str, Reservation]:
         """Reserve rows for files, as for those of a message that is sent. Raises `LimitReached`."""
         if self.settings is None:
             return reserve(connection, tenant, files)
