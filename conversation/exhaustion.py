@@ -54,8 +54,9 @@ _exceptions_of = vars(BaseExceptionGroup)["exceptions"].__get__
 _NO_THREAD = "can't start new thread"
 #: Names in code that forks. Anywhere else the same number means that there is nothing to read or write yet.
 FORKING = frozenset({"fork", "forkpty", "fork_exec", "_fork_exec", "posix_spawn", "posix_spawnp"})
-#: Databases' drivers, whose C libraries say in words what the system refused, and that they were not answered.
-_DRIVERS = ("psycopg", "asyncpg", "sqlite3")
+#: The driver whose C library says in words alone what the system refused. SQLite's words quote whoever searches, and
+#: it has others for what it lacks.
+_DRIVER = "psycopg"
 _BY_WORDS = {
     os.strerror(errno.EMFILE): Resource.DESCRIPTORS,
     os.strerror(errno.ENFILE): Resource.DESCRIPTORS,
@@ -131,7 +132,7 @@ def _own_resource(error: BaseException) -> Resource | None:
     words = arguments[0] if arguments and type(arguments[0]) is str else ""
     if isinstance(error, RuntimeError):
         return Resource.THREADS if words == _NO_THREAD else None
-    if type(error).__module__.startswith(_DRIVERS) and getattr(error, "sqlstate", None) is None:
+    if type(error).__module__.startswith(_DRIVER) and getattr(error, "sqlstate", None) is None:
         return next((resource for text, resource in _BY_WORDS.items() if text in words), None)
     return None
 

@@ -4,7 +4,7 @@ What stays true: a wake-up says that some file waits, and which one is decided h
 which the fewest are prepared is served first, and of several such ones each in its turn; a tenant's files follow their
 places, which are by the time of the request, later for what is large and for all but the first that are requested
 together. So a small file waits for about one preparation, behind whatever others have sent. Several processes may
-claim at once; each file is begun by one.
+claim at once: each file is begun by one, and a limit holds for all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Float, FromClause, and_, case,
 from conversation.task_contract import FILES_QUEUE
 from store.database.column_types import DAY, clock, moment_ago, moment_now
 from store.database.rotation import list_tenants
-from store.database.statements import AnyRow
+from store.database.statements import AnyRow, serialize_transactions
 from store.files.prepared_rows import (
     RESERVATION,
     RESERVED_COLUMNS,
@@ -91,6 +91,10 @@ def claim(
     running = _count_running(connection)
     tenants = frozenset(waiting) | frozenset(running)
     most = _most_running(connection, limit, has_neighbours=has_neighbours or len(tenants) > 1)
+    if most is not None:
+        # Of those who claim at once, each counts what the one before it took.
+        serialize_transactions(connection, "claims of files")
+        running = _count_running(connection)
     allowed = [tenant for tenant in waiting if most is None or running.get(tenant, 0) < most]
     # A stable sort: of those that have as few, the one whose turn it is.
     for tenant in sorted(allowed, key=lambda tenant: running.get(tenant, 0)):

@@ -4,17 +4,19 @@ What stays true: files are bounded as those of a message that is sent; a file th
 name of the installation, of another user, or of files that this user has not put there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
+from conversation.attachment import Attachment
 from conversation.errors import FileRejected, InvalidInput
 from conversation.message import Message
 from conversation.quotation import quote
 from conversation.user import named_user
 from store.files.attachable import FileChoice, resolve_files
+from store.files.blob_rows import Reservation, reserve
 from store.media_types.examine import check_allowed
 from store.settings import Settings
 
@@ -24,9 +26,16 @@ FILES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class FileBounds:
-    """The bounds of one message's files. Without settings, only how many there are in all is bounded."""
+    """The bounds of files, of one message and of its tenant. Without settings, only how many there are is bounded."""
 
     settings: Settings | None = None
+
+    def reserve(self, connection: Connection, tenant: str, files: Iterable[Attachment]) -> Mapping[str, Reservation]:
+        """Reserve rows for files, as for those of a message that is sent. Raises `LimitReached`."""
+        if self.settings is None:
+            return reserve(connection, tenant, files)
+        scans, max_bytes = bool(self.settings.scanner_url), self.settings.tenant_max_bytes
+        return reserve(connection, tenant, files, scans=scans, max_bytes=max_bytes)
 
     def check(self, message: Message) -> None:
         """Check a message's files. Raises `InvalidInput`."""

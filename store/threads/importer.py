@@ -23,7 +23,6 @@ from conversation.validation import check_id, check_tenant_of_user
 from store.database.column_types import clock
 from store.database.statements import insert_for
 from store.files.attachments import insert_attachments
-from store.files.blob_rows import reserve
 from store.history import message_rows
 from store.history.counters import recount
 from store.history.visibility import is_summary_of
@@ -326,6 +325,6 @@ class _ThreadImport:
         if len(self.files) + len({file.sha256 for file in new_files}) > FILES_MAX:
             raise InvalidInput(f"line {self._number}: attachments", "are too many", f"at most {FILES_MAX} files fit")
         if new_files:
-            reservations = reserve(self.connection, self.tenant, new_files)
+            reservations = self.file_bounds.reserve(self.connection, self.tenant, new_files)
             self.files |= {sha256: row.is_stored for sha256, row in reservations.items()}
         insert_attachments(self.connection, self.key, self.tenant, new_messages)

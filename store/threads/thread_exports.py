@@ -44,7 +44,7 @@ class ThreadExports(OpenStore):
         `missing_blobs` names those that the file store does not have. A legal hold is never imported.
 
         Raises `InvalidInput` for a thread that is stored already, and for lines that are broken, with the number of
-        the line and the field.
+        the line and the field; `LimitReached` for more bytes of files than the tenant may have.
         """
         return await self._import(lines, thread_id=thread_id, user=user, file_bounds=FileBounds(self.settings))
 

@@ -80,6 +80,9 @@ OTHERS: dict[str, BaseException] = {
     "words in a file's name": FileNotFoundError(errno.ENOENT, "Too many open files"),
     "words in an error of a tool": ValueError("Too many open files"),
     "words of PostgreSQL": psycopg.errors.InsufficientResources("Too many open files"),
+    "words of a search, as SQLite quotes them": sqlite3.OperationalError(
+        'fts5: syntax error near "Too many open files"'
+    ),
     "a name": socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
     "nothing to read yet": of_system(errno.EAGAIN),
     "a database that is locked": sqlite3.OperationalError("database is locked"),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 
 import psycopg
@@ -94,6 +95,25 @@ def queue(any_database: Database) -> Queue:
 
 def named(tenant: str, count: int) -> Sequence[str]:
     return [f"{tenant}{number:02}" for number in range(count)]
+
+
+def test_a_limit_holds_for_those_who_claim_at_once(database: Database) -> None:
+    queue, limit = Queue(database), TenantLimit(count=1)
+    queue.request("a00", "a01")
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def claim_beside_another(connection: Connection) -> tuple[FileClaim, Future[FileClaim]]:
+            first = file_queue.claim(connection, limit=limit)
+            other = pool.submit(queue.claim, limit)
+            # Nothing says that it waits: it has the time to end, were it not to.
+            wait({other}, timeout=1)
+            return first, other
+
+        first, other = database.run(claim_beside_another)
+
+    assert first.preparation is not None
+    assert other.result().is_held_back
 
 
 def test_a_small_file_waits_for_one_preparation_behind_another_tenants_many(queue: Queue) -> None:

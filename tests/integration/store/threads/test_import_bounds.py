@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from conversation.attachment import Attachment
-from conversation.errors import InvalidInput
+from conversation.errors import InvalidInput, LimitReached
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
@@ -205,6 +205,24 @@ async def test_the_number_of_files_is_bounded(
         await store.import_thread([*lines[:LAST], with_values(lines[LAST], {"attachments": more}), lines[-1]])
 
     assert await store.count() == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_files_count_as_the_tenants_and_wait_for_its_scanner(
+    store: ThreadStore, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"tenant_max_bytes": FILE["size"], "scanner_url": "tcp://127.0.0.1:1"}
+    monkeypatch.setattr(store, "settings", store.settings.model_copy(update=limits))
+    files = [FILE | {"sha256": f"{number:064}"} for number in range(2)]
+    others = [*lines[:LAST], with_values(lines[LAST], {"attachments": files}), lines[-1]]
+
+    with pytest.raises(LimitReached):
+        await store.import_thread(others)
+    await store.database.run_async(lambda connection: connection.execute(delete(tables.blobs)))
+    await store.import_thread([*lines[:LAST], with_values(lines[LAST], {"attachments": files[:1]}), lines[-1]])
+
+    scans = await store.database.run_async(lambda connection: connection.execute(select(tables.blobs.c.scan)).all())
+    assert [tuple(row) for row in scans] == [("pending",)]
 
 
 @pytest.mark.endurance
