@@ -44,11 +44,11 @@ class OfficePackage:
 
     def has_macros(self) -> bool:
         """Whether there are macros, or what else runs when the document is opened. Raises `UnreadableParts`."""
-        is_told = any(_TELLING_NAME.fullmatch(name) for name in self._parts.names)
+        is_told = any(map(is_telling_name, self._parts.names))
         for _, content in self._parts.read(CONTENT_TYPES):
             _search(content, self._note_content_type)
         for name, content in self._parts.read(_RELATIONSHIPS):
-            is_told = _search(content, _is_chart_macro if _CHART.fullmatch(name) else _is_macro) or is_told
+            is_told = _search(content, _is_chart_macro if _CHART.fullmatch(name) else is_macro_relationship) or is_told
         return is_told or any(map(is_macro_type, self.content_types))
 
     def _note_content_type(self, _: str, attributes: Mapping[str, str]) -> bool:
@@ -62,6 +62,19 @@ class OfficePackage:
 def is_macro_type(content_type: str) -> bool:
     """Whether a content type is one of macros."""
     return any(word in content_type.lower() for word in _TELLING_TYPES)
+
+
+def is_telling_name(name: str) -> bool:
+    """Whether a part with this plain name holds macros, whatever the tables say."""
+    return bool(_TELLING_NAME.fullmatch(name))
+
+
+def is_macro_relationship(_: str, attributes: Mapping[str, str]) -> bool:
+    """Whether a relationship leads to macros, or to what is opened from another machine."""
+    kind = _relationship(attributes)
+    return kind in _TELLING_RELATIONSHIPS or (
+        kind in _OPENED_RELATIONSHIPS and is_elsewhere(attributes.get("target", ""))
+    )
 
 
 def is_elsewhere(target: str) -> bool:
@@ -86,13 +99,6 @@ def _search(content: bytes, test: TagTest) -> bool:
 
 def _is_chart_macro(_: str, attributes: Mapping[str, str]) -> bool:
     return _relationship(attributes) in _TELLING_RELATIONSHIPS
-
-
-def _is_macro(_: str, attributes: Mapping[str, str]) -> bool:
-    kind = _relationship(attributes)
-    return kind in _TELLING_RELATIONSHIPS or (
-        kind in _OPENED_RELATIONSHIPS and is_elsewhere(attributes.get("target", ""))
-    )
 
 
 def _relationship(attributes: Mapping[str, str]) -> str:

@@ -111,6 +111,16 @@ def honest_files() -> Mapping[str, bytes]:
         "one that breaks off": change(odf("text", ""), {"content.xml": ODF_CONTENT.format(body="&#33;")[:-30]}),
         "an archive of a project": packed({"Basic/a.bas": "x", "Scripts/a.py": "x", "word/vbaProject.bin": "x"}),
         "rich text": rb"{\rtf1 C:\\object \\objdata {\*\template C:\\T\\N.dot} {\field{\*\fldinst HYPERLINK dde}}}",
+        "rich text of a template with an umlaut": rb"{\rtf1 {\*\template C:\\B\'fcro\\N.dot} {\*\template \u252?.dot}}",
+        "a feed in Japanese": (
+            '<?xml version="1.0" encoding="Shift_JIS"?><rss><a href="vnd.sun.star.script:x">日本 opendocument</a></rss>'
+        ).encode("shift_jis"),
+        "a package as XML": (
+            b'<pkg:package xmlns:pkg="http://schemas.microsoft.com/office/2006/xmlPackage"><pkg:part '
+            b'pkg:name="/_rels/.rels" pkg:contentType="a/b"><Relationship Type="x/officeDocument" Target="d.xml"/>'
+            b'<Relationship Type="x/hyperlink" Target="https://e.example/"/></pkg:part></pkg:package>'
+        ),
+        "text on multipart/related": b"mime-version: multipart/related\r\rActiveMime QWN0aXZl, TWltZQA",
         "a mail": (
             b"From: a@e.org\r\nTo: b\r\nSubject: ActiveMime\r\nDate: x\r\n\r\nActiveMime is what QWN0aXZlTWlt "
             b"stands for: =41"
