@@ -21,7 +21,8 @@ _OVERLAP_BYTES = 8 * 1024
 #: An object, a link to one, or a command to another program. A backslash before it makes it text.
 _RICH_TEXT_OBJECT = re.compile(
     rb"(?<!\\)(?:\\\\)*\\(?:obj(?:ect|data|ocx|html|link|autlink)(?![a-z])"
-    rb"|fldinst(?:[\s{}]|\\[a-z]+-?\d*|\\\*){0,200}dde)",
+    # Up to the next one: else each would be read anew from all before it.
+    rb"|fldinst(?:[\s{}]|\\(?!fldinst)[a-z]++-?\d*+|\\\*){0,200}+dde)",
     re.IGNORECASE,
 )
 _RICH_TEXT_TEMPLATE = re.compile(rb"(?<!\\)(?:\\\\)*\\template(?![a-z])-?\d{0,9}([^}]{1,2000})", re.IGNORECASE)
