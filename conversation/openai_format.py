@@ -15,7 +15,7 @@ from conversation.arguments import take_items
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.history import RepairedHistory, repair
-from conversation.message import Message, ToolCall
+from conversation.message import MEMBERS_MAX, Message, ToolCall
 from conversation.parts import FilePart, ImagePart, Part, TextPart
 from conversation.storable_text import make_storable
 from conversation.validation import CONTENT_MAX_CHARS, check_metadata, check_text
@@ -172,4 +172,4 @@ class _Reader:
 def _check_list(field_: str, value: object) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise InvalidInput(field_, f"is {type(value).__name__}", "pass a list")
-    return value
+    return take_items(field_, value, MEMBERS_MAX)

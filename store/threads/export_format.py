@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
 
-from conversation.arguments import INTEGER_MAX, check_whole_number
+from conversation.arguments import INTEGER_MAX, check_whole_number, iterate
 from conversation.errors import Fault, InvalidInput
 from conversation.ids import is_our_id
 from conversation.message import Usage
@@ -62,11 +62,9 @@ async def spool_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str])
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             spooled.write(line)
-    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes | Mapping):
-        for line in lines:
-            spooled.write(line)
     else:
-        raise InvalidInput("lines", f"is {quote(lines)}", "pass the lines of an export, one text each")
+        for line in iterate("lines", lines):
+            spooled.write(line)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """A file says of its own thread what its lines carry, and no more: nothing else is set, or followed."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,16 @@ async def test_the_number_of_files_is_bounded(
         await store.import_thread([*lines[:LAST], with_values(lines[LAST], {"attachments": more}), lines[-1]])
 
     assert await store.count() == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_lines_whose_own_code_fails_are_none(store: ThreadStore) -> None:
+    class Broken(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            raise RuntimeError
+
+    with pytest.raises(InvalidInput, match="lines: cannot be read"):
+        await store.import_thread(Broken())
 
 
 @pytest.mark.endurance
