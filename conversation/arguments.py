@@ -100,9 +100,10 @@ def iterate(field: str, values: Any) -> Iterator[Any]:
 
 def check_one_of(field: str, value: object, values: Collection[str]) -> str:
     """One of these words."""
-    if not isinstance(value, str) or str.__str__(value) not in values:
+    word = str.__str__(value) if isinstance(value, str) else None
+    if word is None or word not in values:
         raise InvalidInput(field, f"is {quote(value)}", f"use one of {', '.join(values)}")
-    return value
+    return word
 
 
 def _is_float(value: float) -> bool:

@@ -63,7 +63,7 @@ class Attachment:
         _check_media_type(self.media_type, None)
         _check_address(self.sha256, self.size)
         if self.content is not None:
-            _check_content(self.content)
+            self.content = _check_content(self.content)
         elif self.sha256 is None:
             raise InvalidInput("attachments.content", "is missing", "pass the file's bytes")
 
@@ -114,5 +114,5 @@ def _check_address(sha256: str | None, size: int | None) -> tuple[str | None, in
     if sha256 is not None:
         check_sha256("attachments.sha256", sha256)
     if size is not None:
-        check_whole_number("attachments.size", size, maximum=SIZE_MAX, fix="pass a number of bytes")
+        size = check_whole_number("attachments.size", size, maximum=SIZE_MAX, fix="pass a number of bytes")
     return sha256, size

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from conversation.arguments import INTEGER_MAX, check_one_of, take_items
 from conversation.attachment import Attachment
@@ -145,7 +145,7 @@ class Message:
 
     def check(self) -> None:
         """Check every field. Raises `InvalidInput` with the wrong one; a stored message passed before."""
-        check_one_of("role", self.role, ROLES)
+        self.role = cast("Any", check_one_of("role", self.role, ROLES))
         check_id("id", self.id)
         check_text("content", self.content)
         _check_each("parts", self.parts, Part)
@@ -154,8 +154,8 @@ class Message:
         self._check_calls()
         self._check_origin()
         self._check_attachments()
-        check_moment("created_at", self.created_at)
-        check_one_of("state", self.state, MESSAGE_STATES)
+        self.created_at = check_moment("created_at", self.created_at)
+        self.state = cast("Any", check_one_of("state", self.state, MESSAGE_STATES))
 
     def _check_calls(self) -> None:
         self.tool_calls = tuple(_check_each("tool_calls", self.tool_calls, ToolCall))
@@ -191,10 +191,12 @@ class Message:
     def _check_provider_fields(self) -> None:
         if self.role != "assistant":
             raise InvalidInput("provider_fields", f"stand on a {self.role} message", "only a model's reply has them")
-        check_json_shape("provider_fields", self.provider_fields, PROVIDER_FIELDS_MAX_CHARS)
         try:
+            check_json_shape("provider_fields", self.provider_fields, PROVIDER_FIELDS_MAX_CHARS)
             text = json.dumps(self.provider_fields, allow_nan=False)
-        except (TypeError, ValueError, RecursionError):
+        except InvalidInput:
+            raise
+        except Exception:  # noqa: BLE001 - also what the own code of somebody else's type raises
             text = ""
         if not text.startswith("{") or len(text) > PROVIDER_FIELDS_MAX_CHARS:
             raise InvalidInput("provider_fields", "are no JSON object, or too long", "pass those of a reply, or None")
@@ -251,9 +253,9 @@ class Message:
         """A message out of its JSON. Raises `InvalidInput`, naming the field."""
         if not isinstance(value, Mapping):
             raise InvalidInput("message", f"is {quote(value)}", "pass what Message.to_json gave")
-        values = dict(take_items("message", value.items(), MEMBERS_MAX))
-        seq = values.pop("seq", None)
         try:
+            values = dict(take_items("message", value.items(), MEMBERS_MAX))
+            seq = values.pop("seq", None)
             message = cls(
                 parts=tuple(part_from_json(part) for part in values.pop("parts", ())),
                 tool_calls=tuple(ToolCall(**call) for call in values.pop("tool_calls", ())),

@@ -15,8 +15,8 @@ from conversation.arguments import take_items
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 from conversation.history import RepairedHistory, repair
-from conversation.message import MEMBERS_MAX, Message, ToolCall
-from conversation.parts import FilePart, ImagePart, Part, TextPart
+from conversation.message import Message, ToolCall
+from conversation.parts import PARTS_MAX, FilePart, ImagePart, Part, TextPart
 from conversation.storable_text import make_storable
 from conversation.validation import CONTENT_MAX_CHARS, check_metadata, check_text
 
@@ -86,7 +86,8 @@ class _Reader:
             content = message.get("refusal") or ""
         parts: list[Part] = []
         files: list[Attachment] = []
-        for index, item in enumerate([content] if isinstance(content, str) else _check_list("content", content)):
+        items = [content] if isinstance(content, str) else _check_list("content", content)
+        for index, item in enumerate(items):
             try:
                 parts.append(self._convert_part(f"{position}.content[{index}]", item, files))
             except InvalidInput as error:
@@ -172,4 +173,4 @@ class _Reader:
 def _check_list(field_: str, value: object) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise InvalidInput(field_, f"is {type(value).__name__}", "pass a list")
-    return take_items(field_, value, MEMBERS_MAX)
+    return take_items(field_, value, PARTS_MAX)

@@ -10,7 +10,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from conversation.arguments import check_instance, check_items, check_iterable
+from conversation.arguments import check_instance, check_items, iterate
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message, Usage
@@ -58,7 +58,7 @@ class Thread(WorkingCopy):
         self.store_identity: str | None = None
         #: Messages that were sent and wait for a worker, as the thread was loaded; none is in `messages` yet.
         self.pending: tuple[PendingMessage, ...] = ()
-        for message in check_iterable("messages", messages):
+        for message in iterate("messages", messages):
             self.add_message(message)
 
     def __repr__(self) -> str:

@@ -23,7 +23,7 @@ def build_request(thread_id: str, content: Content, options: SendOptions, settin
     """Check a message with its options. Raises `InvalidInput`, and `FileRejected` for its files."""
     check_one_of("role", options.role, SENDER_ROLES)
     fix = f"pass a whole number from 0 to {PRIORITY_MAX}"
-    check_whole_number("priority", options.priority, maximum=PRIORITY_MAX, fix=fix)
+    priority = check_whole_number("priority", options.priority, maximum=PRIORITY_MAX, fix=fix)
     files = examine_attachments(options.attachments, settings)
     metadata = check_metadata("metadata", options.metadata)
     key, agent = options.idempotency_key, options.agent
@@ -37,7 +37,7 @@ def build_request(thread_id: str, content: Content, options: SendOptions, settin
         agent=check_id("agent", agent if agent is not None else settings.default_agent),
         allow_unknown_agent=check_flag("allow_unknown_agent", options.allow_unknown_agent),
         idempotency_key=None if key is None else check_id("idempotency_key", key),
-        priority=options.priority,
+        priority=priority,
         not_before=_check_moment("not_before", options.not_before),
         deadline=_check_moment("deadline", options.deadline),
         metadata=metadata,

@@ -44,7 +44,7 @@ class OpenStore:
     def _own(self, options: dict[str, Any]) -> dict[str, Any]:
         """Options of a verb, bound to this store's tenant. Raises `InvalidInput` where they name another one."""
         tenant = options.get("tenant", self.tenant)
-        if tenant != self.tenant:
+        if not isinstance(tenant, str) or str.__ne__(tenant, self.tenant):
             raise InvalidInput("tenant", f"is {quote(tenant)} in a store for {self.tenant!r}", "open a store for it")
         return options | {"tenant": self.tenant}
 

@@ -72,8 +72,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """
         if settings is None:
             is_url_set = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
-            is_named = database_url is not None and not (isinstance(database_url, str) and database_url == "")
-            url = database_url if is_named else None if is_url_set else IN_MEMORY
+            is_empty = database_url is None or (type(database_url) is str and not database_url)
+            url = database_url if not is_empty else None if is_url_set else IN_MEMORY
             settings = load(**({} if url is None else {"database_url": url}))
         store = cls(settings, tenant=tenant, file_store=file_store)
         try:
@@ -123,6 +123,10 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """Save several threads in one transaction: all of them, or none."""
         check_flag("check_title", check_title)
         for thread in check_items("batch", batch, Thread):
+            # First of all: the comparison with what is stored trusts the fields of messages.
+            for message in thread.messages if thread.has_messages else ():
+                if message.seq is None:
+                    message.check()
             self.adopt(thread)
             await self.store_attachments(thread)
         # One order for all callers, so that two batches cannot wait for each other.
@@ -145,7 +149,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         if thread.store_identity is None and thread.tenant == DEFAULT_TENANT:
             thread.tenant = self.tenant
         self._own({"tenant": thread.tenant})
-        if thread.store_identity != self.identity:
+        if not (isinstance(thread.store_identity, str) and str.__eq__(thread.store_identity, self.identity)):
             thread.loaded = None
             if thread.has_messages:
                 thread.messages = [m if m.seq is None else replace(m, seq=None) for m in thread.messages]

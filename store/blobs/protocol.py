@@ -131,5 +131,5 @@ def is_tenant(name: str) -> bool:
 def check_expires(expires: timedelta) -> int:
     """The life of a URL in whole seconds. Raises `InvalidInput`."""
     fix = f"pass one second to {URL_EXPIRES_MAX.days} days"
-    check_duration("expires", expires, minimum=timedelta(seconds=1), maximum=URL_EXPIRES_MAX, fix=fix)
-    return int(expires.total_seconds())
+    life = check_duration("expires", expires, minimum=timedelta(seconds=1), maximum=URL_EXPIRES_MAX, fix=fix)
+    return int(life.total_seconds())

@@ -7,7 +7,7 @@ written here is a hint: it expires, and whoever misses it comes to the same by a
 import re
 import time
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry
@@ -40,7 +40,7 @@ class ValkeyBreakerBoard:
 
     async def read(self, key: str) -> str | None:
         """The state that was written last; None where nothing is known."""
-        state = await self._call(self._client.get(PREFIX + key))
+        state: Any = await self._call(self._client.get(PREFIX + key))
         # It becomes a word of turns and logs: what is no kind of error is nothing that a breaker wrote.
         return state.decode() if state is not None and _STATE.fullmatch(state) else None
 

@@ -20,8 +20,8 @@ from store.media_types.sample import HEAD_BYTES, Sample
 from store.media_types.signatures import (
     BINARY_TYPES,
     KNOWN_TYPES,
+    disk_type,
     guessed_type,
-    is_disk,
     is_runnable,
     known_type,
     ole_type,
@@ -101,7 +101,6 @@ _SAFE_ENDINGS = {
     "application/vnd.ms-excel.sheet.binary.macroenabled.12": ".xlsx",
     f"{RICH_TEXT}{MACRO_SUFFIX}": ".docx", f"{MAIL}{MACRO_SUFFIX}": ".docx",
 }  # fmt: skip
-_DISK = "application/x-virtual-disk"
 #: Claims that are true as well: a notebook is JSON, and Windows calls rich text by the name of its program.
 _OTHER_CLAIMS = {(NOTEBOOK, "application/json"), (RICH_TEXT, "application/msword")}
 #: Types that clients declare that do not know.
@@ -122,9 +121,8 @@ def examine_file(file: Attachment, *, max_bytes: int, allowed: Sequence[str]) ->
 def examine(filename: str, content: bytes, declared: str | None, *, max_bytes: int, allowed: Sequence[str]) -> str:
     """Tell the media type of the bytes. `allowed` holds types and patterns like `image/*`.
 
-    Raises `FileRejected` for a file that is empty, too large, of no accepted type, other than it is
-    called, broken off, a bomb, or two things at once. JSON above `JSON_BUILT_MAX_CHARS` is believed by its
-    first and last character.
+    Raises `FileRejected` for a file that is empty, too large, of no accepted type, other than it is called, broken off,
+    a bomb, or two things at once. JSON above `JSON_BUILT_MAX_CHARS` is believed by its first and last character.
     """
     return examine_sample(filename, Sample.from_content(content), declared, max_bytes=max_bytes, allowed=allowed)
 
@@ -134,8 +132,7 @@ def examine_sample(
 ) -> str:
     """As `examine`, of a file by its two ends.
 
-    JSON is believed by its first character, and text by its two ends: a parser has to expect that the
-    remainder is none.
+    JSON is believed by its first character, and text by its two ends: a parser has to expect that the rest is none.
     """
     name = repr(filename)
     if not sample.size:
@@ -211,7 +208,8 @@ def _recognise_type(filename: str, sample: Sample, claim: str | None, ending: st
             runnable_type(sample.head)
             or ole_type(sample)
             or _archive_type(filename, sample)
-            or (_DISK if is_disk(sample) else plain_type(sample.head))
+            or disk_type(sample)
+            or plain_type(sample.head)
         )  # fmt: skip
         if signed_type:
             return signed_type

@@ -11,11 +11,8 @@ from urllib.parse import unquote, urlsplit
 from store.media_types.xml_tags import TagSearch, TagTest
 from store.media_types.zip_parts import ZipParts
 
-#: The part that makes an archive a package. Its pieces, where it is written interleaved, stand below its name.
-CONTENT_TYPES = re.compile(r"\[content_types\]\.xml(?:/.*)?")
-_RELATIONSHIPS = re.compile(r"(?:.*/)?[^/]*\.rels(?:/.*)?", re.DOTALL)
-#: Names that no other part has: programs that write bad tables are believed to mean what they call it.
-_TELLING_NAME = re.compile(r"(?:.*/)?(?:vbaproject[^/]*\.bin|vbadata\.xml|attachedtoolbars\.bin|macrosheets/.+)")
+_CONTENT_TYPES = "[content_types].xml"
+_TELLING_NAMES = ("vbaproject", "vbadata.xml", "attachedtoolbars.bin")
 #: Within a content type.
 _TELLING_TYPES = (
     "macroenabled", "vbaproject", "vbadata", "macrosheet", "sheet.binary", "attachedtoolbars", "ms-office.activex",
@@ -28,8 +25,6 @@ _TELLING_RELATIONSHIPS = frozenset({
 })  # fmt: skip
 #: Those whose target a program opens without being asked; a link that somebody clicks is none of them.
 _OPENED_RELATIONSHIPS = frozenset({"attachedtemplate", "oleobject", "frame", "subdocument", "package", "afchunk"})
-#: Charts name the workbook that their numbers came from, and open it when somebody asks for it.
-_CHART = re.compile(r"(?:.*/)?charts/_rels/.*")
 _DRIVE = re.compile(r"/*[a-z][:|]", re.IGNORECASE)
 
 
@@ -45,10 +40,12 @@ class OfficePackage:
     def has_macros(self) -> bool:
         """Whether there are macros, or what else runs when the document is opened. Raises `UnreadableParts`."""
         is_told = any(map(is_telling_name, self._parts.names))
-        for _, content in self._parts.read(CONTENT_TYPES):
+        for _, content in self._parts.read(is_content_types):
             _search(content, self._note_content_type)
-        for name, content in self._parts.read(_RELATIONSHIPS):
-            is_told = _search(content, _is_chart_macro if _CHART.fullmatch(name) else is_macro_relationship) or is_told
+        for name, content in self._parts.read(_is_relationships):
+            # Charts name the workbook that their numbers came from, and open it when somebody asks for it.
+            is_chart = "/charts/_rels/" in f"/{name}"
+            is_told = _search(content, _is_chart_macro if is_chart else is_macro_relationship) or is_told
         return is_told or any(map(is_macro_type, self.content_types))
 
     def _note_content_type(self, _: str, attributes: Mapping[str, str]) -> bool:
@@ -59,14 +56,19 @@ class OfficePackage:
         return False
 
 
+def is_content_types(name: str) -> bool:
+    """Whether a part makes an archive a package. Its pieces, where it is written interleaved, stand below its name."""
+    return name.partition("/")[0] == _CONTENT_TYPES
+
+
 def is_macro_type(content_type: str) -> bool:
     """Whether a content type is one of macros."""
     return any(word in content_type.lower() for word in _TELLING_TYPES)
 
 
 def is_telling_name(name: str) -> bool:
-    """Whether a part with this plain name holds macros, whatever the tables say."""
-    return bool(_TELLING_NAME.fullmatch(name))
+    """Whether no other part has such a name: programs that write bad tables are believed to mean what they call it."""
+    return name.rpartition("/")[2].startswith(_TELLING_NAMES) or "/macrosheets/" in f"/{name}"
 
 
 def is_macro_relationship(_: str, attributes: Mapping[str, str]) -> bool:
@@ -90,6 +92,10 @@ def is_elsewhere(target: str) -> bool:
     slashes = len(path) - len(path.lstrip("/"))
     # `file:///home` is a path, `file://host` and `//host` are none, `file:////host` is Windows' way to write it.
     return slashes > 1 and not (scheme == "file" and slashes == len("///"))
+
+
+def _is_relationships(name: str) -> bool:
+    return any(segment.endswith(".rels") for segment in name.split("/"))
 
 
 def _search(content: bytes, test: TagTest) -> bool:

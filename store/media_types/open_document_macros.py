@@ -5,7 +5,6 @@ calls, since a document may call those of its reader's program. Honest documents
 that turn the page.
 """
 
-import re
 from collections.abc import Mapping
 
 from store.media_types.office_macros import is_elsewhere
@@ -14,10 +13,7 @@ from store.media_types.zip_parts import OpenPart, UnreadableParts, ZipParts
 
 MANIFEST = "meta-inf/manifest.xml"
 #: Folders of a package whose files are code, or windows that belong to it; also of a document within the document.
-_CODE = re.compile(r"(?:.*/)?(?:basic|scripts|dialogs)/.*", re.DOTALL)
-_MANIFEST = re.compile(re.escape(MANIFEST))
-#: What a reader shows, and what is bound to it, also to keys and buttons.
-_CONTENT = re.compile(r"(?!meta-inf/manifest\.xml).*\.xml", re.DOTALL)
+_CODE_FOLDERS = frozenset({"basic", "scripts", "dialogs"})
 #: Media types in a manifest, of extensions and their parts.
 _CODE_TYPES = (
     "uno-component",
@@ -36,13 +32,13 @@ WORDS = (b"event-listener", b"macro", b"script:", b"command:", b"expand:", b"ser
 
 def has_macros(parts: ZipParts) -> bool:
     """Whether a package has macros or calls some. Raises `UnreadableParts`."""
-    if any(_CODE.fullmatch(name) for name in parts.names):
+    if any(map(is_code, parts.names)):
         return True
     manifest = _Manifest()
-    for _, content in parts.read(_MANIFEST):
-        if content.strip() and TagSearch(manifest.is_code).run([content]):
+    for _, content in parts.read(lambda name: name == MANIFEST):
+        if content.strip() and TagSearch(manifest.is_code_entry).run([content]):
             return True
-    openers = parts.list_openers(_CONTENT)
+    openers = parts.list_openers(_may_call)
     return any(_calls_macro(open_part) for name, open_part in openers if name not in manifest.encrypted_names)
 
 
@@ -65,14 +61,24 @@ class _Manifest:
         #: They cannot be searched; whoever has the password is asked for it first.
         self.encrypted_names: set[str] = set()
 
-    def is_code(self, name: str, attributes: Mapping[str, str]) -> bool:
+    def is_code_entry(self, name: str, attributes: Mapping[str, str]) -> bool:
         if name == "encryption-data":
             self.encrypted_names.add(self._name)
         if name != "file-entry":
             return False
         self._name = attributes.get("full-path", "").replace("\\", "/").lower().lstrip("/")
         media_type = attributes.get("media-type", "").lower()
-        return bool(_CODE.fullmatch(self._name)) or any(word in media_type for word in _CODE_TYPES)
+        return is_code(self._name) or any(word in media_type for word in _CODE_TYPES)
+
+
+def is_code(name: str) -> bool:
+    """Whether a part stands where code does."""
+    return not _CODE_FOLDERS.isdisjoint(name.split("/")[:-1])
+
+
+def _may_call(name: str) -> bool:
+    """Whether a part is shown, or is bound to what is shown, to a key or to a button."""
+    return name.endswith(".xml") and name != MANIFEST
 
 
 def _calls_macro(open_part: OpenPart) -> bool:

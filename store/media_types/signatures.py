@@ -130,12 +130,13 @@ def is_runnable(media_type: str) -> bool:
     return media_type in RUNNABLE_TYPES or media_type.endswith(MACRO_SUFFIX)
 
 
-def is_disk(sample: Sample) -> bool:
-    """Whether these bytes are the image of a disk, which may begin as anything."""
-    return any(
+def disk_type(sample: Sample) -> str | None:
+    """The type of the image of a disk, which may begin as anything; None for other bytes."""
+    is_disk = any(
         sample.head.startswith(magic, at) if at >= 0 else sample.tail[at:].startswith(magic)
         for at, magic in _DISK_SIGNATURES
     )
+    return "application/x-virtual-disk" if is_disk else None
 
 
 def ole_type(sample: Sample) -> str | None:

@@ -4,6 +4,7 @@ What stays true: Office and LibreOffice tell these by their content, whatever th
 from end to end whatever they are called. Text that merely speaks of macros has none.
 """
 
+import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -18,13 +19,11 @@ from store.media_types.zip_parts import plain_name
 _HEAD_BYTES = 64 * 1024
 #: Bytes of the piece before, where something that is searched may begin: far above its length.
 _OVERLAP_BYTES = 8 * 1024
-#: An object, a link to one, or a command to another program. A backslash before it makes it text.
-_RICH_TEXT_OBJECT = re.compile(
-    rb"(?<!\\)(?:\\\\)*\\(?:obj(?:ect|data|ocx|html|link|autlink)(?![a-z])"
-    # Up to the next one: else each would be read anew from all before it.
-    rb"|fldinst(?:[\s{}]|\\(?!fldinst)[a-z]++-?\d*+|\\\*){0,200}+dde)",
-    re.IGNORECASE,
-)
+#: An object or a link to one. A backslash before it makes it text.
+_RICH_TEXT_OBJECT = re.compile(rb"(?<!\\)(?:\\\\)*\\obj(?:ect|data|ocx|html|link|autlink)(?![a-z])", re.IGNORECASE)
+#: What may stand between a field and its text, and the command to another program there.
+_RICH_TEXT_LAYOUT = re.compile(rb"\\(?!fldinst)[a-z]+-?\d*|\\\*|[\s{}]+", re.IGNORECASE)
+_RICH_TEXT_COMMAND = re.compile(rb"\\fldinst-?\d*dde", re.IGNORECASE)
 _RICH_TEXT_TEMPLATE = re.compile(rb"(?<!\\)(?:\\\\)*\\template(?![a-z])-?\d{0,9}([^}]{1,2000})", re.IGNORECASE)
 #: A character in one of its spellings, or what is none.
 _RICH_TEXT_CHAR = re.compile(
@@ -40,8 +39,6 @@ _ACTIVE_MIME = re.compile(
     + rb")"
 )
 _SPACE = re.compile(rb"\s{3,}")
-_SOFT_BREAK = re.compile(rb"=[ \t]?\r?\n")
-_QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
 #: The first tags of office documents that are one XML file.
 _XML_ROOTS = frozenset({"document", "package", "worddocument"})
 #: Words without which XML is no such document, and without which it has no macros.
@@ -53,10 +50,11 @@ _XML_WORDS = (*WORDS, b"macroenabled", b"vbaproject", b"vbadata", b"macrosheet",
 def has_macros(sample: Sample, media_type: str) -> bool:
     """Whether text of this type has macros. Raises `UnreadableParts`."""
     head = _read_head(sample.head)
-    if head.startswith(b"{\\rt"):
-        return any(map(_is_rich_text_object, _windows(sample.read_pieces())))
-    if media_type == MAIL or _is_page(head):
-        return any(map(_is_active_mime, _windows(sample.read_pieces())))
+    if head.startswith(b"{\\rt") and any(map(_is_rich_text_object, _windows(sample.read_pieces()))):
+        return True
+    is_mail = media_type == MAIL or _is_page(head)
+    if is_mail and any(map(_is_active_mime, _windows(sample.read_pieces()))):
+        return True
     return head.startswith(b"<") and _xml_has_macros(sample)
 
 
@@ -79,7 +77,10 @@ def _read_head(content: bytes) -> bytes:
 def _xml_has_macros(sample: Sample) -> bool:
     if not may_hold(_XML_OFFICE, sample.read_pieces()) or not may_hold(_XML_WORDS, sample.read_pieces()):
         return False
-    return TagSearch(_is_macro, roots=_XML_ROOTS).run(sample.read_pieces(), is_lenient=True)
+    # Other XML may well define entities, as that of publishers does.
+    is_office = may_hold(_XML_OFFICE, sample.read_pieces(), by_reference=False)
+    search = TagSearch(_is_macro, roots=_XML_ROOTS, takes_entities=not is_office)
+    return search.run(sample.read_pieces(), is_lenient=True)
 
 
 def _is_macro(name: str, attributes: Mapping[str, str]) -> bool:
@@ -92,10 +93,13 @@ def _is_macro(name: str, attributes: Mapping[str, str]) -> bool:
 
 
 def _is_rich_text_object(window: bytes) -> bool:
-    if _RICH_TEXT_OBJECT.search(window):
+    plain = window.lower()
+    if b"\\obj" in plain and _RICH_TEXT_OBJECT.search(window):
         return True
-    templates = (match[1].decode("latin-1") for match in _RICH_TEXT_TEMPLATE.finditer(window))
-    return any(is_elsewhere(_RICH_TEXT_CHAR.sub(_read_char, template)) for template in templates)
+    if b"fldinst" in plain and b"dde" in plain and _RICH_TEXT_COMMAND.search(_RICH_TEXT_LAYOUT.sub(b"", window)):
+        return True
+    templates = _RICH_TEXT_TEMPLATE.finditer(window) if b"\\template" in plain else ()
+    return any(is_elsewhere(_RICH_TEXT_CHAR.sub(_read_char, match[1].decode("latin-1"))) for match in templates)
 
 
 def _read_char(match: re.Match[str]) -> str:
@@ -111,8 +115,7 @@ def _is_active_mime(window: bytes) -> bool:
         return True
     if b"=" not in window:
         return False
-    unquoted = _QUOTED.sub(lambda match: bytes([int(match[1], 16)]), _SOFT_BREAK.sub(b"", window))
-    return bool(_ACTIVE_MIME.search(unquoted))
+    return bool(_ACTIVE_MIME.search(binascii.a2b_qp(window)))
 
 
 def _windows(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -38,8 +38,9 @@ class _OtherRoot(Exception):
 class TagSearch:
     """A search for tags, which is fed piece by piece."""
 
-    def __init__(self, is_searched: TagTest, *, roots: Collection[str] = ()) -> None:
-        """With `roots`, XML whose first tag has another name has no such tag."""
+    def __init__(self, is_searched: TagTest, *, roots: Collection[str] = (), takes_entities: bool = False) -> None:
+        """With `roots`, XML whose first tag has another name has none; with `takes_entities`, XML that has entities."""
+        self._takes_entities = takes_entities
         self._is_searched = is_searched
         self._roots = roots
         self._tags = 0
@@ -82,17 +83,23 @@ class TagSearch:
             raise _TagFound
 
     def _refuse_entity(self, *_: object) -> None:
+        if self._takes_entities:
+            raise _OtherRoot
         raise UnreadableParts("defines entities of its own, as no office program does; save it again")
 
 
-def may_hold(words: Collection[bytes], pieces: Iterable[bytes]) -> bool:
-    """Whether XML may hold one of the words, which are in lower case: without a parser, as most of it holds none."""
+def may_hold(words: Collection[bytes], pieces: Iterable[bytes], *, by_reference: bool = True) -> bool:
+    """Whether XML may hold one of the words, which are in lower case, or hide it in references.
+
+    It does without a parser, as most XML holds none.
+    """
     behind: bytes | None = None
-    for piece in pieces:
-        if behind is None and not _is_plain(piece):
+    for piece in _decode(pieces):
+        content = piece.encode() if isinstance(piece, str) else piece
+        if behind is None and content is piece and not _is_plain(content):
             return True
-        plain = (behind or b"") + piece.replace(b"\0", b"").lower()
-        if b"&#" in plain or any(word in plain for word in words):
+        plain = (behind or b"") + content.replace(b"\0", b"").lower()
+        if (by_reference and b"&#" in plain) or any(word in plain for word in words):
             return True
         behind = plain[-_WORD_MAX_BYTES:]
     return False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from conversation.media_types import MACRO_SUFFIX
 from store.media_types import open_document_macros
-from store.media_types.office_macros import CONTENT_TYPES, OfficePackage
+from store.media_types.office_macros import OfficePackage, is_content_types
 from store.media_types.sample import HEAD_BYTES, TAIL_BYTES, Sample
 from store.media_types.zip_parts import UnreadableParts, ZipParts, plain_name
 
@@ -110,10 +110,10 @@ def container_type(sample: Sample, contents: Contents) -> str:
 
 def _macro_type(sample: Sample, contents: Contents, names: frozenset[str], declared: str | None) -> str | None:
     """The type of a document with macros; None for one without, and for what is no document."""
-    is_package = any(map(CONTENT_TYPES.fullmatch, names))
+    is_package = any(map(is_content_types, names))
     is_open_document = declared != "application/epub+zip" and (
         open_document_macros.MANIFEST in names
-        or {"mimetype", "content.xml"} <= names
+        or ("mimetype" in names and ("content.xml" in names or any(map(open_document_macros.is_code, names))))
         or (declared or "").startswith((_ODF, "application/vnd.sun."))
     )
     if not (is_package or is_open_document):

@@ -4,7 +4,6 @@ What stays true: what a part unpacks to is counted while it is unpacked, whateve
 in memory as a whole unless it is small. Each entry of the table of contents is read, also a second one of a name.
 """
 
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -43,10 +42,10 @@ class ZipParts:
         """Where in the file the first part begins: at 0, unless something else stands before the archive."""
         return min((entry.header_offset for _, entry in self.entries), default=0)
 
-    def read(self, name: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
-        """Read all small parts whose names match. Raises `UnreadableParts`."""
+    def read(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+        """Read all small parts whose names are wanted. Raises `UnreadableParts`."""
         for part_name, entry in self.entries:
-            if name.fullmatch(part_name):
+            if is_wanted(part_name):
                 self._held_parts += 1
                 if self._held_parts > HELD_MAX_PARTS:
                     raise UnreadableParts("has more parts than are searched for macros; send it with less in it")
@@ -54,10 +53,10 @@ class ZipParts:
                 self._held += len(content)
                 yield part_name, content
 
-    def list_openers(self, name: re.Pattern[str]) -> Iterator[tuple[str, OpenPart]]:
-        """List all parts whose names match, each with what reads it piece by piece, raising `UnreadableParts`."""
+    def list_openers(self, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, OpenPart]]:
+        """List all parts whose names are wanted, each with what reads it piece by piece, raising `UnreadableParts`."""
         for part_name, entry in self.entries:
-            if name.fullmatch(part_name):
+            if is_wanted(part_name):
                 yield part_name, partial(self._unpack, entry, SEARCHED_MAX_BYTES)
 
     def _unpack(self, entry: zipfile.ZipInfo, max_bytes: int) -> Iterator[bytes]:

@@ -70,7 +70,7 @@ def load_stored_parts(
     Raises `ThreadNotFound`, and `InvalidInput` for a number that none has.
     """
     if nth is not None:
-        check_whole_number("nth", nth, minimum=1, maximum=INTEGER_MAX, fix="pass a number from 1, the oldest")
+        nth = check_whole_number("nth", nth, minimum=1, maximum=INTEGER_MAX, fix="pass a number from 1, the oldest")
     statement = select(archives).where(_is_stored(tenant, thread_id))
     parts = connection.execute(statement.order_by(archives.c.thread_key, archives.c.from_seq)).all()
     if not parts:

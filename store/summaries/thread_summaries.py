@@ -33,7 +33,7 @@ class ThreadSummaries(OpenStore):
         defaults = defaults_of(self.settings)
         marks = agent.water_marks(defaults)
         if keep_messages is not None:
-            check_whole_number("keep_messages", keep_messages, minimum=1, maximum=INTEGER_MAX)
+            keep_messages = check_whole_number("keep_messages", keep_messages, minimum=1, maximum=INTEGER_MAX)
             marks = replace(marks, high_messages=0, high_tokens=0, low_messages=keep_messages, low_tokens=0)
         return await summarize_to_low_mark(self.database, self.tenant, thread_id, agent.summarizer(defaults), marks)
 

@@ -75,6 +75,7 @@ class _Spool:
     lines: int = 0
     chars: int = 0
     hashes: set[str] = field(default_factory=set)
+    has_begun: bool = False
 
     def write(self, line: object) -> None:
         self.lines += 1
@@ -86,6 +87,10 @@ class _Spool:
             if self.lines > LINES_MAX or self.chars > FILE_MAX_CHARS:
                 fix = f"at most {LINES_MAX} lines with {FILE_MAX_CHARS} characters fit"
                 raise InvalidInput("file", "is too long", fix)
+            if not self.has_begun and text.strip():
+                # Of what is no export, no more is read.
+                _read_line(text)
+                self.has_begun = True
             # Before any row of theirs is written.
             self.hashes.update(_HASH.findall(text))
             if len(self.hashes) > FILES_MAX:
@@ -98,9 +103,7 @@ def parse_lines(lines: Iterable[Mapping[str, Any] | str]) -> Iterator[Line]:
     for number, line in enumerate(lines, start=1):
         if not isinstance(line, str) or line.strip():
             with locate_errors(number):
-                values = _parse(line) if isinstance(line, str) else line
-                if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
-                    raise InvalidInput("kind", "is unknown", f"each line is one of {', '.join(KINDS)}")
+                values = _read_line(line)
             yield Line(number, values)
 
 
@@ -127,6 +130,13 @@ def check_count(field: str, value: object, maximum: int = SEQ_MAX) -> int:
     """Check a whole number from 0 to `maximum`, by default the highest seq. Raises `InvalidInput`."""
     fix = f"a whole number from 0 to {maximum} stands there"
     return check_whole_number(field, value, maximum=maximum, fix=fix)
+
+
+def _read_line(line: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    values = _parse(line) if isinstance(line, str) else line
+    if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
+        raise InvalidInput("kind", "is unknown", f"each line is one of {', '.join(KINDS)}")
+    return values
 
 
 def _parse(line: str) -> Any:

@@ -48,7 +48,7 @@ def copy_thread(
     """As `fork`, without loading the copy; None if the new id is a thread's already."""
     source = lock_visible_thread(connection, viewer, thread_id)
     at = source.last_seq if at is None else at
-    check_whole_number("at", at, maximum=source.last_seq, fix=f"pass a seq from 0 to {source.last_seq}")
+    at = check_whole_number("at", at, maximum=source.last_seq, fix=f"pass a seq from 0 to {source.last_seq}")
     _check_parts_no_call(connection, source.key, at)
     key = _insert(connection, source, new_id, at)
     if key is None:

@@ -128,7 +128,7 @@ def apply(thread: Thread, outcome: SaveOutcome) -> None:
 @read_only
 def load(connection: Connection, tenant: str, thread_id: str, *, last: int | None = None) -> Thread:
     """A working copy of a stored thread, or of its `last` messages. Raises `ThreadNotFound`."""
-    _check_last(last)
+    last = None if last is None else _check_last(last)
     # First of all, so that a message which is claimed meanwhile is seen twice, and not never.
     pending = load_pending(connection, tenant, thread_id, last=last)
     row = connection.execute(_select(tenant, thread_id)).one_or_none()
@@ -256,10 +256,9 @@ def _is_same_json(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def _check_last(last: int | None) -> None:
-    if last is not None:
-        fix = "pass how many messages to load, 1 or more"
-        check_whole_number("last", last, minimum=1, maximum=INTEGER_MAX, fix=fix)
+def _check_last(last: int) -> int:
+    fix = "pass how many messages to load, 1 or more"
+    return check_whole_number("last", last, minimum=1, maximum=INTEGER_MAX, fix=fix)
 
 
 def _seq_before_last(connection: Connection, key: int, last: int) -> int:

@@ -115,7 +115,7 @@ def requeue_all(
     filters.check()
     check_flag("dry_run", is_dry_run)
     if limit is not None:
-        check_whole_number("limit", limit, minimum=1, maximum=INTEGER_MAX, fix="pass 1 or more")
+        limit = check_whole_number("limit", limit, minimum=1, maximum=INTEGER_MAX, fix="pass 1 or more")
     before = database.run(_begin, agent=agent)
     remaining, failures_in_row = limit, 0
     for row in _list_rows(database, filters, before):

@@ -13,7 +13,7 @@ from uuid import uuid4
 import structlog
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
-from kombu.utils.compat import register_after_fork
+from kombu.utils.compat import register_after_fork  # type: ignore[attr-defined]  # kombu ships no types
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -89,7 +89,7 @@ class Control(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no
             socket_connect_timeout=BROKER_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        self._listener = self._client.pubsub()
+        self._listener = self._client.pubsub()  # type: ignore[no-untyped-call]  # as in redis-py
         try:
             self._listener.subscribe(_channel_of(self._client))
         except (RedisError, OSError) as error:

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from producers import Turn
+from store.live.broker_users import CONTROL_CHANNEL
+from tasks.control.answers import VERBS
 from tests.acceptance import agents_for_tests
 from tests.acceptance.installation import ROOT, Installation, eventually
+from tests.control_commands import HOSTILE_COMMANDS, compose
 from threadmill.embedded import programs
 from threadmill.embedded.home import Home
 from threadmill.embedded.programs import FLOWER_USER
@@ -91,6 +95,7 @@ def test_each_turn_has_a_row_that_says_how_it_ended_and_no_word_of_it(answering:
         "RuntimeError",
     ]
     assert rows[turns["away"].id]["eta"]
+    check_the_page_of_a_worker_among_hostile_commands(answering, page)
     check_a_stop_and_a_restart(answering, turns["running"])
 
 
@@ -120,6 +125,31 @@ def test_a_browser_shows_each_turn_with_its_outcome_and_the_lines_of_a_bug(answe
     for button in ("Revoke", "Terminate"):
         assert button not in bug
     assert MARKER not in tasks + bug
+
+
+def check_the_page_of_a_worker_among_hostile_commands(answering: Installation, page: Page) -> None:
+    """Its views are whole, whatever others publish; and what Flower's own buttons would ask is not done."""
+    before = answering.processes["one"].pid, answering.processes["flower"].pid
+    with redis.Redis.from_url(answering.environment["THREADMILL_BROKER_URL"]) as enemy:
+        for command in HOSTILE_COMMANDS:
+            enemy.publish(CONTROL_CHANNEL, command)
+        for event in (b"\xff", b"[" * 100_000, b"null", compose({"type": "task-received", "hostname": 5})):
+            enemy.publish("/0.celeryev/task.received", event)
+    workers = json.loads(page.read("/api/workers?refresh=1"))
+    (name,) = workers
+    shown = json.loads(page.read(f"/api/workers?refresh=1&workername={name}"))[name]
+
+    assert shown.keys() >= VERBS
+    assert shown["stats"]["pool"]["max-concurrency"] == 16
+    assert [queue["name"] for queue in shown["active_queues"]] == [TURNS_QUEUE]
+    assert [task["id"] for task in shown["active"]]
+    for words in ("turns.run", "files.prepare", TURNS_QUEUE):
+        assert words in page.read(f"/worker/{name}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(f"{page.address}/api/worker/shutdown/{name}", page.password, data=b"")
+    refused.value.close()
+    assert (answering.processes["one"].pid, answering.processes["flower"].pid) == before
+    answering.all_ended([answering.send("behind", "say behind")])
 
 
 def check_a_stop_and_a_restart(answering: Installation, running: Turn) -> None:
@@ -179,8 +209,8 @@ def line_of(text: str) -> int:
     return next(number for number, line in enumerate(lines, start=1) if text in line)
 
 
-def ask(url: str, password: str) -> str:
-    request = urllib.request.Request(url)
+def ask(url: str, password: str, data: bytes | None = None) -> str:
+    request = urllib.request.Request(url, data)
     if password:
         pair = base64.b64encode(f"{FLOWER_USER}:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {pair}")

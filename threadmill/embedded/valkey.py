@@ -33,7 +33,9 @@ class EmbeddedValkey(Server):
         return f"redis://:{self._home.load_secret()}@127.0.0.1:{self._port}/0"
 
     def url_as(self, user: str) -> str:
-        """As `url`, for one of `broker_users`: `url` is the owner's, who may do everything."""
+        """As `url`, for one of `broker_users`: `url` is the owner's, who is the operator here."""
+        if user == broker_users.OPERATOR:
+            return self.url
         return f"redis://{user}:{self._home.load_secret(f'{user}-password')}@127.0.0.1:{self._port}/0"
 
     def _prepare(self) -> None:

@@ -28,7 +28,7 @@ def _append(stage: Stage, messages: Any = (), **options: Any) -> Any:
 
 def _each(messages: Any) -> Any:
     """What `*messages` of a call can be."""
-    return messages if isinstance(messages, list) and len(messages) < 1000 else [messages]
+    return messages if type(messages) is list and len(messages) < 1000 else [messages]
 
 
 def _append_changed(stage: Stage, **values: Any) -> Any:

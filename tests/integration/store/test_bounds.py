@@ -169,7 +169,7 @@ async def test_a_list_without_an_end_is_read_no_further_than_its_limit(limit: in
 
 async def test_lines_are_counted_before_any_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_format, "LINES_MAX", 10)
-    lines = Counted("no JSON")
+    lines = Counted('{"kind": "end"}')
     spool = io.StringIO()
 
     with pytest.raises(InvalidInput, match="at most 10 lines"):

@@ -202,7 +202,7 @@ async def test_an_unknown_filter_is_an_error(store: ThreadStore) -> None:
 
 async def test_another_tenants_threads_cannot_be_asked_for(store: ThreadStore) -> None:
     for tenant in ("acme", "a/b"):
-        with pytest.raises(InvalidInput, match="^tenant: "):
+        with pytest.raises(InvalidInput, match=r"^tenant: "):
             await store.list_threads(tenant=tenant)
 
 

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,7 @@ from celery import Celery
 
 from conversation.errors import InvalidInput
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
+from store.live.broker_users import OPERATOR
 from threadmill.embedded import log_file, programs
 from threadmill.embedded.errors import DirectoryInUse, ServerFailed
 from threadmill.embedded.programs import Program, beat, flower, ready_when_logged, worker
@@ -34,7 +36,7 @@ from celery import Celery
 from tasks import orphaned_children
 orphaned_children.connect()
 app = Celery("standin", broker=os.environ["THREADMILL_BROKER_URL"])
-app.config_from_object("threadmill_packages:celeryconfig")
+app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
 
 @app.task(name="standin.write", shared=False)
 def write(path, text):
@@ -61,16 +63,18 @@ time.sleep(600)
 
 
 def plan(directory: Path) -> Sequence[Program]:
-    return [
+    programs = (
         worker("turns", ["turns"], app="standin", options=["-c", "4"]),
         worker("pool", ["pool"], app="standin", options=["-P", "prefork", "-c", "2"]),
         beat(directory / "beat", app="standin"),
         flower(directory / "flower", app="standin"),
-    ]
+    )
+    # It is Celery as it comes, which does more at the broker than any process of ours.
+    return [replace(program, broker_user=OPERATOR) for program in programs]
 
 
 def only_worker(directory: Path) -> Sequence[Program]:
-    return [worker("turns", ["turns"], app="standin", options=["-c", "4"])]
+    return plan(directory)[:1]
 
 
 @pytest.fixture(scope="module")

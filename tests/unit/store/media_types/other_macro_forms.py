@@ -93,6 +93,7 @@ def build_open_document_forms(kind: str) -> Mapping[str, bytes]:
         ),
         "without a type": packed({"content.xml": called, "META-INF/manifest.xml": manifest("content.xml")}),
         "with a packed type": packed({"mimetype": f"{ODF}.{kind}", "content.xml": called}),
+        "with a packed type and code": packed({"mimetype": f"{ODF}.{kind}", "Basic/Standard/M.xml": "x"}),
         "of OpenOffice": packed(
             {"mimetype": "application/vnd.sun.xml.writer", "content.xml": "<x/>", "Basic/Standard/M.xml": "x"},
             stored=("mimetype",),
@@ -131,6 +132,7 @@ def build_text_forms() -> Mapping[str, bytes]:
     return {
         "flat with a module": flat.format(source).encode(),
         "flat with a call": flat.format(EVENT.format("script", CALL)).encode(),
+        "flat behind the words of a mail": f"<!-- MIME-Version: 1.0 -->{flat.format(source)[21:]}".encode(),
         "flat in UTF-16": flat.format(source).encode("utf-16"),
         **{
             f"flat in {encoding}": flat.replace("?>", f' encoding="{encoding}"?>', 1).format(source).encode(encoding)

@@ -116,6 +116,9 @@ def honest_files() -> Mapping[str, bytes]:
         "a feed in Japanese": (
             '<?xml version="1.0" encoding="Shift_JIS"?><rss><a href="vnd.sun.star.script:x">日本 opendocument</a></rss>'
         ).encode("shift_jis"),
+        "XML of a publisher in Chinese": (
+            '<?xml version="1.0" encoding="GBK"?><!DOCTYPE a [<!ENTITY e "macro:">]><a>中文 &e;</a>'.encode("gbk")
+        ),
         "a package as XML": (
             b'<pkg:package xmlns:pkg="http://schemas.microsoft.com/office/2006/xmlPackage"><pkg:part '
             b'pkg:name="/_rels/.rels" pkg:contentType="a/b"><Relationship Type="x/officeDocument" Target="d.xml"/>'
@@ -128,6 +131,8 @@ def honest_files() -> Mapping[str, bytes]:
         ),
         "XML that speaks of it": speaking.encode(),
         "a table of a package": f'<Types><Override ContentType="{forms.PROJECT_TYPE}"/></Types>'.encode(),
+        "XML with entities": b'<!DOCTYPE a [<!ENTITY nbsp "&#160;">]><article>a&nbsp;macro:</article>',
+        "a style sheet with entities": b'<!DOCTYPE x [<!ENTITY e "e">]><xsl:stylesheet>&#169;</xsl:stylesheet>',
         "a build file": b'<project><target action="macro" macro-name="x"/></project>',
     }
 
