@@ -14,6 +14,10 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
 \gexec
 SELECT 'CREATE ROLE threadmill LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'threadmill')
 \gexec
+-- Only where it is one: no other than a superuser may say so.
+SELECT 'ALTER ROLE threadmill NOSUPERUSER NOREPLICATION NOBYPASSRLS'
+FROM pg_roles WHERE rolname = 'threadmill' AND (rolsuper OR rolreplication OR rolbypassrls)
+\gexec
 ALTER ROLE threadmill NOCREATEDB NOCREATEROLE PASSWORD :'owner_password';
 
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
@@ -22,3 +26,5 @@ GRANT CONNECT ON DATABASE :"DBNAME" TO threadmill, threadmill_gateway, threadmil
 GRANT CREATE ON DATABASE :"DBNAME" TO threadmill;
 ALTER SCHEMA public OWNER TO threadmill;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+-- Large objects belong to whoever makes them, in no schema: nobody here needs one.
+REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC;
