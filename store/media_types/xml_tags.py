@@ -128,7 +128,7 @@ def _decode(pieces: Iterable[bytes]) -> Iterator[bytes | str]:
 
 
 def _find_codec(piece: bytes) -> str | None:
-    """The codec of XML that is in an encoding of East Asia, UTF-7 or UTF-32."""
+    """The codec of XML that is in an encoding of East Asia, or in UTF-32."""
     mark, _ = split_byte_order_mark(piece)
     if mark is not None:
         return "utf-32" if mark.startswith("utf-32") else None
@@ -136,7 +136,10 @@ def _find_codec(piece: bytes) -> str | None:
     if encoding is None or _PLAIN_ENCODING.fullmatch(encoding):
         return None
     name = encoding.decode().lower()
-    return "utf-7" if name.endswith("utf-7") else find_codec(name)
+    if name.endswith("utf-7"):
+        # A character of it may have no end, which a decoder reads anew with each piece.
+        raise UnreadableParts("is in UTF-7, as no program writes XML; save it as UTF-8")
+    return find_codec(name)
 
 
 def _without_prefix(name: str) -> str:
