@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -44,10 +44,10 @@ class Advisory:
     affected: tuple[str, ...]
 
     def names(self, version: str) -> bool:
-        """Whether it names this version. One that cannot be read is taken to be named."""
+        """Whether it names this version. One that cannot be read, or whose range cannot, is taken to be named."""
         try:
             return any(SpecifierSet(each, prereleases=True).contains(Version(version)) for each in self.affected)
-        except InvalidVersion:
+        except (InvalidVersion, InvalidSpecifier):
             return True
 
 

@@ -14,11 +14,22 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role)
 \gexec
 SELECT 'CREATE ROLE threadmill LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'threadmill')
 \gexec
+-- Only where it is one: no other than a superuser may say so.
+SELECT 'ALTER ROLE threadmill NOSUPERUSER NOREPLICATION NOBYPASSRLS'
+FROM pg_roles WHERE rolname = 'threadmill' AND (rolsuper OR rolreplication OR rolbypassrls)
+\gexec
 ALTER ROLE threadmill NOCREATEDB NOCREATEROLE PASSWORD :'owner_password';
 
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO threadmill, threadmill_gateway, threadmill_worker, threadmill_maintenance;
 -- The second schema, of functions, is the migration's to make.
 GRANT CREATE ON DATABASE :"DBNAME" TO threadmill;
+-- Who made a role may administer it, and has to be a member to give it something.
+SELECT 'GRANT threadmill TO CURRENT_USER' WHERE NOT pg_has_role('threadmill', 'USAGE')
+\gexec
 ALTER SCHEMA public OWNER TO threadmill;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+-- Large objects belong to whoever makes them, in no schema: nobody here needs one. Only a superuser may forbid them.
+SELECT 'REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC'
+FROM pg_roles WHERE rolname = current_user AND rolsuper
+\gexec

@@ -39,13 +39,13 @@ class OfficePackage:
 
     def has_macros(self) -> bool:
         """Whether there are macros, or what else runs when the document is opened. Raises `UnreadableParts`."""
-        is_told = any(map(_is_telling_name, self._parts.names))
+        is_told = any(map(is_telling_name, self._parts.names))
         for _, content in self._parts.read(is_content_types):
             _search(content, self._note_content_type)
         for name, content in self._parts.read(_is_relationships):
             # Charts name the workbook that their numbers came from, and open it when somebody asks for it.
             is_chart = "/charts/_rels/" in f"/{name}"
-            is_told = _search(content, _is_chart_macro if is_chart else _is_macro) or is_told
+            is_told = _search(content, _is_chart_macro if is_chart else is_macro_relationship) or is_told
         return is_told or any(map(is_macro_type, self.content_types))
 
     def _note_content_type(self, _: str, attributes: Mapping[str, str]) -> bool:
@@ -64,6 +64,19 @@ def is_content_types(name: str) -> bool:
 def is_macro_type(content_type: str) -> bool:
     """Whether a content type is one of macros."""
     return any(word in content_type.lower() for word in _TELLING_TYPES)
+
+
+def is_telling_name(name: str) -> bool:
+    """Whether no other part has such a name: programs that write bad tables are believed to mean what they call it."""
+    return name.rpartition("/")[2].startswith(_TELLING_NAMES) or "/macrosheets/" in f"/{name}"
+
+
+def is_macro_relationship(_: str, attributes: Mapping[str, str]) -> bool:
+    """Whether a relationship leads to macros, or to what is opened from another machine."""
+    kind = _relationship(attributes)
+    return kind in _TELLING_RELATIONSHIPS or (
+        kind in _OPENED_RELATIONSHIPS and is_elsewhere(attributes.get("target", ""))
+    )
 
 
 def is_elsewhere(target: str) -> bool:
@@ -85,11 +98,6 @@ def _is_relationships(name: str) -> bool:
     return any(segment.endswith(".rels") for segment in name.split("/"))
 
 
-def _is_telling_name(name: str) -> bool:
-    """Whether no other part has such a name: programs that write bad tables are believed to mean what they call it."""
-    return name.rpartition("/")[2].startswith(_TELLING_NAMES) or "/macrosheets/" in f"/{name}"
-
-
 def _search(content: bytes, test: TagTest) -> bool:
     # A program that leaves a table empty has nothing to run either.
     return bool(content.strip(b"\0 \t\r\n")) and TagSearch(test).run([content])
@@ -97,13 +105,6 @@ def _search(content: bytes, test: TagTest) -> bool:
 
 def _is_chart_macro(_: str, attributes: Mapping[str, str]) -> bool:
     return _relationship(attributes) in _TELLING_RELATIONSHIPS
-
-
-def _is_macro(_: str, attributes: Mapping[str, str]) -> bool:
-    kind = _relationship(attributes)
-    return kind in _TELLING_RELATIONSHIPS or (
-        kind in _OPENED_RELATIONSHIPS and is_elsewhere(attributes.get("target", ""))
-    )
 
 
 def _relationship(attributes: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ that turn the page.
 
 from collections.abc import Mapping
 
+from store.media_types.office_macros import is_elsewhere
 from store.media_types.xml_tags import TagSearch, may_hold
 from store.media_types.zip_parts import OpenPart, UnreadableParts, ZipParts
 
@@ -26,7 +27,7 @@ _CODE_TYPES = (
 _CALLS = ("vnd.sun.star.script:", "vnd.sun.star.expand:", "vnd.libreoffice.command:", "macro:", "service:")
 #: Words without which a part calls no macro.
 WORDS = (b"event-listener", b"macro", b"script:", b"command:", b"expand:", b"service:", b"execute", b"source-code",
-         b"library-linked", b"<!entity")  # fmt: skip
+         b"library-linked", b"floating-frame", b"<!entity")  # fmt: skip
 
 
 def has_macros(parts: ZipParts) -> bool:
@@ -42,8 +43,10 @@ def has_macros(parts: ZipParts) -> bool:
 
 
 def is_call(name: str, attributes: Mapping[str, str]) -> bool:
-    """Whether a tag calls a macro or a program, or holds the text of one."""
+    """Whether a tag calls a macro or a program, holds the text of one, or opens a document from another machine."""
     if name in ("source-code", "library-linked") or attributes.get("macro-name", "").strip():
+        return True
+    if name == "floating-frame" and is_elsewhere(attributes.get("href", "")):
         return True
     if attributes.get("action", "").strip().lower() in ("macro", "execute"):
         return True

@@ -3,10 +3,14 @@
 What stays true: nothing is built in memory, no entity is expanded, and the number of tags is bounded.
 """
 
+import codecs
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from xml.parsers import expat
 
+from conversation.charset import split_byte_order_mark
+from conversation.charset_labels import find_codec
 from store.media_types.zip_parts import UnreadableParts
 
 #: Tags that are looked at, at most: a second. A long novel has a tenth.
@@ -17,8 +21,10 @@ TagTest = Callable[[str, Mapping[str, str]], bool]
 
 _ENCODING = re.compile(rb"""encoding\s*=\s*["']([\w.:-]+)""")
 _WORD_MAX_BYTES = 40
+#: Bytes in which the declaration ends.
+_HEAD_BYTES = 4 * 1024
 #: Encodings in which ASCII is what it looks like.
-_PLAIN_ENCODING = re.compile(rb"utf-?8|utf-?16(le|be)?|us-ascii|iso-?8859-\d+|windows-\d+|utf-?32", re.IGNORECASE)
+_PLAIN_ENCODING = re.compile(rb"utf-?8|utf-?16(le|be)?|us-ascii|iso-?8859-\d+|windows-\d+", re.IGNORECASE)
 
 
 class _TagFound(Exception):
@@ -48,7 +54,7 @@ class TagSearch:
         Raises `UnreadableParts`.
         """
         try:
-            for piece in pieces:
+            for piece in _decode(pieces):
                 self._parser.Parse(piece)
             self._parser.Parse(b"", True)  # noqa: FBT003 - the parser's own way to say that this is all
         except _TagFound:
@@ -88,10 +94,11 @@ def may_hold(words: Collection[bytes], pieces: Iterable[bytes], *, by_reference:
     It does without a parser, as most XML holds none.
     """
     behind: bytes | None = None
-    for piece in pieces:
-        if behind is None and not _is_plain(piece):
+    for piece in _decode(pieces):
+        content = piece.encode() if isinstance(piece, str) else piece
+        if behind is None and content is piece and not _is_plain(content):
             return True
-        plain = (behind or b"") + piece.replace(b"\0", b"").lower()
+        plain = (behind or b"") + content.replace(b"\0", b"").lower()
         if (by_reference and b"&#" in plain) or any(word in plain for word in words):
             return True
         behind = plain[-_WORD_MAX_BYTES:]
@@ -100,9 +107,39 @@ def may_hold(words: Collection[bytes], pieces: Iterable[bytes], *, by_reference:
 
 def _is_plain(piece: bytes) -> bool:
     """Whether XML that begins like this is in an encoding in which ASCII is what it looks like."""
-    head = piece[:400].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe").lstrip()
+    head, encoding = _read_head(piece)
+    return head.startswith(b"<") and (encoding is None or bool(_PLAIN_ENCODING.fullmatch(encoding)))
+
+
+def _read_head(piece: bytes) -> tuple[bytes, bytes | None]:
+    """Read the beginning of XML, and the encoding that it declares."""
+    head = piece[:_HEAD_BYTES].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe").lstrip()
     encoding = _ENCODING.search(head.partition(b">")[0])
-    return head.startswith(b"<") and (encoding is None or bool(_PLAIN_ENCODING.fullmatch(encoding[1])))
+    return head, encoding and encoding[1]
+
+
+def _decode(pieces: Iterable[bytes]) -> Iterator[bytes | str]:
+    """Decode XML in an encoding that the parser does not know; other XML stays as it is."""
+    remaining = iter(pieces)
+    first = next(remaining, b"")
+    codec = _find_codec(first)
+    every = chain((first,), remaining)
+    yield from every if codec is None else codecs.iterdecode(every, codec, "replace")
+
+
+def _find_codec(piece: bytes) -> str | None:
+    """The codec of XML that is in an encoding of East Asia, or in UTF-32."""
+    mark, _ = split_byte_order_mark(piece)
+    if mark is not None:
+        return "utf-32" if mark.startswith("utf-32") else None
+    _, encoding = _read_head(piece)
+    if encoding is None or _PLAIN_ENCODING.fullmatch(encoding):
+        return None
+    name = encoding.decode().lower()
+    if name.endswith("utf-7"):
+        # A character of it may have no end, which a decoder reads anew with each piece.
+        raise UnreadableParts("is in UTF-7, as no program writes XML; save it as UTF-8")
+    return find_codec(name)
 
 
 def _without_prefix(name: str) -> str:

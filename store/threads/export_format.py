@@ -62,11 +62,9 @@ async def spool_lines(lines: Iterable[str] | AsyncIterable[str], spool: IO[str])
     if isinstance(lines, AsyncIterable):
         async for line in lines:
             spooled.write(line)
-    elif isinstance(lines, Iterable) and not isinstance(lines, str | bytes | Mapping):
+    else:
         for line in iterate("lines", lines):
             spooled.write(line)
-    else:
-        raise InvalidInput("lines", f"is {quote(lines)}", "pass the lines of an export, one text each")
 
 
 @dataclass(slots=True)

@@ -58,6 +58,7 @@ def test_no_version_that_is_locked_here_is_named_without_an_exception(advisories
         (("python", "some-package", '["==1.5"]'), True),
         (("npm", "some-package", '["<1.5.1"]'), False),
         (("npm", "@x/y", '[">=3,<3.1.1"]'), True),
+        (("npm", "@x/y", '[">=0,<4.0.0-next.3"]'), True),
         (("python", "unlocked", '["<99"]'), False),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conversation.errors import InvalidInput
 from conversation.history import open_calls
-from conversation.message import Message, ToolCall
+from conversation.message import MEMBERS_MAX, Message, ToolCall
 from conversation.openai_format import from_openai
 from conversation.parts import FilePart, ImagePart, TextPart
 from conversation.thread import Thread
@@ -185,3 +185,11 @@ def test_any_list_is_read_as_well_formed_or_refused_by_its_place(given_: list[di
         assert open_calls(Thread(messages=read.messages).messages) == {}
         return
     assert refused.field.startswith("messages[")
+
+
+@pytest.mark.parametrize("field", ["content", "tool_calls"])
+def test_a_list_that_is_too_long_is_refused_before_its_items_are_read(field: str) -> None:
+    items = [object()] * (MEMBERS_MAX + 1)
+
+    with pytest.raises(InvalidInput, match=rf"messages\[0\]\.{field}: are more than {MEMBERS_MAX}"):
+        from_openai([{"role": "assistant", field: items}])

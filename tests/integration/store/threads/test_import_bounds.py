@@ -1,7 +1,7 @@
 """A file says of its own thread what its lines carry, and no more: nothing else is set, or followed."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,16 @@ async def test_files_count_as_the_tenants_and_wait_for_its_scanner(
 
     scans = await store.database.run_async(lambda connection: connection.execute(select(tables.blobs.c.scan)).all())
     assert [tuple(row) for row in scans] == [("pending",)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_lines_whose_own_code_fails_are_none(store: ThreadStore) -> None:
+    class Broken(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            raise RuntimeError
+
+    with pytest.raises(InvalidInput, match="lines: cannot be read"):
+        await store.import_thread(Broken())
 
 
 @pytest.mark.endurance

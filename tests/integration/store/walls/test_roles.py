@@ -112,6 +112,8 @@ def test_the_owner_migrates_without_being_a_superuser_and_owns_its_schema_alone(
     database = f"owned_{uuid4().hex}"
     run(own_server.url, f"CREATE DATABASE {database}", "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
     passwords = dict.fromkeys(("OWNER_DB_PASSWORD", *PASSWORDS.values()), "it's-one")
+    # As an image's first user is.
+    run(own_server.url, "CREATE ROLE threadmill SUPERUSER CREATEDB BYPASSRLS LOGIN")
     files = [f"--file={LOGINS.with_name('owner.sql')}", f"--file={LOGINS}"]
     for _ in range(2):
         command = [str(PSQL), "--no-psqlrc", "--set=ON_ERROR_STOP=1", *files, own_server.url_of(database)]
@@ -133,8 +135,24 @@ def test_the_owner_migrates_without_being_a_superuser_and_owns_its_schema_alone(
         run(url.set(username="stranger", password="stranger").render_as_string(hide_password=False), "SELECT 1")
     gateway = url.set(username=f"{GATEWAY}_login").render_as_string(hide_password=False)
     assert run(gateway, "SELECT count(*) FROM threads") == [(0,)]
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        run(gateway, "CREATE TABLE mine (n int)")
+    for statement in ("CREATE TABLE mine (n int)", "CREATE TEMP TABLE mine (n int)", "SELECT lo_create(0)"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            run(gateway, statement)
+
+
+@pytest.mark.soak
+def test_an_administrator_who_is_no_superuser_makes_the_roles_and_may_do_so_again(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "server", durable=False) as server:
+        run(server.url, "CREATE ROLE admin LOGIN CREATEROLE CREATEDB PASSWORD 'a'", "CREATE DATABASE app OWNER admin")
+        url = make_url(server.url_of("app")).set(username="admin", password="a")
+        passwords = dict.fromkeys([*PASSWORDS.values(), "OWNER_DB_PASSWORD"], "a")
+        files = [f"--file={LOGINS.with_name('owner.sql')}", f"--file={LOGINS}"]
+        address = url.render_as_string(hide_password=False)
+        for _ in range(2):
+            command = [str(PSQL), "--no-psqlrc", "--set=ON_ERROR_STOP=1", *files, address]
+            subprocess.run(command, env=os.environ | passwords, check=True, capture_output=True)
+
+        upgrade(url.set(username="threadmill").render_as_string(hide_password=False))
 
 
 def test_logins_are_made_with_the_passwords_of_the_environment_and_changed_when_those_change(

