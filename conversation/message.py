@@ -279,6 +279,8 @@ _FIELD_SETTERS = tuple((each.name, Message.__dict__[each.name].__set__) for each
 
 
 def _check_each(field: str, values: object, kind: Any) -> list[Any]:
+    if type(values) in (list, tuple) and not values:
+        return []  # as most are
     items = take_items(field, values, MEMBERS_MAX) if isinstance(values, list | tuple) else None
     if items is None or not all(isinstance(item, kind) for item in items):
         raise InvalidInput(field, "hold something else", f"pass a list of {getattr(kind, '__name__', 'parts')}")
