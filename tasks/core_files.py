@@ -4,5 +4,8 @@ import resource
 
 
 def forbid() -> None:
-    """Forbid the system to write one, for good: no child can allow it again."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """Forbid the system to write one, for good: no child can allow it again.
+
+    With 0, Linux still hands one to a program that a `core_pattern` names; with 1, to none, and no file is so short.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))

@@ -41,7 +41,8 @@ def restrain(limits: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     for limit, value in (
         (resource.RLIMIT_AS, limits["memory_bytes"]),
-        (resource.RLIMIT_CORE, 0),
+        # As in a worker: 0 would not keep one from a program that the system hands it to.
+        (resource.RLIMIT_CORE, 1),
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(limit, (value, value))

@@ -58,8 +58,8 @@ class WorkerSettings(BaseModel):
     #: Seconds between two probes, over all workers, whether a model whose breaker is open is back.
     breaker_probe_seconds: Seconds = 10
     #: Turns of one tenant that run at once: with `%`, the part of each worker's places that it may take while that
-    #: worker sees other tenants, too (alone it may take all); a number holds over all workers, at any time; 0 is no
-    #: limit.
+    #: worker sees other tenants, too (alone it may take all); a number holds over all workers, beside
+    #: claims of the same moment; 0 is no limit.
     tenant_max_running_turns: LimitOfTenant = TenantLimit(percent=90)
     #: Unfinished turns of one tenant before further messages are refused; 0 means any number.
     tenant_max_unfinished_turns: int = Field(0, ge=0)

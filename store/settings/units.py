@@ -48,7 +48,7 @@ Networks = Annotated[CommaSeparated, AfterValidator(_check_networks)]
 class TenantLimit:
     """How many of the installation's places one tenant may take: a number, or a part of them beside other tenants."""
 
-    #: At once, over all workers and at any time; 0 means any number.
+    #: At once, over all workers; 0 means any number.
     count: int = 0
     #: Per cent of the places, while other tenants are there; 0 where `count` says all.
     percent: int = 0

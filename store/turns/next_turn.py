@@ -86,7 +86,7 @@ def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
 
 
 def is_within_running_limit(tenant_max_running: int) -> ColumnElement[bool]:
-    """Whether the turn's tenant runs fewer turns than its limit. Two claims at once may exceed it by one."""
+    """Whether the turn's tenant runs fewer turns than its limit. Claims in the same moment may exceed it."""
     if not tenant_max_running:
         return true()
     full_tenants = (

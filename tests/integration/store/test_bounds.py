@@ -125,16 +125,17 @@ async def _write_lines(files: int) -> AsyncIterator[str]:
 async def test_what_is_too_much_is_refused_before_it_costs() -> None:
     store = ThreadStore.open_in_memory()
     accepted: list[str] = []
-    refusals: list[str] = []
+    refusals: dict[str, str] = {}
     for name, ask in ASKED.items():
         try:
             await _await(ask(store))
             accepted.append(name)
         except InvalidInput as error:
-            refusals.append(str(error))
+            refusals[name] = str(error)
 
     assert accepted == []
-    assert max(map(len, refusals)) < 500
+    assert max(map(len, refusals.values())) < 500
+    assert "attachments: are too many" in refusals["70,000 files"]
     assert await store.count() == 0
     await store.close()
     check_tries("requests for more than fits, each way in", tries=len(ASKED), successes=len(accepted))
