@@ -78,9 +78,10 @@ def readers(parent: int) -> list[int]:
             command = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(part.endswith(b"extract_worker.py") for part in command):
-            limits = next(json.loads(part) for part in command if part.startswith(b"{"))
-            found += [int(folder.name)] if limits["parent"] == parent else []
+        # Whoever reads its source has its name, too, and no limits.
+        limits = [json.loads(part) for part in command if part.startswith(b"{")]
+        if limits and any(part.endswith(b"extract_worker.py") for part in command):
+            found += [int(folder.name)] if limits[0]["parent"] == parent else []
     return found
 
 
