@@ -3,7 +3,8 @@
 What stays true: while nothing fails, a breaker asks nobody: the state that workers share is looked at when a process
 meets a model first, and after a failure of its own. While a breaker is open, one attempt in a period is let through
 over all workers, as a probe; every other one is put off without a call. A worker that dies while it probes, and
-shared state that is away or forgotten, cost a period, or a probe of each process, and no more.
+shared state that is away or forgotten, cost a period, or a probe of each process, and no more. On the word of others
+alone a process puts nothing off for long: whoever can write to the broker can write that, too.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from conversation.errors import Fault, ModelError
 LOOK_AGAIN_SECONDS = 1.0
 #: A provider that asks for a longer pause is probed after so many seconds all the same.
 PAUSE_MAX_SECONDS = 3600.0
+#: Seconds after its own last attempt in which a process leaves the probes to others.
+OTHERS_PROBE_SECONDS = 600.0
 #: The shared state of a closed breaker; that of an open one is the kind of error that opened it.
 CLOSED = ""
 
@@ -61,6 +64,8 @@ class Breaker:
         #: When the shared state was read last, and until when nobody here probes where that is away.
         self._read_at: float | None = None
         self._no_probe_before = 0.0
+        #: When this process last heard of the model itself.
+        self._heard_at = time.monotonic()
         self._reading = asyncio.Lock()
 
     @property
@@ -85,7 +90,9 @@ class Breaker:
         """Whether an attempt may be made although it is open."""
         if self._board is not None:
             try:
-                return await self._board.take_probe(self.key, seconds=self._probe_seconds)
+                if await self._board.take_probe(self.key, seconds=self._probe_seconds):
+                    return True
+                return self._is_left_to_others_too_long()
             except OSError:
                 pass  # every process probes for itself
         if time.monotonic() < self._no_probe_before:
@@ -93,8 +100,17 @@ class Breaker:
         self._no_probe_before = time.monotonic() + self._probe_seconds
         return True
 
+    def _is_left_to_others_too_long(self) -> bool:
+        """Whether this process has to ask for itself by now. Once it did, it is again not."""
+        now = time.monotonic()
+        is_too_long = now > max(self._no_probe_before, self._heard_at + OTHERS_PROBE_SECONDS)
+        if is_too_long:
+            self._heard_at = now
+        return is_too_long
+
     async def count_failure(self, error: ModelError) -> None:
         """Count a failure in a row; the last one that it takes opens the breaker."""
+        self._heard_at = time.monotonic()
         self._failures += 1
         if not self.is_open:
             # Before the next attempt: others may have opened it.
@@ -110,6 +126,7 @@ class Breaker:
         """Count a success; that of a probe closes the breaker. Returns whether it did."""
         if self.is_open and not is_probe:
             return False  # that call began before
+        self._heard_at = time.monotonic()
         was_open, self.cause, self._failures = self.is_open, CLOSED, 0
         if was_open:
             _log.info("breaker_closed", breaker=self.key)

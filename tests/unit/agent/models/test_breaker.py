@@ -179,6 +179,21 @@ async def test_a_prober_that_dies_costs_a_period(site: Site) -> None:
     assert made == ["put off", "probed"]
 
 
+async def test_who_forges_the_shared_state_puts_turns_off_for_a_while_only(site: Site) -> None:
+    process = site.process()
+    await open_breaker(site.process())
+    # Nobody is ever let through.
+    site.board.probes = dict.fromkeys(site.board.states, float("inf"))
+    made = [await ask(process)]
+    site.clock.seconds += module.OTHERS_PROBE_SECONDS
+    made += [await ask(process)]
+    site.clock.seconds += 1
+
+    made += [await ask(process), await ask(process)]
+
+    assert made == ["put off", "put off", "probed", "asked"]
+
+
 async def test_shared_state_that_is_forgotten_costs_one_probe(site: Site) -> None:
     one, other = site.process(), site.process()
     await open_breaker(one)
