@@ -128,7 +128,8 @@ class FirstHour:
 
         assert "book_shop/tools.py changed" in told
         assert '"cents":950' in self.send('call price_of with {"title": "Emma"}')
-        ended = "".join(read_until(dev, "completed in") for _ in range(2))
+        # On a slow machine the first turn ends before the new agents answer.
+        ended = told + "".join(read_until(dev, "completed in") for _ in range(2 - told.count("completed in")))
         assert re.search(r"wrap took [45]\.\d\d s", ended), ended
 
     def make_a_slip_of_the_pen(self, dev: "subprocess.Popen[str]") -> None:
