@@ -36,7 +36,8 @@ def check_seconds(field: str, value: object) -> float | None:
         number = int.__index__(value)
     elif isinstance(value, float):
         number = float.__float__(value)
-    if number is None or isnan(number) or not _is_float(number):
+    # In this order: a number that is too large for a float is none that `isnan` takes.
+    if number is None or not _is_float(number) or isnan(number):
         raise InvalidInput(field, f"is {quote(value)}", "pass a number of seconds, or None")
     return float(number)
 

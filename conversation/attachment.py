@@ -99,14 +99,15 @@ def _check_content(content: object) -> bytes:
 
 def _check_media_type(media_type: str | None, alias: str | None) -> str | None:
     if media_type is None:
-        media_type = alias
-    elif alias is not None and alias != media_type:
-        raise InvalidInput("attachments.mime_type", f"is {quote(alias)}", "pass media_type alone")
+        media_type, alias = alias, None
     if media_type is not None:
         check_text("attachments.media_type", media_type, max_chars=FILENAME_MAX_CHARS)
         if not media_type.isprintable():
             problem = "holds characters that cannot be printed"
             raise InvalidInput("attachments.media_type", problem, "pass a type, as image/png")
+    # Not compared before both are text: their own methods may fail.
+    if alias is not None and check_text("attachments.mime_type", alias, max_chars=FILENAME_MAX_CHARS) != media_type:
+        raise InvalidInput("attachments.mime_type", f"is {quote(alias)}", "pass media_type alone")
     return media_type
 
 

@@ -18,6 +18,7 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.openai_format import from_openai
 from conversation.thread import Thread
+from conversation.validation import check_text
 from store import migrations
 from store.database.engine import Database
 from store.database.sqlite import lift_statement_limit
@@ -72,6 +73,8 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         """
         if settings is None:
             is_url_set = any(f"{prefix}_DATABASE_URL" in os.environ for prefix in ("THREADMILL", "NARRATOR"))
+            if isinstance(database_url, str) and type(database_url) is not str:
+                check_text("database_url", database_url)
             is_empty = database_url is None or (type(database_url) is str and not database_url)
             url = database_url if not is_empty else None if is_url_set else IN_MEMORY
             settings = load(**({} if url is None else {"database_url": url}))
