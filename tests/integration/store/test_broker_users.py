@@ -136,10 +136,11 @@ async def test_what_gateways_count_and_workers_share_is_theirs(valkey_server: Em
     await board.write("model", "unavailable")
     state, probes = await board.read("model"), [await board.take_probe("model", seconds=60) for _ in range(2)]
 
-    assert [each["RateLimit"] for each in headers] == ['"tenant";r=4;t=60', '"tenant";r=3;t=60']
-    assert (state, probes) == ("unavailable", [True, False])
     await limiter.close()
     await board.close()
+    # The time left depends on where in its minute the clock stands.
+    assert [each["RateLimit"].partition(";t=")[0] for each in headers] == ['"tenant";r=4', '"tenant";r=3']
+    assert (state, probes) == ("unavailable", [True, False])
 
 
 def test_the_file_of_the_users_is_what_the_code_says() -> None:
