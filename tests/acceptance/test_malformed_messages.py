@@ -20,13 +20,13 @@ from threadmill.embedded import programs
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
-#: Malformed messages for each pool; two pools share the queue of turns.
+#: Malformed messages for each pool, at full length.
 COUNT = 5_000
-COUNTS = {TURNS_QUEUE: 2 * COUNT, FILES_QUEUE: COUNT, MAINTENANCE_QUEUE: COUNT}
-#: Parts in which they are written, each with an honest turn behind it.
-PARTS = 20
-#: A stream of malformed messages, and the honest turns in it.
-STREAM, STREAM_TURNS = 10_000, 300
+QUEUES = (TURNS_QUEUE, FILES_QUEUE, MAINTENANCE_QUEUE)
+#: Malformed messages of a part that is written at once, with an honest turn behind it.
+PART = 250
+#: A stream: the malformed messages before each honest turn, and the honest turns in it at full length.
+STREAM_EACH, STREAM_TURNS = 33, 300
 #: KiB that a worker may grow by in the stream: half of what its messages take.
 GROWTH_MAX_KIB = 8 * 1024
 WORKERS = ("one", "two", "files", "maintenance")
@@ -61,7 +61,7 @@ def pids_of(installation: Installation) -> dict[str, int | None]:
 
 
 def count_waiting(broker: redis.Redis) -> int:
-    keys = [key for queue in COUNTS for key in broker.keys(f"{queue}*")]
+    keys = [key for queue in QUEUES for key in broker.keys(f"{queue}*")]
     return sum(broker.llen(key) for key in keys if broker.type(key) == b"list")
 
 
@@ -78,12 +78,17 @@ def log_of(installation: Installation, name: str) -> str:
     return installation.processes[name].log.read_text(errors="replace")
 
 
-def test_every_pool_outlives_whatever_stands_in_the_broker(crowd: Installation, broker: redis.Redis) -> None:
+@pytest.mark.parametrize("count", [1_000, pytest.param(COUNT, marks=pytest.mark.endurance)])
+def test_every_pool_outlives_whatever_stands_in_the_broker(
+    count: int, crowd: Installation, broker: redis.Redis
+) -> None:
     pids, began = pids_of(crowd), time.monotonic()
+    # Two pools share the queue of turns.
+    counts = dict.fromkeys(QUEUES, count) | {TURNS_QUEUE: 2 * count}
     turns = []
-    for part in range(PARTS):
-        for queue, count in COUNTS.items():
-            broker.lpush(queue, *malform(queue, count // PARTS, seed=part))
+    for part in range(count // PART):
+        for queue, of_queue in counts.items():
+            broker.lpush(queue, *malform(queue, of_queue * PART // count, seed=part))
         turns.append(crowd.send(f"thread-{part}", "hello"))
     eventually(lambda: count_waiting(broker) == 0, told=lambda: crowd.told([]))
     note = text_file("The warranty of the grinder ends in March 2031.")
@@ -91,28 +96,29 @@ def test_every_pool_outlives_whatever_stands_in_the_broker(crowd: Installation, 
     unanswered = count_unanswered(crowd, turns)
     dead = [name for name, pid in pids.items() if pids_of(crowd).get(name) != pid]
 
-    tries = sum(COUNTS.values())
-    check_tries(
-        "malformed messages in the broker, on each pool of workers", tries=tries, successes=len(dead) + unanswered
-    )
+    if count == COUNT:
+        tries = sum(counts.values())
+        check_tries(
+            "malformed messages in the broker, on each pool of workers", tries=tries, successes=len(dead) + unanswered
+        )
     assert (dead, unanswered) == ([], 0)
     assert {broker.type(key) for key in WRONG_KEYS} == {b"string"}
     seconds = time.monotonic() - began
     for name in WORKERS:
-        assert refused_by(crowd, name) > COUNT / 5, name
+        assert refused_by(crowd, name) > count / 5, name
         lines = log_of(crowd, name).count("broker_message_refused")
         assert lines <= (seconds + 1) * len(KINDS), name
         assert "DROP TABLE" not in log_of(crowd, name)
         assert "Traceback" not in log_of(crowd, name)
-    keep_up_with_a_stream(crowd, broker)
+    keep_up_with_a_stream(crowd, broker, STREAM_TURNS * count // COUNT)
 
 
-def keep_up_with_a_stream(installation: Installation, broker: redis.Redis) -> None:
+def keep_up_with_a_stream(installation: Installation, broker: redis.Redis, honest_turns: int) -> None:
     pids, before_kib = pids_of(installation), memory_of(installation)
-    messages = list(malform(TURNS_QUEUE, STREAM // 10, seed=-1))
+    messages = list(malform(TURNS_QUEUE, 1_000, seed=-1))
     turns = []
-    for number in range(STREAM_TURNS):
-        some = [messages[(number * 7 + each) % len(messages)] for each in range(STREAM // STREAM_TURNS + 1)]
+    for number in range(honest_turns):
+        some = [messages[(number * 7 + each) % len(messages)] for each in range(STREAM_EACH)]
         broker.lpush(TURNS_QUEUE, *some)
         turns.append(installation.send(f"stream-{number}", "hello"))
 

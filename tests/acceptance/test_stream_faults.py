@@ -149,10 +149,13 @@ def pubsub_clients(client: redis.Redis) -> int:
     return sum(int(each["sub"]) > 0 for each in client.client_list(_type="pubsub"))
 
 
+@pytest.mark.parametrize(
+    "threads", [pytest.param(50, id="200"), pytest.param(250, id="1000", marks=pytest.mark.endurance)]
+)
 async def test_a_thousand_streams_of_one_gateway_while_fifty_turns_a_second_run(
-    installation: Installation, capsys: pytest.CaptureFixture[str]
+    threads: int, installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    threads, viewers, turns_of_thread, rate = 250, 4, 2, 50
+    viewers, turns_of_thread, rate = 4, 2, 50
     door = open_door(installation)
     await asyncio.to_thread(installation.start, worker(threads=100), door.program, *installation.upkeep())
     for n in range(threads):
