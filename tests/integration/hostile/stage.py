@@ -56,7 +56,7 @@ class Stage:
     def fill(self) -> None:
         """Store what the valid arguments of verbs name."""
         self.file = self.await_(self.files.save(b"a note", "note.txt"))
-        self.say_hello()
+        self.say_hello(user="somebody")
         self.turn = producers.send_message("sent", "hello", allow_unknown_agent=True)
         self.async_turn = self.await_(producers.find_turn_async(self.turn.id))
         self.failed_turn = producers.send_message("failed", "hello", allow_unknown_agent=True)
@@ -68,10 +68,10 @@ class Stage:
         for database in (self.store.database, self.producer.database):
             self._count_writes(database)
 
-    def say_hello(self) -> None:
-        """Have the thread `t` with a message, whatever became of it."""
+    def say_hello(self, *, user: str | None = None) -> None:
+        """Have the thread `t` with a message, whatever became of it and whoever it was given to."""
         message = Message(role="user", content="hello", attachments=[Attachment(filename="a.txt", content=b"a note")])
-        self.await_(self.store.append("t", message, user="somebody"))
+        self.await_(self.store.append("t", message, user=user))
 
     def load(self) -> Thread:
         """A working copy of the thread `t`."""
