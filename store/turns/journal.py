@@ -49,7 +49,7 @@ def upsert(
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={"started_at": started_at, **{name: statement.excluded[name] for name in names}},
-        where=steps.c.state == "started",
+        where=steps.c.state.in_(("waiting", "started")),
     )
 
 
