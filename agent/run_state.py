@@ -47,6 +47,11 @@ class RunState:
                 self.agent.toolbox, self.agent.mcp_servers, allow_networks=self.dependencies.mcp_allow_networks
             )
 
+    def may_wait(self, tool_name: str) -> bool:
+        """Whether a call of this tool may have to wait before it begins."""
+        tool = self.tools.toolbox.get(tool_name)
+        return tool is not None and tool.may_wait
+
     @property
     def has_full_journal(self) -> bool:
         """Whether the journal has as many steps as events of a turn can tell apart."""
