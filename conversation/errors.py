@@ -8,6 +8,7 @@ ThreadmillError
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
+│   ├── ThreadBusy            (names the turn that comes first)
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
@@ -92,6 +93,20 @@ class TurnNotFound(UserError, LookupError):
 
 class TurnNotRequeueable(UserError):
     """Only a turn that failed or was cancelled can be requeued."""
+
+
+class ThreadBusy(UserError):
+    """The message was sent to be refused while its thread has an unfinished turn, and it has."""
+
+    retryable = True
+
+    def __init__(self, thread_id: str, turn_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id!r} is busy with turn {turn_id}; send the message again when that has ended, "
+            "or with another when_busy"
+        )
+        #: The turn that comes first in the thread.
+        self.turn_id = turn_id
 
 
 class LimitReached(UserError):

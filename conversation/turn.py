@@ -9,6 +9,7 @@ from typing import Any
 from conversation.errors import Fault
 from conversation.message import Message, Usage
 from conversation.step import Step
+from conversation.when_busy import WhenBusy
 
 
 class TurnState(StrEnum):
@@ -19,13 +20,15 @@ class TurnState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: Its message is answered by another turn, with that one's own.
+    MERGED = "merged"
 
     @property
     def is_final(self) -> bool:
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED})
+FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED, TurnState.MERGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,14 @@ class TurnRecord:
     next_try_at: datetime | None = None
     #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
+    #: What becomes of it while its thread is busy.
+    when_busy: WhenBusy = WhenBusy.ENQUEUE
+    #: The turn that answers its message with its own; None of most.
+    merged_into: str | None = None
+    #: The turn for which it was cancelled, by that one's policy; None of most.
+    interrupted_by: str | None = None
+    #: Whether what it asked and said was taken out of view.
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +153,8 @@ class ClaimedTurn(LeasedTurn):
     #: System texts that hold for the whole thread: keyed context, then the summary.
     context: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: Messages wait that the turn is to read between two of its steps.
+    is_steered: bool = False
     #: The user who asks in this turn: its sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
     #: The user whose thread it is.

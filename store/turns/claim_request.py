@@ -17,6 +17,8 @@ from conversation.window import window_start
 SHARED_CRASHES = 2
 #: The kind of error of a turn for whose runs processes lacked something: threads, memory, descriptors.
 EXHAUSTED = "exhausted"
+#: Messages that one turn answers, at most, unless the installation says otherwise.
+MERGE_MAX = 20
 #: Runs of a turn that may break off while their process lives: an agent that stops its workers, or whose end
 #: cannot be stored, would go on for ever. Deployments interrupt a turn, too, but not so often.
 INTERRUPTIONS_MAX = 10
@@ -41,6 +43,8 @@ class ClaimRequest:
     max_messages: Mapping[str, int] = field(default_factory=dict)
     #: Turns of one tenant that may run at once; 0 means any number.
     tenant_max_running: int = 0
+    #: Messages that one turn answers, at most, where they were sent to be answered together.
+    merge_max: int = MERGE_MAX
 
     def window_start(self, agent: str, to_seq: int) -> int:
         """The seq after which an agent's window begins, given the newest one."""
