@@ -19,8 +19,15 @@ from conversation.storable_text import make_storable
 class Journal(Protocol):
     """The journal of a turn's steps; each write is a short transaction of its own."""
 
-    async def record(self, steps: Sequence[Step]) -> None:
-        """Record steps. Raises `LeaseLost` once the turn belongs to another worker."""
+    async def record(self, steps: Sequence[Step]) -> bool:
+        """Record steps; returns whether messages wait that the turn is to read before its next model call.
+
+        Raises `LeaseLost` once the turn belongs to another worker.
+        """
+        ...
+
+    async def take_messages(self, index: int) -> list[Step]:
+        """Take those messages into the journal, from this index on, or none. Raises as `record`."""
         ...
 
 

@@ -77,7 +77,7 @@ class ModelCalls:
             # The calls of a reply that was cut are not run.
             calls = () if step.is_truncated else reply.tool_calls
             intents = [tool_intent(index + 1 + n, call) for n, call in enumerate(calls)]
-            await self.state.dependencies.journal.record([step, *intents])
+            await self.state.record([step, *intents])
         return step
 
     def charge_unanswered_call(self) -> tuple[Step, ...]:

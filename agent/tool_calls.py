@@ -57,7 +57,7 @@ class ToolCalls:
         """Answer each call of a reply with a refusal, and run none of them. Returns their messages."""
         result = JournalledResult(refusal.content, refusal.outcome)
         assistant, indexed_calls = self._open_block(reply)
-        await self.state.dependencies.journal.record([tool_step(index, call, result) for index, call in indexed_calls])
+        await self.state.record([tool_step(index, call, result) for index, call in indexed_calls])
         for _, call in indexed_calls:
             self.state.transcript.add_result(tool_message(assistant, call.id, call.name, result))
         return self._close_block()
@@ -87,7 +87,7 @@ class ToolCalls:
             result = await self._store_files(await self._call_tool(index, call))
             result = self.failures.tell(call.name, result)
             seconds = time.monotonic() - began_at
-            await self.state.dependencies.journal.record([tool_step(index, call, result, seconds)])
+            await self.state.record([tool_step(index, call, result, seconds)])
             self.state.emit(ToolFinished(call, result.content))
         self.failures.note(call.name, result)
         self.state.transcript.add_result(tool_message(reply, call.id, call.name, result))

@@ -6,6 +6,8 @@ What stays true: a policy is a property of the turn that was sent with it. Whoev
 
 from enum import StrEnum
 
+from conversation.arguments import check_one_of
+
 
 class WhenBusy(StrEnum):
     """The policy of a message for a thread that is busy; in one that is not, all are alike."""
@@ -26,5 +28,12 @@ class WhenBusy(StrEnum):
 
 #: Those by which a message ends the turns before it.
 INTERRUPTING = frozenset({WhenBusy.INTERRUPT, WhenBusy.ROLLBACK})
+#: Messages that one turn answers, at most, unless the installation says otherwise.
+MERGE_MAX = 20
 #: Seconds that a turn may wait for further messages to answer with its own, at most.
 MERGE_WINDOW_MAX_SECONDS = 60
+
+
+def check_when_busy(field: str, value: object) -> WhenBusy:
+    """The policy of this name. Raises `InvalidInput`, naming the field."""
+    return WhenBusy(check_one_of(field, value, tuple(WhenBusy)))

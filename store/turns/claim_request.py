@@ -11,14 +11,13 @@ from conversation.errors import Fault
 from conversation.replay import replay_transcript
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Failed, RefusedTurn, TurnError
+from conversation.when_busy import MERGE_MAX
 from conversation.window import window_start
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2
 #: The kind of error of a turn for whose runs processes lacked something: threads, memory, descriptors.
 EXHAUSTED = "exhausted"
-#: Messages that one turn answers, at most, unless the installation says otherwise.
-MERGE_MAX = 20
 #: Runs of a turn that may break off while their process lives: an agent that stops its workers, or whose end
 #: cannot be stored, would go on for ever. Deployments interrupt a turn, too, but not so often.
 INTERRUPTIONS_MAX = 10

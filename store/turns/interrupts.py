@@ -7,7 +7,7 @@ a turn or what interrupts it, is the same for everybody. `store/functions/interr
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, literal, or_, select, text, update
 
 from conversation.when_busy import WhenBusy
 from store.database.column_types import clock
@@ -69,3 +69,11 @@ def is_interrupted() -> ColumnElement[bool]:
     was_due = or_(turns.c.attempt > 0, turns.c.not_before.is_(None), turns.c.not_before <= _asking.c.created_at)
     came_after = _asking.c.arrival_seq > turns.c.arrival_seq
     return exists().where(_asking.c.thread_key == turns.c.thread_key, _asks, came_after, was_due)
+
+
+def select_interrupted() -> Select[Any]:
+    """Select turns that wait for their retry, and are to be ended by one that came after them."""
+    before = turns.alias("before")
+    waits = (before.c.thread_key == _asking.c.thread_key, before.c.state == "queued", before.c.attempt > 0)
+    came_after = before.c.arrival_seq < _asking.c.arrival_seq
+    return select(before.c.id).join(_asking, and_(*waits, came_after)).where(_asks)

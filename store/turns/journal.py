@@ -7,7 +7,7 @@ inserts: an INSERT that only compares the token can commit after another worker'
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Update, case, select, update
+from sqlalchemy import Connection, FromClause, Select, Update, case, exists, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
@@ -15,11 +15,14 @@ from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
-from store.tables import steps, threads
+from store.tables import steps, threads, turns
 
 
-def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
-    """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
+def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> bool:
+    """Write entries of the journal; returns whether messages wait that are to be read while the turn runs.
+
+    Raises `LeaseLost` if another worker has claimed the thread.
+    """
     held_thread = (
         select(threads.c.key)
         # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
@@ -33,15 +36,18 @@ def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
     )
     # The rows are made out of the locked one: without it there are none.
     write = upsert(connection, lease, turn_id, entries, held_thread)
-    if not execute_together(connection, [write], select(held_thread.c.key)):
+    is_steered = exists().where(turns.c.steers == turn_id, turns.c.state == "queued").label("is_steered")
+    rows = execute_together(connection, [write], select(held_thread.c.key, is_steered))
+    if not rows:
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
+    return bool(rows[0].is_steered)
 
 
 def upsert(
     connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], held_thread: FromClause | None = None
 ) -> Any:
     """The statement that writes steps. A final step stays as it was: running it twice changes nothing."""
-    rows = [_row(lease, turn_id, entry) for entry in entries]
+    rows = [step_row(lease, turn_id, entry) for entry in entries]
     statement = with_rows(insert_for(connection, steps), steps, rows, source=held_thread)
     names = ("name", "request_digest", "state", "fencing_token", "result", "usage", "cost", "finished_at")
     # Of a call whose outcome is unknown, nobody knows more than when it began.
@@ -90,7 +96,8 @@ def step_columns(entry: Step) -> dict[str, Any]:
     }
 
 
-def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
+def step_row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
+    """The row of a step, which ends now."""
     return step_columns(entry) | {
         "turn_id": turn_id,
         "fencing_token": lease.fencing_token,

@@ -27,6 +27,13 @@ def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> 
 
 
 @read_only
+def read_state(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnState:
+    """Read the state of a turn, or of the one that answers it with its own, as `read`. Raises `TurnNotFound`."""
+    record = read(connection, turn_id, tenant=tenant)
+    return record.state if record.merged_into is None else read(connection, record.merged_into, tenant=tenant).state
+
+
+@read_only
 def read_records(connection: Connection, condition: ColumnElement[bool]) -> list[TurnRecord]:
     """Read the records of the turns that meet a condition, in the order of their arrival."""
     statement = select_records().where(condition).order_by(turns.c.arrival_seq)
