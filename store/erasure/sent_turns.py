@@ -85,7 +85,14 @@ def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
     answering = select(turns.c.merged_into).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))
     of_told = steps.c.turn_id.in_(answering), steps.c.kind == "input", steps.c.name.in_(turn_ids)
     for row in connection.execute(select(steps.c.turn_id, steps.c["index"], steps.c.result).where(*of_told)).all():
-        nothing = {"content": ERASED, "parts": [], "name": None, "metadata": {}, "source": None, "attachments": []}
+        nothing: dict[str, Any] = {
+            "content": ERASED,
+            "parts": [],
+            "name": None,
+            "metadata": {},
+            "source": None,
+            "attachments": [],
+        }
         own_step = (steps.c.turn_id == row.turn_id) & (steps.c["index"] == row[1])
         connection.execute(update(steps).where(own_step).values(result=row.result | nothing))
 

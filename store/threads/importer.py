@@ -46,6 +46,8 @@ from store.threads.import_bounds import FILES_MAX, FileBounds, ImportingUser
 FILES_PAGE = 50
 #: The bounds of files where no settings say more.
 ANY_FILES = FileBounds()
+#: What a line has beside its message.
+_OF_ROW = ("kind", "tokens", "rolled_back")
 #: Namespace of the ids of copies: each is derived from the id that it copies, the same one each time.
 _COPY_NAMESPACE = uuid.UUID("2f6e64a0-2f3c-5c0e-9d4e-3f1f6c6f1f0b")
 
@@ -286,9 +288,7 @@ class _ThreadImport:
         self._seq = seq
         for name in ("id", "role", "content", "created_at"):
             line[name]  # raises where it is missing: a default would be made up
-        message_json = {
-            name: value for name, value in line.values.items() if name not in ("kind", "tokens", "rolled_back")
-        }
+        message_json = {name: value for name, value in line.values.items() if name not in _OF_ROW}
         message = Message.from_json(message_json)
         self.file_bounds.check(message)
         self.importing_user.check_message(self.connection, message)
