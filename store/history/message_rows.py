@@ -58,6 +58,12 @@ def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]
     )
 
 
+def kept_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
+    """As `history_rows`, with those out of view, each with whether it is."""
+    rows = stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(messages.c.seq > cutoff_of(thread_key))
+    return rows.add_columns(messages.c.rolled_back)
+
+
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
     """As `history_rows`, with those out of view, and those below the cutoff, which are about to be deleted."""
     return select(*stored_columns()).where(
@@ -148,13 +154,13 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
 def reply_rows(
     thread_key: int, turn_id: str | None, *, after_seq: int, replies: Sequence[Message]
 ) -> list[dict[str, Any]]:
-    """The rows of messages, with the seqs that follow `after_seq`."""
+    """The rows of a turn's messages, or of no turn's, with the seqs that follow `after_seq`."""
     return [
-        # A message that was told while the turn ran stays its sender's.
+        # A message that the turn was told while it ran stays that of its own turn.
         {
             "thread_key": thread_key,
             "seq": after_seq + index,
-            "turn_id": reply.turn_id or turn_id,
+            "turn_id": turn_id and (reply.turn_id or turn_id),
             **_reply_columns(reply),
         }
         for index, reply in enumerate(replies, start=1)

@@ -7,8 +7,8 @@ changes nothing but, at most, the lease, which it releases. `store/functions/cla
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection
-from sqlalchemy.sql import and_, case, delete, exists, false, func, literal, not_, or_, select, true, update
+from sqlalchemy import Boolean, ColumnElement, Connection
+from sqlalchemy.sql import and_, case, delete, false, func, literal, literal_column, not_, or_, select, true, update
 
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from conversation.when_busy import WhenBusy
@@ -35,6 +35,17 @@ from store.turns.interrupts import interrupt_in_statements
 from store.turns.merging import merge_behind
 from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
 
+#: Whether messages wait that are to be read while a turn runs, and whether turns of its thread were rolled back. As
+#: text: SQLAlchemy names no tables in what SQLite returns.
+_TOLD_COLUMNS = (
+    literal_column("EXISTS (SELECT 1 FROM turns AS s WHERE s.steers = turns.id AND s.state = 'queued')", Boolean).label(
+        "is_steered"
+    ),
+    literal_column(
+        "EXISTS (SELECT 1 FROM turns AS r WHERE r.thread_key = turns.thread_key AND r.rolled_back AND r.attempt > 0)",
+        Boolean,
+    ).label("has_rolled_back"),
+)
 #: The last seq that a history can have: what its column holds.
 SEQ_LAST = 2**63 - 1
 
@@ -103,17 +114,9 @@ def _start_next_turn(
         update(turns)
         .where(may_start(thread, lease_owner, claimant))
         .values(_start_columns(thread, lease_owner, claimant))
-        .returning(turns, clock().label("claimed_at"), *_told_columns(thread.key))
+        .returning(turns, clock().label("claimed_at"), *_TOLD_COLUMNS)
     )
     return connection.execute(statement).one_or_none()
-
-
-def _told_columns(thread_key: int) -> tuple[ColumnElement[bool], ...]:
-    """Whether messages wait that are to be read while the turn runs, and turns of its thread were rolled back."""
-    steering, earlier = turns.alias("steering"), turns.alias("earlier")
-    is_steered = exists().where(steering.c.steers == turns.c.id, steering.c.state == "queued")
-    has_rolled_back = exists().where(earlier.c.thread_key == thread_key, earlier.c.rolled_back, earlier.c.attempt > 0)
-    return is_steered.label("is_steered"), has_rolled_back.label("has_rolled_back")
 
 
 def may_start(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> ColumnElement[bool]:

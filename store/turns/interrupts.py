@@ -2,7 +2,9 @@
 
 What stays true: who sends such a message stores its turn, and takes no lock. Whoever holds the lock of the thread's row
 does what it asks, before anything else: a claim, a settling and a cancel. So the answer to which came first, the end of
-a turn or what interrupts it, is the same for everybody. `store/functions/interrupt_turns_v1.sql` does the same.
+a turn or what interrupts it, is the same for everybody. An interrupted turn that had not begun begins only to end, so
+that what its user said stands in the history; one that is rolled back never does.
+`store/functions/interrupt_turns_v1.sql` does the same.
 """
 
 from typing import Any
@@ -19,7 +21,9 @@ from store.tables.turns import INTERRUPTING, UNFINISHED
 
 _asking = turns.alias("asking")
 #: The predicate of the index, word for word.
-_asks: ColumnElement[bool] = text(INTERRUPTING.replace("state in", "asking.state in"))  # type: ignore[assignment]
+_asks: ColumnElement[bool] = text(  # type: ignore[assignment]
+    INTERRUPTING.replace("state in", "asking.state in").replace("when_busy", "asking.when_busy")
+)
 
 
 def interrupt_turns(connection: Connection, thread_key: int) -> None:
@@ -51,11 +55,13 @@ def _interrupt_before(connection: Connection, thread_key: int, asking: AnyRow) -
         "interrupted_by": case((is_first, asked_by), else_=turns.c.interrupted_by),
         # A turn that waits for its model is due now, so that its holder can end it.
         "retry_at": None,
-        "state": case((has_not_begun, "cancelled"), else_=turns.c.state),
-        "finished_at": case((has_not_begun, clock()), else_=None),
     }
     if rolls_back:
-        values["rolled_back"] = True
+        values |= {
+            "rolled_back": True,
+            "state": case((has_not_begun, "cancelled"), else_=turns.c.state),
+            "finished_at": case((has_not_begun, clock()), else_=None),
+        }
     is_before = and_(
         turns.c.thread_key == thread_key, text(f"turns.{UNFINISHED}"), turns.c.arrival_seq < asking.arrival_seq
     )

@@ -56,7 +56,7 @@ def upsert(
     connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], held_thread: FromClause | None = None
 ) -> Any:
     """The statement that writes steps. A final step stays as it was: running it twice changes nothing."""
-    rows = [step_row(lease, turn_id, entry) for entry in entries]
+    rows = [_row(lease, turn_id, entry) for entry in entries]
     statement = with_rows(insert_for(connection, steps), steps, rows, source=held_thread)
     names = ("name", "request_digest", "state", "fencing_token", "result", "usage", "cost", "finished_at")
     # Of a call whose outcome is unknown, nobody knows more than when it began.
@@ -105,8 +105,7 @@ def step_columns(entry: Step) -> dict[str, Any]:
     }
 
 
-def step_row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
-    """The row of a step, which ends now."""
+def _row(lease: Lease, turn_id: str, entry: Step) -> dict[str, Any]:
     return step_columns(entry) | {
         "turn_id": turn_id,
         "fencing_token": lease.fencing_token,

@@ -7,7 +7,7 @@ steps. So it is read there in each attempt, or it is still a turn of its own; ne
 
 from itertools import takewhile
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from conversation.errors import LeaseLost
 from conversation.step import Step, input_step
@@ -62,8 +62,7 @@ def _journal(connection: Connection, lease: Lease, turn_id: str, index: int, tur
     as_stored = [(None, row.turn_id, *tuple(row)[1:], *nothing, "complete") for row in in_order]
     messages = message_rows.load(connection, lease.thread_key, as_stored)
     taken_steps = [input_step(index + place, message) for place, message in enumerate(messages)]
-    entries = [journal.step_row(lease, turn_id, step) for step in taken_steps]
-    connection.execute(insert(steps), entries)
+    connection.execute(journal.upsert(connection, lease, turn_id, taken_steps))
     connection.execute(delete(inbox_messages).where(waiting))
     merged = {"state": "merged", "merged_into": turn_id, "finished_at": clock(), "notified_at": None}
     connection.execute(update(turns).where(turns.c.id.in_(turn_ids)).values(merged))
