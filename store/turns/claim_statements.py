@@ -244,6 +244,7 @@ def _load_claimed(
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
+    has_journal = turn.attempt > 1 or turn.requeued_from is not None
     rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), window)
     return convert_row(
         turn,
@@ -253,8 +254,8 @@ def _load_claimed(
         failing_seconds=_seconds_failing(turn),
         remaining_seconds=_seconds_left(turn),
         window=message_rows.load(connection, thread.key, rows),
-        steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
-        pending=pending_calls.load(connection, turn.id) if turn.attempt > 1 else (),
+        steps=journal.load(connection, turn.id) if has_journal else {},
+        pending=pending_calls.load(connection, turn.id) if has_journal else (),
         context=(
             *load_context(connection, thread.key, turn.window_context_version, summary),
             *(rolled_back.tell_calls(connection, thread.key) if turn.has_rolled_back else ()),
