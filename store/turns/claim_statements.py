@@ -169,9 +169,11 @@ def _is_foreign(claimant: ClaimRequest) -> ColumnElement[bool]:
 
 
 def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> dict[str, Any]:
-    merged = turns.alias("merged")
-    answered = select(merged.c.id).where(or_(merged.c.id == turns.c.id, merged.c.merged_into == turns.c.id))
-    inputs = select(func.count()).where(inbox_messages.c.turn_id.in_(answered)).scalar_subquery()
+    answered = turns.alias("answered")
+    # In one select: the columns of the turn itself would be no longer the updated row's in one below it.
+    of_answered = inbox_messages.join(answered, answered.c.id == inbox_messages.c.turn_id)
+    is_answered = or_(answered.c.id == turns.c.id, answered.c.merged_into == turns.c.id)
+    inputs = select(func.count()).select_from(of_answered).where(is_answered).scalar_subquery()
     has_crashed = _has_crashed(lease_owner)
     return {
         "state": "running",
