@@ -78,6 +78,7 @@ BOUNDS = {
     "turns.state": WORD,
     "turns.tenant": TENANT,
     "uploads.tenant": TENANT,
+    "webhooks.tenant": TENANT,
 }
 
 
