@@ -15,6 +15,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.ThreadNotFound: 404,
     threadmill.TurnNotFound: 404,
     threadmill.UploadNotFound: 404,
+    threadmill.WebhookNotFound: 404,
     threadmill.FileNotStored: 404,
     threadmill.IdempotencyConflict: 409,
     threadmill.TurnNotRequeueable: 409,
