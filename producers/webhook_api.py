@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from producers.api import default_producer, move_to_thread
 
 if TYPE_CHECKING:
     from producers.webhooks import DeliveryPage, NewSecret, Webhook, WebhookDelivery
+    from store.webhooks.endpoints import WebhookChanges
 
 
 def create_webhook(
@@ -54,7 +55,9 @@ def find_webhook(webhook_id: str, *, tenant: str | None = "default") -> "Webhook
 find_webhook_async = move_to_thread(find_webhook)
 
 
-def change_webhook(webhook_id: str, *, tenant: str | None = "default", **changes: Any) -> "Webhook":
+def change_webhook(
+    webhook_id: str, *, tenant: str | None = "default", **changes: "Unpack[WebhookChanges]"
+) -> "Webhook":
     """Change a webhook: its `url`, `kinds`, `agents`, `link_template` or `name`, or whether it is `enabled`.
 
     One that is disabled is told of nothing that happens meanwhile; what waited for it is sent once it is enabled.

@@ -7,14 +7,14 @@ is not there.
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from conversation.ids import new_id
 from conversation.webhooks import make_secret
 from store.database.engine import Database, PatientRunner
 from store.settings import Settings
 from store.webhooks import endpoints, listing
-from store.webhooks.endpoints import DEFAULT_GRACE, Webhook, WebhookRequest
+from store.webhooks.endpoints import DEFAULT_GRACE, Webhook, WebhookChanges, WebhookRequest
 from store.webhooks.listing import DeliveryPage, WebhookDelivery
 from store.webhooks.sealed_secrets import SealedSecrets
 
@@ -69,7 +69,7 @@ class Webhooks:
         """See `producers.find_webhook`."""
         return self._runner(tenant).run(endpoints.read_webhook, tenant, webhook_id)
 
-    def change(self, webhook_id: str, *, tenant: str | None = "default", **changes: Any) -> Webhook:
+    def change(self, webhook_id: str, *, tenant: str | None = "default", **changes: Unpack[WebhookChanges]) -> Webhook:
         """See `producers.change_webhook`."""
         return self._runner(tenant).run(endpoints.change_webhook, tenant, webhook_id, changes)
 

@@ -56,10 +56,6 @@ async def read(gateway: GatewayOf, principal: Operator, webhook_id: str) -> Webh
 async def change(gateway: GatewayOf, principal: Operator, webhook_id: str, body: WebhookChanges) -> Webhook:
     """Change where a webhook is, what it is told of, or whether."""
     changes = body.model_dump(exclude_unset=True)
-    for name in ("url", "name", "enabled"):
-        if name in changes and changes[name] is None:
-            problem, fix = "cannot be null", "leave it out to keep it"
-            raise Problem(400, "Bad Request", f"{name}: {problem}; {fix}", field=name, problem=problem, fix=fix)
     return Webhook.of(await _call(gateway, principal, "change", webhook_id, **changes))
 
 
