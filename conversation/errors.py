@@ -14,6 +14,7 @@ ThreadmillError
 │   ├── ThreadBusy            (names the turn that comes first)
 │   ├── LimitReached
 │   ├── UploadNotFound
+│   ├── WebhookNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
 │   ├── ThreadUnderLegalHold
@@ -132,6 +133,10 @@ class LimitReached(UserError):
 
 class UploadNotFound(UserError, LookupError):
     """No upload with this id is open for this tenant: it was never asked for, or has expired."""
+
+
+class WebhookNotFound(UserError, LookupError):
+    """No webhook, or no delivery, with this id is stored for this tenant."""
 
 
 class UploadIncomplete(UserError):

@@ -16,6 +16,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.TurnNotFound: 404,
     threadmill.PendingCallNotFound: 404,
     threadmill.UploadNotFound: 404,
+    threadmill.WebhookNotFound: 404,
     threadmill.FileNotStored: 404,
     threadmill.IdempotencyConflict: 409,
     threadmill.TurnNotRequeueable: 409,

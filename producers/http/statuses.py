@@ -13,6 +13,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     errors.TurnNotFound: 404,
     errors.PendingCallNotFound: 404,
     errors.UploadNotFound: 404,
+    errors.WebhookNotFound: 404,
     errors.FileNotStored: 404,
     errors.IdempotencyConflict: 409,
     errors.TurnNotRequeueable: 409,

@@ -20,6 +20,7 @@ from threadmill.cli import (
     summaries,
     threads,
     turns,
+    webhooks,
     workers,
 )
 from threadmill.cli.chat import chat
@@ -87,6 +88,7 @@ app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
+app.add_typer(webhooks.group, name="webhooks")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)

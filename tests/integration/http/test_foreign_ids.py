@@ -5,6 +5,7 @@ alone, where the queries ask for the other tenant's rows.
 """
 
 import asyncio
+import base64
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -22,12 +23,13 @@ from conversation.ids import new_id
 from producers.http import dependencies
 from producers.http.app import create_gateway
 from producers.http.principal import SCOPES, Principal
+from producers.webhooks import Webhooks
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
-from store.tables import metadata, renditions, summaries, threads, turns, uploads
+from store.tables import metadata, renditions, summaries, threads, turns, uploads, webhooks
 from store.walls.roles import GATEWAY
 from tests.integration.http.foreign_ids import (
     ANN,
@@ -68,7 +70,8 @@ class Place:
 
     def __init__(self, database_url: str, valkey_url: str, folder: Path) -> None:
         limits = {"gateway_credential_requests_per_minute": 100_000, "gateway_tenant_requests_per_minute": 100_000}
-        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits}
+        key = {"webhook_encryption_keys": base64.urlsafe_b64encode(b"k" * 32).decode()}
+        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits, **key}
         self.settings = load(database_url=database_url, **settings)
         self.database = Database(self.settings)
         self.keys: dict[str, str] = {}
@@ -85,6 +88,8 @@ class Place:
 
     async def fill(self) -> Ids:
         """Have something of everything; returns the ids."""
+        verbs = Webhooks(self.database, self.settings)
+        webhook = verbs.create(f"https://example.org/{SECRET}", tenant=THEIRS, name=SECRET).webhook.id
         site = Site(self.settings, None)  # type: ignore[arg-type]  # nobody listens to the wire here
         await site.open()
         app = create_gateway(self.settings)
@@ -97,7 +102,15 @@ class Place:
         await site.close()
         upload = new_id()
         self.database.run(_insert_the_rest, upload)
-        return Ids(answered_turn=answered_turn, waiting_turn=waiting_turn, upload=upload, cursor=cursor)
+        (delivery,) = verbs.list_deliveries(webhook, tenant=THEIRS)
+        return Ids(
+            answered_turn=answered_turn,
+            waiting_turn=waiting_turn,
+            upload=upload,
+            cursor=cursor,
+            webhook=webhook,
+            delivery=delivery.id,
+        )
 
     async def _send(self, client: httpx.AsyncClient, thread_id: str) -> str:
         thread = {"id": thread_id, "title": SECRET, "metadata": {"number": 7, "words": SECRET}}
@@ -128,7 +141,11 @@ def list_rows(connection: Connection) -> dict[str, list[str]]:
     """All rows of Ann's threads, and her upload."""
     hers = select(threads.c.key).where(threads.c.tenant == THEIRS, threads.c.owner == ANN)
     her_turns = select(turns.c.id).where(turns.c.thread_key.in_(hers))
-    conditions = {threads: threads.c.key.in_(hers), uploads: uploads.c.filename.startswith(SECRET)}
+    conditions = {
+        threads: threads.c.key.in_(hers),
+        uploads: uploads.c.filename.startswith(SECRET),
+        webhooks: webhooks.c.name == SECRET,
+    }
     for table in metadata.sorted_tables:
         if "thread_key" in table.c:
             conditions[table] = table.c.thread_key.in_(hers)

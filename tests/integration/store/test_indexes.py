@@ -80,6 +80,7 @@ BOUNDS = {
     "turns.state": WORD,
     "turns.tenant": TENANT,
     "uploads.tenant": TENANT,
+    "webhooks.tenant": TENANT,
 }
 
 
