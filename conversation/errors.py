@@ -8,6 +8,7 @@ ThreadmillError
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
+│   ├── ScheduleNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
@@ -92,6 +93,10 @@ class TurnNotFound(UserError, LookupError):
 
 class TurnNotRequeueable(UserError):
     """Only a turn that failed or was cancelled can be requeued."""
+
+
+class ScheduleNotFound(UserError, LookupError):
+    """No schedule with this id is stored for this tenant."""
 
 
 class LimitReached(UserError):

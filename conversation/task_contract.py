@@ -18,6 +18,7 @@ COLLECT_FILES = "files.collect"
 EXPIRE_UPLOADS = "uploads.expire"
 REFRESH_STATISTICS = "statistics.refresh"
 RUN_PURGE = "turns.purge"
+RUN_SCHEDULES = "schedules.run"
 
 #: The queue of wake-ups for ordinary turns.
 TURNS_QUEUE = "turns"
@@ -76,6 +77,8 @@ def _seconds(interval: Interval, settings: object) -> float:
 PERIODIC_TASKS: Mapping[str, PeriodicTask] = {
     # Wake-ups for every turn whose wake-up was lost, whose worker died, or whose time has come.
     "sweep-turns": PeriodicTask(task=SWEEP_TURNS, tick="sweep_interval_seconds", expires_after_ticks=2),
+    # Messages whose time has come: each schedule's row says when that is.
+    "run-schedules": PeriodicTask(task=RUN_SCHEDULES, tick="schedule_interval_seconds", expires_after_ticks=2),
     # Files that no turn has requested yet, or whose request was lost.
     "prepare-files": PeriodicTask(task=PREPARE_PENDING_FILES),
     # Threads whose uncovered history passed a high-water mark, down to the low one.

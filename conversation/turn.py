@@ -79,6 +79,8 @@ class TurnRecord:
     next_try_at: datetime | None = None
     #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
+    #: The schedule that sent its message; None of most.
+    schedule_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from store.tables.retention import (
     retention_policies,
     retention_rescans,
 )
+from store.tables.schedules import schedules
 from store.tables.threads import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "FILLS_WINDOW", "HISTORY_STEP", "UNCOVERED_MESSAGES_STEP", "UNCOVERED_TOKENS_STEP",
     # Turns
     "turns", "inbox_messages", "steps", "turn_attempts", "workers", "agents", "UNFINISHED",
+    "schedules",
     # Files
     "attachments", "blobs", "renditions", "uploads",
     # Retention and erasure

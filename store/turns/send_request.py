@@ -32,6 +32,8 @@ class SendRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The user who asks: the thread's owner from now on, if it has none. None: its owner asks, if it has one.
     user: str | None = None
+    #: The schedule that sends it. The digest leaves it out: its idempotency key says it.
+    schedule_id: str | None = None
 
     @property
     def attachments(self) -> list[Attachment]:

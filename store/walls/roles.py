@@ -31,6 +31,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
     "agents": ("S", "SIU", "SIU"),
+    "schedules": ("SIUD", "", "SIUD"),
     # Files
     "attachments": ("SI", "SI", "SID"),
     "blobs": ("SIU", "SIU", "SIUD"),
