@@ -17,7 +17,7 @@ RUNS_MAX = 100
 
 
 class CatchUp(StrEnum):
-    """What becomes of the runs whose times passed while nobody was there to send them."""
+    """The policy for runs whose times passed while nobody was there to send them."""
 
     #: None of them is sent: only one whose time was a moment ago.
     SKIP = "skip"

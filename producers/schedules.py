@@ -112,18 +112,7 @@ def run_schedule(schedule_id: str, *, idempotency_key: str | None = None, tenant
 
     The same key gives the first such turn again. Raises `ScheduleNotFound`, `LimitReached` and `DatabaseUnavailable`.
     """
-    producer = default_producer()
-    outcome = _database(producer, tenant).run(
-        runs.run_now,
-        Viewer(tenant),
-        schedule_id,
-        run_id=run_id_of(idempotency_key),
-        limits=limits_of(producer.settings),
-    )
-    turn = handle_of_run(producer, tenant, outcome)
-    if turn.needs_notify:
-        turn.notify()
-    return turn
+    return send_now(default_producer(), schedule_id, idempotency_key=idempotency_key, tenant=tenant)
 
 
 def delete_schedule(schedule_id: str, *, tenant: str = "default") -> None:
@@ -152,7 +141,24 @@ delete_schedule_async = _move_to_thread(delete_schedule)
 list_schedule_runs_async = _move_to_thread(list_schedule_runs)
 
 
-def run_id_of(idempotency_key: str | None) -> str:
+def send_now(
+    producer: Producer, schedule_id: str, *, idempotency_key: str | None = None, tenant: str = "default"
+) -> Turn:
+    """As `run_schedule`, with a producer of the caller's."""
+    outcome = _database(producer, tenant).run(
+        runs.run_now,
+        Viewer(tenant),
+        schedule_id,
+        run_id=_run_id_of(idempotency_key),
+        limits=limits_of(producer.settings),
+    )
+    turn = _handle_of_run(producer, tenant, outcome)
+    if turn.needs_notify:
+        turn.notify()
+    return turn
+
+
+def _run_id_of(idempotency_key: str | None) -> str:
     """The id of a run out of its time: of a caller's key, or a new one."""
     if idempotency_key is None:
         return new_id()
@@ -160,7 +166,7 @@ def run_id_of(idempotency_key: str | None) -> str:
     return hashlib.sha256(check_id("idempotency_key", idempotency_key).encode()).hexdigest()
 
 
-def handle_of_run(producer: Producer, tenant: str, outcome: RunOutcome) -> Turn:
+def _handle_of_run(producer: Producer, tenant: str, outcome: RunOutcome) -> Turn:
     """The handle of the turn of a run."""
     assert outcome.turn_id is not None
     return Turn(

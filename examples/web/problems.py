@@ -14,6 +14,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.UserError: 400,
     threadmill.ThreadNotFound: 404,
     threadmill.TurnNotFound: 404,
+    threadmill.ScheduleNotFound: 404,
     threadmill.UploadNotFound: 404,
     threadmill.FileNotStored: 404,
     threadmill.IdempotencyConflict: 409,

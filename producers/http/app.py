@@ -21,6 +21,7 @@ from producers.http import (
     health,
     messages,
     problems,
+    schedules,
     stream_tokens,
     streams,
     summaries,
@@ -44,7 +45,7 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, usage)
+_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, schedules, usage)
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",

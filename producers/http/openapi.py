@@ -69,6 +69,7 @@ _LINKS = {
     ("post", "/v1/threads"): ("201", "thread_id", "$response.body#/id"),
     ("post", "/v1/threads/{thread_id}/fork"): ("201", "thread_id", "$response.body#/id"),
     ("post", "/v1/threads/{thread_id}/messages"): ("202", "turn_id", "$response.body#/turn/id"),
+    ("post", "/v1/schedules"): ("201", "schedule_id", "$response.body#/id"),
     ("post", "/v1/uploads"): ("201", "upload_id", "$response.body#/id"),
 }
 #: What parameters of these names are made of, beside what their routes say.

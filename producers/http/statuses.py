@@ -11,6 +11,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     errors.UserError: 400,
     errors.ThreadNotFound: 404,
     errors.TurnNotFound: 404,
+    errors.ScheduleNotFound: 404,
     errors.UploadNotFound: 404,
     errors.FileNotStored: 404,
     errors.IdempotencyConflict: 409,

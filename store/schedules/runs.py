@@ -21,6 +21,7 @@ from conversation.task_contract import WakeUp
 from conversation.thread_rule import apply_thread_rule
 from store.audit import write_audit_row
 from store.database.column_types import clock, moment_now
+from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.schedules.repository import lock_schedule
 from store.tables import schedules
@@ -37,8 +38,8 @@ RETRY_MIN_SECONDS = 60.0
 ERROR_MAX_CHARS = 500
 
 #: As the index has it, so that the planner sees that it fits.
-_due_at = func.coalesce(schedules.c.retry_at, schedules.c.next_at)
-_is_active: ColumnElement[bool] = text(ACTIVE)  # type: ignore[assignment]
+due_at = func.coalesce(schedules.c.retry_at, schedules.c.next_at)
+is_active: ColumnElement[bool] = text(ACTIVE)  # type: ignore[assignment]
 
 
 @dataclass(slots=True)
@@ -61,25 +62,32 @@ class RunOutcome:
 
 def list_due(connection: Connection, *, limit: int) -> Sequence[str]:
     """List the ids of schedules whose time has come, those that are due for longest first."""
-    statement = select(schedules.c.id).where(_is_active, _due_at <= moment_now()).order_by(_due_at).limit(limit)
+    statement = select(schedules.c.id).where(is_active, due_at <= moment_now()).order_by(due_at).limit(limit)
     return connection.execute(statement).scalars().all()
+
+
+@read_only
+def count_overdue(connection: Connection, *, over_seconds: float) -> int:
+    """Count the schedules of all tenants whose time passed so many seconds ago, and that nobody has run."""
+    statement = select(func.count()).where(is_active, due_at <= moment_now(plus_seconds=-over_seconds))
+    return int(connection.execute(statement.select_from(schedules)).scalar_one())
 
 
 def run_due(connection: Connection, schedule_id: str, *, limits: SendLimits, grace: timedelta) -> RunOutcome:
     """Send what is due of a schedule, and move it on. Nothing, where another process is at it or has done it."""
     statement = select(schedules, clock().label("now")).where(
-        schedules.c.id == schedule_id, _is_active, _due_at <= moment_now()
+        schedules.c.id == schedule_id, is_active, due_at <= moment_now()
     )
     row = connection.execute(statement.with_for_update(of=schedules, skip_locked=True)).one_or_none()
     if row is None:
         return RunOutcome()
     plan = plan_runs(cron_of(row.cron, row.time_zone), CatchUp(row.catch_up), row.next_at, row.now, grace=grace)
-    return _Runs(connection, row, limits).send(plan)
+    return _Runs(connection, row, limits, owner_only=row.owner_only).send(plan)
 
 
 def put_off(connection: Connection, schedule_id: str, error: str) -> None:
     """Put a schedule off that cannot be run: it is tried again later."""
-    of_schedule = (schedules.c.id == schedule_id) & _is_active
+    of_schedule = (schedules.c.id == schedule_id) & is_active
     row = connection.execute(select(schedules).where(of_schedule).with_for_update()).one_or_none()
     if row is not None:
         _update(connection, row, **_put_off(row, error))
@@ -92,7 +100,7 @@ def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id:
     """
     row = lock_schedule(connection, viewer, schedule_id)
     now = connection.execute(select(clock())).scalar_one()
-    runs = _Runs(connection, row, limits)
+    runs = _Runs(connection, row, limits, owner_only=row.owner_only or viewer.user is not None)
     accepted = runs.accept(f"now:{run_id}", now)
     if accepted.is_new:
         _update(connection, row, last_turn_id=accepted.turn_id)
@@ -103,10 +111,12 @@ def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id:
 class _Runs:
     """The runs of one schedule, whose row is locked."""
 
-    def __init__(self, connection: Connection, row: AnyRow, limits: SendLimits) -> None:
+    def __init__(self, connection: Connection, row: AnyRow, limits: SendLimits, *, owner_only: bool) -> None:
         self._connection = connection
         self._row = row
         self._limits = limits
+        #: Send to no thread that is another's.
+        self._owner_only = owner_only
         self._zone = check_time_zone(row.time_zone)
         self.outcome = RunOutcome()
 
@@ -114,20 +124,20 @@ class _Runs:
         """Send the runs of a plan, in their order, and note in the row where it ended."""
         values: dict[str, Any] = {"next_at": plan.next_at, "retry_at": None, "failures": 0}
         self.outcome.is_over = True
-        for due_at in plan.due:
+        for moment in plan.due:
             try:
-                accepted = self.accept(due_at.astimezone(UTC).isoformat(), due_at)
+                accepted = self.accept(moment.astimezone(UTC).isoformat(), moment)
             except LimitReached as error:
                 # The tenant has too much ahead of it: later there is room.
-                values |= {"next_at": due_at, **_put_off(self._row, str(error))}
+                values |= {"next_at": moment, **_put_off(self._row, str(error))}
                 self.outcome.refused += 1
                 break
             except UserError as error:
                 # The next try would be refused, too: the run after it may not be.
-                values |= {"last_due_at": due_at, "last_error": str(error)[:ERROR_MAX_CHARS]}
+                values |= {"last_due_at": moment, "last_error": str(error)[:ERROR_MAX_CHARS]}
                 self.outcome.refused += 1
             else:
-                values |= {"last_due_at": due_at, "last_turn_id": accepted.turn_id, "last_error": None}
+                values |= {"last_due_at": moment, "last_turn_id": accepted.turn_id, "last_error": None}
         if values["next_at"] is None:
             values["state"] = ScheduleState.ENDED
         _update(self._connection, self._row, **values)
@@ -136,7 +146,7 @@ class _Runs:
     def accept(self, occasion: str, moment: datetime) -> AcceptedTurn:
         """Store the turn of a run, or find the one that it has. Raises as `inbox.accept`."""
         request = self._request(occasion, moment)
-        if self._row.owner_only:
+        if self._owner_only:
             viewer = Viewer(request.tenant, request.user)
             accepted = accept_of_viewer(self._connection, viewer, request, self._limits, creates=True).accepted
         else:

@@ -26,13 +26,17 @@ from store.keys import key_rows
 from store.keys.key_text import make_key
 from store.retention import archive, move_cut, policies
 from store.retention.policy import Policy
+from store.schedules import repository as repository_of_schedules
+from store.schedules.request import ScheduleRequest
+from store.schedules.runs import run_now
 from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
 from store.threads import repository
+from store.threads.visible_threads import Viewer
 from store.turns import claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.send_request import SendRequest
+from store.turns.send_request import UNLIMITED, SendRequest
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -207,6 +211,7 @@ def _installation(connection: Connection) -> None:
         )
     )
     _answered_request(connection)
+    _schedules(connection)
     key_rows.create_key(connection, key_rows.KeyRequest(tenant="default", user="ann"), make_key())
     _kept_no_longer(connection)
     connection.execute(
@@ -220,6 +225,17 @@ def _installation(connection: Connection) -> None:
             tenant="default", sha256="2" * 64, thread_key=999, thread_sha256="4" * 64, user_sha256="5" * 64
         )
     )
+
+
+def _schedules(connection: Connection) -> None:
+    """A schedule that has run, and one that is paused."""
+    place = {"thread_id": "daily", "agent": "assistant", "tenant": OTHER_TENANT, "user": "ann"}
+    for name in ("runs", "rests"):
+        request = ScheduleRequest(content="How are you?", cron="0 9 * * mon-fri", name=name, **place)
+        schedule = repository_of_schedules.create_schedule(connection, new_id(), request)
+    viewer = Viewer(OTHER_TENANT)
+    run_now(connection, viewer, schedule.id, run_id="first", limits=UNLIMITED)
+    repository_of_schedules.pause_schedule(connection, viewer, schedule.id)
 
 
 def _kept_no_longer(connection: Connection) -> None:

@@ -15,6 +15,7 @@ from threadmill.cli import (
     files,
     healthcheck,
     keys,
+    recurring,
     retention,
     running_stack,
     summaries,
@@ -87,6 +88,7 @@ app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
+app.add_typer(recurring.group, name="recurring")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import producers
-from conversation.errors import ThreadNotFound, UploadNotFound
+from conversation.errors import ScheduleNotFound, ThreadNotFound, UploadNotFound
 from producers.sqlalchemy_orm import send_message_in
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import MOMENT, Make, Verb, just
@@ -45,6 +45,26 @@ _SENT: dict[str, Make] = {
     "allow_unknown_agent": just(True),
 }
 _OF_FILE: dict[str, Make] = {"file": lambda stage: stage.file, "tenant": just("default")}
+
+
+_SCHEDULE: dict[str, Make] = {
+    "content": just("hello"),
+    "cron": just("0 9 * * *"),
+    "at": just(None),
+    "time_zone": just("Europe/Berlin"),
+    "catch_up": just("one"),
+    "thread_id": just("s"),
+    "thread_rule": just(None),
+    "name": just("daily"),
+    "agent": just("assistant"),
+    "user": just("me"),
+    "tenant": just("default"),
+    "role": just("user"),
+    "metadata": just({"a": 1}),
+    "priority": just(1),
+}
+_NO_SCHEDULE = "0195a1f0-0000-7000-8000-000000000000"
+_OF_SCHEDULE: dict[str, Make] = {"schedule_id": lambda stage: stage.schedule.id, "tenant": just("default")}
 
 
 async def _take_first(events: AsyncIterator[Any]) -> Any:
@@ -105,6 +125,18 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("read_file", **_OF_FILE),
     **_of_producers("file_url", **_OF_FILE, expires=just(timedelta(minutes=1)), inline=just(False)),
     **_of_producers("thumbnail_url", **_OF_FILE, expires=just(timedelta(minutes=1))),
+    **_of_producers("create_schedule", **_SCHEDULE),
+    **_of_producers("find_schedule", **_OF_SCHEDULE),
+    **_of_producers("pause_schedule", **_OF_SCHEDULE),
+    **_of_producers("resume_schedule", **_OF_SCHEDULE),
+    **_of_producers("run_schedule", **_OF_SCHEDULE, idempotency_key=just("k")),
+    **_of_producers("list_schedule_runs", **_OF_SCHEDULE, limit=just(1), cursor=just(None)),
+    **_of_producers(
+        "delete_schedule", _raises=ScheduleNotFound, schedule_id=just(_NO_SCHEDULE), tenant=just("default")
+    ),
+    **_of_producers(
+        "list_schedules", tenant=just("default"), user=just("me"), thread_id=just("s"), limit=just(1), cursor=just(None)
+    ),
     **_of_producers("warm_up"),
     "producers.thread_events_async": Verb(
         lambda _, **given: _take_first(producers.thread_events_async(**given)),

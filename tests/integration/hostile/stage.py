@@ -64,6 +64,7 @@ class Stage:
         self.ended_turn = producers.send_message("ended", "hello", allow_unknown_agent=True)
         self.ended_async_turn = self.await_(producers.find_turn_async(self.ended_turn.id))
         self.producer.database.run(self._fail, self.ended_turn.id)
+        self.schedule = producers.create_schedule("hello", cron="0 9 * * *", thread_id="s")
         self.lines = self.await_(_collect(self.store.export_thread("t")))
         for database in (self.store.database, self.producer.database):
             self._count_writes(database)

@@ -27,7 +27,7 @@ from store.database.engine import Database
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
-from store.tables import metadata, renditions, summaries, threads, turns, uploads
+from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads
 from store.walls.roles import GATEWAY
 from tests.integration.http.foreign_ids import (
     ANN,
@@ -93,11 +93,15 @@ class Place:
             await site.answer(site.producer.find_turn(answered_turn, tenant=THEIRS))
             waiting_turn = await self._send(ann, WAITING)
             await ann.put(f"/v1/threads/{ANSWERED}/context/role", json={"content": SECRET})
+            place = {"content": SECRET, "cron": "@daily", "thread_id": ANSWERED, "name": SECRET}
+            schedule = (await ann.post("/v1/schedules", json=place)).json()["id"]
             cursor = (await ann.get("/v1/threads", params={"limit": 1})).json()["next_cursor"]
         await site.close()
         upload = new_id()
         self.database.run(_insert_the_rest, upload)
-        return Ids(answered_turn=answered_turn, waiting_turn=waiting_turn, upload=upload, cursor=cursor)
+        return Ids(
+            answered_turn=answered_turn, waiting_turn=waiting_turn, upload=upload, cursor=cursor, schedule=schedule
+        )
 
     async def _send(self, client: httpx.AsyncClient, thread_id: str) -> str:
         thread = {"id": thread_id, "title": SECRET, "metadata": {"number": 7, "words": SECRET}}
@@ -128,7 +132,11 @@ def list_rows(connection: Connection) -> dict[str, list[str]]:
     """All rows of Ann's threads, and her upload."""
     hers = select(threads.c.key).where(threads.c.tenant == THEIRS, threads.c.owner == ANN)
     her_turns = select(turns.c.id).where(turns.c.thread_key.in_(hers))
-    conditions = {threads: threads.c.key.in_(hers), uploads: uploads.c.filename.startswith(SECRET)}
+    conditions = {
+        threads: threads.c.key.in_(hers),
+        uploads: uploads.c.filename.startswith(SECRET),
+        schedules: schedules.c.content == SECRET,
+    }
     for table in metadata.sorted_tables:
         if "thread_key" in table.c:
             conditions[table] = table.c.thread_key.in_(hers)

@@ -92,6 +92,8 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A requeued turn may be run by any worker.
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # The schedules of another installation are not there.
+    "schedule_id": (LEAVES, RESETS, COPIES, COPIES),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
@@ -177,6 +179,7 @@ TURN: Row = {
     "interruptions": 3,
     "crashed_worker": new_id(),
     "requeued_from": new_id(),
+    "schedule_id": new_id(),
     "priority": 6,
     "metadata": {"ticket": 7},
     "sender": "bob",

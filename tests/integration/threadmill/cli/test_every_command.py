@@ -31,6 +31,7 @@ WRITTEN = {
     "retention_policies": ["agent"],
     "api_keys": ["name"],
     "attachments": ["filename"],
+    "schedules": ["content", "name", "last_error"],
 }
 #: Each list: its headers, and its sentence where it is empty.
 LISTS = {
@@ -41,11 +42,12 @@ LISTS = {
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
+    ("recurring", "list"): ("SCHEDULE STATE WHEN ZONE NEXT LAST THREAD AGENT USER NAME ERROR", "no schedules are made"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
     ("files", "report"): ("FILES BYTES STATE", None),
 }
 #: The commands, and groups of them, that are run on the full store.
-TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files", "keys"]
+TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files", "keys", "recurring"]
 
 
 class Store:
@@ -89,6 +91,7 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         ("retention", "set", "--tenant", "default", "--max-messages", "4", "--keep-summary", "--archive", "--yes"): "",
         ("retention", "run", "--yes"): "",
         ("keys", "create", "--name", "shop"): "",
+        ("recurring", "create", "hello", "--cron", "0 9 * * *", "--thread", "x", "--name", "daily"): "",
     }.items():
         done = store.run(*command, stdin=stdin)
         assert done.returncode == 0, done.stderr
@@ -155,6 +158,7 @@ def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
         ("schedules",),
         ("retention", "list"),
         ("keys", "list"),
+        ("recurring", "list"),
         ("chat",),
     ):
         assert r"\x1b[31m" in printed[path], path
