@@ -9,6 +9,7 @@ ThreadmillError
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
 │   ├── ScheduleNotFound
+│   ├── InboundSourceNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
@@ -97,6 +98,10 @@ class TurnNotRequeueable(UserError):
 
 class ScheduleNotFound(UserError, LookupError):
     """No schedule with this id is stored for this tenant."""
+
+
+class InboundSourceNotFound(UserError, LookupError):
+    """No source of inbound webhooks with this id is stored for this tenant."""
 
 
 class LimitReached(UserError):

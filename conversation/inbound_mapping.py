@@ -7,9 +7,10 @@ outside is never read as a template; what is no text, no number and no truth val
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote as encode
 
 from conversation.errors import InvalidInput
 from conversation.json_pointer import MISSING, check_pointer, read_pointer
@@ -26,6 +27,8 @@ REQUIRED_PARTS = ("thread_id", "text", "idempotency_key")
 OPTIONAL_PARTS = ("user",)
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _HEADER = re.compile(r"header:([A-Za-z0-9-]{1,100})")
+#: What no id may hold, and the sign that stands for it.
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f/\\%]")
 _FIX = "use {/json/pointer}, {header:name} or {sha256}, and {{ for a brace"
 
 
@@ -125,7 +128,7 @@ def meets(conditions: Mapping[str, list[Any]], document: Any) -> bool:
 def apply_mapping(mapping: InboundMapping, body: InboundBody) -> InboundValues:
     """Read the values of a body. Raises `InvalidInput` for one that lacks a value."""
     return InboundValues(
-        thread_id=_fill("thread_id", mapping.thread_id, body),
+        thread_id=_fill("thread_id", mapping.thread_id, body, escape=_escape_id_part),
         text=_fill("text", mapping.text, body, takes_objects=True),
         idempotency_key=_fill("idempotency_key", mapping.idempotency_key, body),
         user=None if mapping.user is None else _fill("user", mapping.user, body),
@@ -144,11 +147,23 @@ def _check_field(field_name: str, name: str) -> None:
     check_pointer(field_name, name)
 
 
-def _fill(field_name: str, template: str, body: InboundBody, *, takes_objects: bool = False) -> str:
+def _escape_id_part(value: str) -> str:
+    """A value as a part of a thread id: what no id may hold is percent-encoded, so that no two values are one."""
+    return _UNFIT.sub(lambda match: encode(match[0], safe=""), value)
+
+
+def _fill(
+    field_name: str,
+    template: str,
+    body: InboundBody,
+    *,
+    takes_objects: bool = False,
+    escape: Callable[[str], str] = str,
+) -> str:
     def write(token: re.Match[str]) -> str:
         if token[1] is None:
             return token[0][0]
-        return _write_value(field_name, token[1], body, takes_objects=takes_objects)
+        return escape(_write_value(field_name, token[1], body, takes_objects=takes_objects))
 
     return _TOKEN.sub(write, template)
 

@@ -16,7 +16,7 @@ TOLERANCE_SECONDS = 300
 #: Signatures of one request that are compared, at most.
 SIGNATURES_MAX = 10
 #: The beginning of a Standard Webhooks key, which is base64.
-_WHSEC = "whsec_"
+WHSEC = "whsec_"
 #: Digits of a number of seconds: those of any time to come.
 _SECONDS_MAX_CHARS = 12
 
@@ -70,7 +70,7 @@ def _standard(_: str, headers: Headers, body: bytes, now: float) -> Iterator[_Cl
     for each in headers.get("webhook-signature", "").split()[:SIGNATURES_MAX]:
         version, _comma, signature = each.partition(",")
         if version == "v1":
-            yield _decode_base64(signature), lambda secret: _hmac(_whsec_key(secret), signed)
+            yield _decode_base64(signature), lambda secret: _hmac(whsec_key(secret.decode()), signed)
 
 
 def _plain(header: str, headers: Headers, body: bytes, _: float) -> Iterator[_Claim]:
@@ -112,9 +112,9 @@ def _is_recent(timestamp: str, now: float) -> bool:
     return is_number and abs(now - int(timestamp)) <= TOLERANCE_SECONDS
 
 
-def _whsec_key(secret: bytes) -> bytes:
-    text = secret.decode()
-    return _decode_base64(text.removeprefix(_WHSEC)) if text.startswith(_WHSEC) else secret
+def whsec_key(secret: str) -> bytes:
+    """The key of a secret as Standard Webhooks writes it; empty where it is none."""
+    return _decode_base64(secret.removeprefix(WHSEC)) if secret.startswith(WHSEC) else secret.encode()
 
 
 def _decode_base64(text: str) -> bytes:

@@ -15,6 +15,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.ThreadNotFound: 404,
     threadmill.TurnNotFound: 404,
     threadmill.ScheduleNotFound: 404,
+    threadmill.InboundSourceNotFound: 404,
     threadmill.UploadNotFound: 404,
     threadmill.FileNotStored: 404,
     threadmill.IdempotencyConflict: 409,

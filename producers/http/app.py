@@ -19,6 +19,7 @@ from producers.http import (
     context,
     files,
     health,
+    inbound,
     messages,
     problems,
     schedules,
@@ -45,7 +46,7 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, schedules, usage)
+_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, schedules, usage, inbound)
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",

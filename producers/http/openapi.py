@@ -152,7 +152,10 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         schemas = parameter["schema"].get("anyOf", [parameter["schema"]])
         schemas[0].update(_PARAMETER_SCHEMAS.get(parameter["name"], {}))
-    if not path.startswith("/health"):
+    if path.startswith("/v1/inbound/"):
+        # It is signed, as its source says.
+        operation["security"] = []
+    elif not path.startswith("/health"):
         operation["security"] = [{"bearer": []}]
         if method == "post" and not path.endswith("/stream-tokens"):
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_PARAMETER)

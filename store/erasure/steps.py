@@ -18,6 +18,7 @@ from store.erasure.items import record_items
 from store.erasure.sent_turns import select_shared_keys
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
+from store.inbound.sources import delete_of_tenant
 from store.keys import key_rows
 from store.retention import deletion, legal_holds
 from store.retention.deletion import add_erased_counts
@@ -324,6 +325,7 @@ def _has_keys(subject: Subject) -> ColumnElement[bool]:
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:
     """Delete rows that belong to a tenant and to none of its threads: uploads, and its policies."""
     counts = {
+        "inbound_sources": delete_of_tenant(connection, tenant),
         "uploads": connection.execute(delete(uploads).where(uploads.c.tenant == tenant)).rowcount,
         "policies": connection.execute(
             delete(retention_policies).where(retention_policies.c.tenant == tenant)

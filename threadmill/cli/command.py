@@ -14,6 +14,7 @@ from threadmill.cli import (
     failures,
     files,
     healthcheck,
+    inbound,
     keys,
     recurring,
     retention,
@@ -88,6 +89,7 @@ app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
+app.add_typer(inbound.group, name="inbound")
 app.add_typer(recurring.group, name="recurring")
 app.command()(schedules)
 app.command()(erase)

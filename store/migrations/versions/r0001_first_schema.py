@@ -42,6 +42,7 @@ FUNCTIONS: tuple[str, ...] = (
     "send_message_v1",
     "send_message",
     "find_api_keys_v1",
+    "find_inbound_source_v1",
     "note_key_uses_v1",
 )
 
@@ -666,6 +667,31 @@ def _create_schedules() -> None:
         sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
         sqlite_autoincrement=True,
     )
+    _create_schedule_indexes()
+    op.create_table(
+        "inbound_sources",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scheme", sa.Text(), nullable=False),
+        sa.Column("header", sa.Text(), nullable=True),
+        sa.Column("secrets", JSON, nullable=False),
+        sa.Column("mapping", JSON, nullable=False),
+        sa.Column("only", JSON, nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("max_bytes", sa.Integer(), nullable=False),
+        sa.Column("disabled_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.CheckConstraint(
+            "scheme in ('standard-webhooks', 'hmac-sha256', 'github', 'stripe', 'token')", name="scheme"
+        ),
+    )
+    op.create_index("ix_inbound_sources_tenant", "inbound_sources", ["tenant", "id"])
+
+
+def _create_schedule_indexes() -> None:
     due_at = sa.text("(coalesce(retry_at, next_at))")
     _create_index_where("ix_schedules_due", "schedules", [due_at], "state = 'active'")
     op.create_index("ix_schedules_tenant", "schedules", ["tenant", "key"])

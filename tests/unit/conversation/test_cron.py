@@ -1,7 +1,9 @@
 """Cron expressions: each moment comes once, through every change of clocks; what is no expression is refused."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -58,6 +60,24 @@ def test_what_comes_every_hour_comes_every_hour_of_elapsed_time(start: str) -> N
     moments = [moment := cron.next_after(moment) or moment for _ in range(6)]
 
     assert {later - earlier for earlier, later in pairwise(moments)} == {timedelta(hours=1)}
+
+
+def test_the_page_shows_the_two_nights_as_they_are() -> None:
+    page = Path("docs/reference/schedules.md").read_text()
+    head, *rows = re.findall(r"^\| (.+) \|$", page.partition("up to 4:00:\n\n")[2].partition("\n\n")[0], re.MULTILINE)
+    nights = [night.strip() for night in head.split("|")[1:]]
+
+    for row in rows[1:] if rows[0].startswith("-") else rows:
+        expression, *shown = [cell.strip() for cell in row.split("|")]
+        computed = [list_night(expression.strip("`"), night) for night in nights]
+        assert computed == [[time for time in cell.split(", ") if time] for cell in shown], expression
+    assert len(rows) >= 4
+
+
+def list_night(expression: str, night: str) -> list[str]:
+    """The moments of a night in Berlin before four."""
+    times = list_local(expression, "Europe/Berlin", f"{night}T00:30", 6)
+    return [f"{time[11:16]}{time[19:22]}" for time in times if time[:10] == night and time[11:13] < "04"]
 
 
 def test_the_second_of_two_hours_is_not_gone_through_again() -> None:
