@@ -34,6 +34,7 @@ from store.tables.threads import (
     threads,
 )
 from store.tables.turns import UNFINISHED, agents, inbox_messages, steps, turn_attempts, turns, workers
+from store.tables.webhooks import webhook_deliveries, webhooks
 
 __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
@@ -48,6 +49,8 @@ __all__ = [  # noqa: RUF022 - grouped by file
     # Retention and erasure
     "archives", "dropped_files", "erasure_items", "erasures",
     "pending_deletions", "retention_rescans", "retention_policies",
+    # Webhooks
+    "webhooks", "webhook_deliveries",
     # Access
     "api_keys", "installation",
     # Operations

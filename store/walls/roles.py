@@ -46,6 +46,9 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
+    # Webhooks. Deliveries are written by a function with its owner's rights.
+    "webhooks": ("SIUD", "", "SIUD"),
+    "webhook_deliveries": ("SIU", "", "SIUD"),
     # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
@@ -63,6 +66,8 @@ CALLERS: Mapping[str, tuple[str, ...]] = {
     "find_api_keys_v1": (GATEWAY,),
     "find_inbound_source_v1": (GATEWAY,),
     "note_key_uses_v1": (GATEWAY,),
+    # Called by its trigger alone, for which nobody needs a right.
+    "record_turn_event_v1": (),
 }
 
 

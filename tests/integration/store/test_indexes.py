@@ -83,6 +83,7 @@ BOUNDS = {
     "turns.state": WORD,
     "turns.tenant": TENANT,
     "uploads.tenant": TENANT,
+    "webhooks.tenant": TENANT,
 }
 
 

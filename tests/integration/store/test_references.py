@@ -96,6 +96,9 @@ WITHOUT_KEY = {
     "turns.sender": _PERSON,
     "turns.window_summary_id": "is copied out of the thread by the claim, and read by both; a key would lock its row",
     "uploads.owner": _PERSON,
+    "webhook_deliveries.claim": "names an attempt, which has no row",
+    "webhook_deliveries.turn_id": f"{_OUTLIVES}; it is told, and never followed",
+    "webhook_deliveries.webhook_id": "is read with the webhook's tenant; a key would lock its row at each turn's end",
     "uploads.sha256": "is there before the bytes are, and before the row of their blob",
 }
 
