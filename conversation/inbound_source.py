@@ -10,7 +10,7 @@ from typing import Any
 
 from conversation.errors import InvalidInput
 from conversation.inbound_mapping import InboundMapping
-from conversation.inbound_signature import FIXED_HEADERS, WITH_HEADER, WHSEC, Scheme, whsec_key
+from conversation.inbound_signature import FIXED_HEADERS, WHSEC, WITH_HEADER, Scheme, whsec_key
 from conversation.validation import check_text
 
 #: Characters of a source's id: 62 ** 24 is above 2 ** 142.

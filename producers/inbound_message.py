@@ -5,6 +5,7 @@ holds what came from outside in an escaped form, so that two values never make o
 """
 
 import hashlib
+
 from conversation.inbound_mapping import InboundBody, apply_mapping, meets
 from conversation.inbound_source import InboundSourceRecord
 from producers.send_options import SendOptions

@@ -26,6 +26,7 @@ from conversation.errors import FileNotStored as FileNotStored
 from conversation.errors import FileRejected as FileRejected
 from conversation.errors import FileStoreUnavailable as FileStoreUnavailable
 from conversation.errors import IdempotencyConflict as IdempotencyConflict
+from conversation.errors import InboundSourceNotFound as InboundSourceNotFound
 from conversation.errors import InvalidInput as InvalidInput
 from conversation.errors import InvalidSettings as InvalidSettings
 from conversation.errors import LeaseLost as LeaseLost
@@ -57,6 +58,9 @@ from conversation.events import ToolCallStarted as ToolCallStarted
 from conversation.events import TurnEnded as TurnEnded
 from conversation.events import TurnQueued as TurnQueued
 from conversation.events import TurnStarted as TurnStarted
+from conversation.inbound_mapping import InboundMapping as InboundMapping
+from conversation.inbound_source import InboundSourceRecord as InboundSourceRecord
+from conversation.inbound_source import NewInboundSource as NewInboundSource
 from conversation.message import Message as Message
 from conversation.message import ToolCall as ToolCall
 from conversation.message import Usage as Usage
@@ -81,13 +85,19 @@ from producers import cancel_turn as cancel_turn
 from producers import cancel_turn_async as cancel_turn_async
 from producers import complete_upload as complete_upload
 from producers import complete_upload_async as complete_upload_async
+from producers import create_inbound_source as create_inbound_source
+from producers import create_inbound_source_async as create_inbound_source_async
 from producers import create_schedule as create_schedule
 from producers import create_schedule_async as create_schedule_async
 from producers import create_upload as create_upload
 from producers import create_upload_async as create_upload_async
 from producers import default_producer as default_producer
+from producers import delete_inbound_source as delete_inbound_source
+from producers import delete_inbound_source_async as delete_inbound_source_async
 from producers import delete_schedule as delete_schedule
 from producers import delete_schedule_async as delete_schedule_async
+from producers import enable_inbound_source as enable_inbound_source
+from producers import enable_inbound_source_async as enable_inbound_source_async
 from producers import file_url as file_url
 from producers import file_url_async as file_url_async
 from producers import find_file as find_file
@@ -96,6 +106,8 @@ from producers import find_schedule as find_schedule
 from producers import find_schedule_async as find_schedule_async
 from producers import find_turn as find_turn
 from producers import find_turn_async as find_turn_async
+from producers import list_inbound_sources as list_inbound_sources
+from producers import list_inbound_sources_async as list_inbound_sources_async
 from producers import list_schedule_runs as list_schedule_runs
 from producers import list_schedule_runs_async as list_schedule_runs_async
 from producers import list_schedules as list_schedules
@@ -114,6 +126,8 @@ from producers import requeue_turns as requeue_turns
 from producers import requeue_turns_async as requeue_turns_async
 from producers import resume_schedule as resume_schedule
 from producers import resume_schedule_async as resume_schedule_async
+from producers import rotate_inbound_source as rotate_inbound_source
+from producers import rotate_inbound_source_async as rotate_inbound_source_async
 from producers import run_schedule as run_schedule
 from producers import run_schedule_async as run_schedule_async
 from producers import send_message as send_message

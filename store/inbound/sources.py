@@ -1,8 +1,8 @@
 """The rows of inbound sources: create, list, change and delete them, and give them new secrets.
 
-What stays true: a secret is stored encrypted alone; each change leaves a row in the audit, which names the source by its
-id. Finding one knows no tenant, since it is the source that says whose it is: on PostgreSQL it is a function, by which
-a gateway whose role is bound to a tenant finds what a request names.
+What stays true: a secret is stored encrypted alone; each change leaves a row in the audit, which names the source by
+its id. Finding one knows no tenant, since it is the source that says whose it is: on PostgreSQL it is a function, by
+which a gateway whose role is bound to a tenant finds what a request names.
 """
 
 from collections.abc import Mapping, Sequence
