@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import producers
-from conversation.errors import ScheduleNotFound, ThreadNotFound, UploadNotFound
+from conversation.errors import InboundSourceNotFound, ScheduleNotFound, ThreadNotFound, UploadNotFound
 from producers.sqlalchemy_orm import send_message_in
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import MOMENT, Make, Verb, just
@@ -63,6 +63,19 @@ _SCHEDULE: dict[str, Make] = {
     "metadata": just({"a": 1}),
     "priority": just(1),
 }
+_INBOUND: dict[str, Make] = {
+    "name": just("shop"),
+    "mapping": just({"thread_id": "s", "text": "{/text}", "idempotency_key": "{/id}"}),
+    "secret": just("a secret of theirs"),
+    "scheme": just("token"),
+    "header": just("X-Token"),
+    "only": just({"/a": [1]}),
+    "agent": just("assistant"),
+    "priority": just(1),
+    "max_bytes": just(1_000),
+    "tenant": just("default"),
+}
+_OF_INBOUND: dict[str, Make] = {"source_id": lambda stage: stage.inbound_source.id, "tenant": just("default")}
 _NO_SCHEDULE = "0195a1f0-0000-7000-8000-000000000000"
 _OF_SCHEDULE: dict[str, Make] = {"schedule_id": lambda stage: stage.schedule.id, "tenant": just("default")}
 
@@ -136,6 +149,15 @@ PRODUCERS: dict[str, Verb] = {
     ),
     **_of_producers(
         "list_schedules", tenant=just("default"), user=just("me"), thread_id=just("s"), limit=just(1), cursor=just(None)
+    ),
+    **_of_producers("create_inbound_source", **_INBOUND),
+    **_of_producers("list_inbound_sources", tenant=just("default")),
+    **_of_producers("enable_inbound_source", **_OF_INBOUND, enabled=just(True)),
+    **_of_producers(
+        "rotate_inbound_source", **_OF_INBOUND, secret=just("a new secret of theirs"), grace=just(timedelta(hours=1))
+    ),
+    **_of_producers(
+        "delete_inbound_source", _raises=InboundSourceNotFound, source_id=just("x" * 24), tenant=just("default")
     ),
     **_of_producers("warm_up"),
     "producers.thread_events_async": Verb(

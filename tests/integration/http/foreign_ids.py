@@ -30,6 +30,7 @@ class Ids:
     upload: str
     cursor: str
     schedule: str
+    source: str
     #: The asker's own thread, and a token for its stream.
     mine: str = ""
     token: str = ""
@@ -71,6 +72,8 @@ def list_tries(ids: Ids) -> list[Try]:
         *_list_files(ids),
         *_list_writes(ids),
         *_list_schedules(ids),
+        # Nobody has its secret.
+        Try("POST /v1/inbound/{source_id}", {"source_id": ids.source}, {"json": {"id": 1}}, fails_anyway=True),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": WAITING}),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": ANSWERED}),
         # Their ids, given to something of one's own: of another tenant, that is allowed.

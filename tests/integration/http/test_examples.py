@@ -44,6 +44,8 @@ STEPS = {
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
+    # No such source.
+    "receive_event": 404,
     "create_schedule": 201,
     "list_schedules": 200,
     "read_schedule": 200,
@@ -71,7 +73,7 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         operation["operationId"]: (path, method, operation) for path, method, operation in list_operations(document)
     }
     assert operations.keys() == STEPS.keys()
-    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": ""}
+    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": "", "source_id": "none"}
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
     async with app.router.lifespan_context(app), client_of(app) as client:

@@ -13,22 +13,26 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import ColumnElement, Connection, Table, cast, insert, literal_column, select
 from sqlalchemy.types import Text
 
 from conversation.ids import new_id
+from conversation.inbound_source import make_source_id
 from producers.http import dependencies
 from producers.http.app import create_gateway
 from producers.http.principal import SCOPES, Principal
 from store.database.column_types import clock
 from store.database.engine import Database
+from store.inbound.sources import InboundSourceRequest, create_source
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
 from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads
 from store.walls.roles import GATEWAY
+from store.webhooks.sealed_secrets import SealedSecrets
 from tests.integration.http.foreign_ids import (
     ANN,
     ANSWERED,
@@ -68,7 +72,8 @@ class Place:
 
     def __init__(self, database_url: str, valkey_url: str, folder: Path) -> None:
         limits = {"gateway_credential_requests_per_minute": 100_000, "gateway_tenant_requests_per_minute": 100_000}
-        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits}
+        keys = {"webhook_encryption_keys": Fernet.generate_key().decode()}
+        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits, **keys}
         self.settings = load(database_url=database_url, **settings)
         self.database = Database(self.settings)
         self.keys: dict[str, str] = {}
@@ -100,8 +105,19 @@ class Place:
         upload = new_id()
         self.database.run(_insert_the_rest, upload)
         return Ids(
-            answered_turn=answered_turn, waiting_turn=waiting_turn, upload=upload, cursor=cursor, schedule=schedule
+            answered_turn=answered_turn,
+            waiting_turn=waiting_turn,
+            upload=upload,
+            cursor=cursor,
+            schedule=schedule,
+            source=self._make_source(),
         )
+
+    def _make_source(self) -> str:
+        mapping = {"thread_id": ANSWERED, "text": SECRET, "idempotency_key": "{/id}"}
+        request = InboundSourceRequest(name=SECRET, mapping=mapping, agent="assistant", tenant=THEIRS)
+        sealed_secrets = SealedSecrets(self.settings)
+        return self.database.run(create_source, make_source_id(), request, f"{SECRET} of theirs", sealed_secrets).id
 
     async def _send(self, client: httpx.AsyncClient, thread_id: str) -> str:
         thread = {"id": thread_id, "title": SECRET, "metadata": {"number": 7, "words": SECRET}}

@@ -58,6 +58,8 @@ BOUNDS = {
     "erasures.subject_sha256": HASH,
     "erasures.tenant": TENANT,
     "idempotent_answers.id": HASH,
+    "inbound_sources.id": WORD,
+    "inbound_sources.tenant": TENANT,
     "idempotent_answers.tenant": TENANT,
     "messages.id": ID,
     "renditions.kind": WORD,

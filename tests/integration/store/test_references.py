@@ -70,6 +70,7 @@ WITHOUT_KEY = {
     "erasures.subject_sha256": _HASH,
     "idempotent_answers.claim": "names a run, which has no row",
     "idempotent_answers.made_id": "is there before what is made under it",
+    "inbound_sources.agent": _AGENT,
     "installation.signing_key": "is a secret",
     "messages.tool_call_id": "names a call in another message of the thread, as a provider called it",
     "messages.turn_id": f"{_OUTLIVES}; it is read together with the thread of both",
