@@ -24,6 +24,7 @@ from conversation.task_contract import (
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
+    RUN_SCHEDULES,
     RUN_SUMMARIES,
     RUN_SUMMARIES_NOW,
     SEND_WEBHOOKS,
@@ -47,6 +48,7 @@ from tasks.file_requests import publish_requests
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
+from tasks.jobs.schedules import run_schedules
 from tasks.jobs.send_webhooks import prune_deliveries, send_webhooks
 from tasks.jobs.summaries import run_summaries
 from tasks.publish import count_queued_tasks, publish_wake_up
@@ -201,6 +203,12 @@ def _end_overdue_turn(tenant: str, thread_id: str, sweeper: str) -> RefusedTurn 
                 return None
     _log.error("turn_not_ended", tenant=tenant, thread=thread_id)
     return None
+
+
+@app.task(name=RUN_SCHEDULES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def send_scheduled() -> Outcome:
+    """Send the messages of schedules whose time has come."""
+    return asdict(run_schedules(_database(), current(), publish_wake_up))
 
 
 @app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types

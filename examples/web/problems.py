@@ -15,6 +15,8 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.ThreadNotFound: 404,
     threadmill.TurnNotFound: 404,
     threadmill.PendingCallNotFound: 404,
+    threadmill.ScheduleNotFound: 404,
+    threadmill.InboundSourceNotFound: 404,
     threadmill.UploadNotFound: 404,
     threadmill.WebhookNotFound: 404,
     threadmill.FileNotStored: 404,

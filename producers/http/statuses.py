@@ -12,6 +12,8 @@ STATUSES: dict[type[ThreadmillError], int] = {
     errors.ThreadNotFound: 404,
     errors.TurnNotFound: 404,
     errors.PendingCallNotFound: 404,
+    errors.ScheduleNotFound: 404,
+    errors.InboundSourceNotFound: 404,
     errors.UploadNotFound: 404,
     errors.WebhookNotFound: 404,
     errors.FileNotStored: 404,

@@ -33,6 +33,8 @@ WRITTEN = {
     "api_keys": ["name"],
     "webhooks": ["name"],
     "attachments": ["filename"],
+    "schedules": ["content", "name", "last_error"],
+    "inbound_sources": ["name"],
 }
 #: Each list: its headers, and its sentence where it is empty.
 LISTS = {
@@ -44,11 +46,26 @@ LISTS = {
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
     ("webhooks", "list"): ("WEBHOOK STATE TENANT KINDS AGENTS FAILURES NEXT NAME URL", "no webhooks are made"),
+    ("recurring", "list"): ("SCHEDULE STATE WHEN ZONE NEXT LAST THREAD AGENT USER NAME ERROR", "no schedules are made"),
+    ("inbound", "list"): ("SOURCE STATE TENANT SCHEME AGENT CREATED NAME", "no inbound sources are made"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
     ("files", "report"): ("FILES BYTES STATE", None),
 }
 #: The commands, and groups of them, that are run on the full store.
-TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files", "keys", "webhooks"]
+TRIED = [
+    "status",
+    "search",
+    "schedules",
+    "doctor",
+    "threads",
+    "turns",
+    "retention",
+    "files",
+    "keys",
+    "recurring",
+    "inbound",
+    "webhooks",
+]
 
 
 class Store:
@@ -94,6 +111,8 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         ("retention", "run", "--yes"): "",
         ("keys", "create", "--name", "shop"): "",
         ("webhooks", "create", "https://example.org/hooks", "--name", "shop"): "",
+        ("inbound", "create", "shop", "--thread", "t", "--text", "x", "--key", "{/id}"): "",
+        ("recurring", "create", "hello", "--cron", "0 9 * * *", "--thread", "x", "--name", "daily"): "",
     }.items():
         done = store.run(*command, stdin=stdin)
         assert done.returncode == 0, done.stderr
@@ -161,6 +180,8 @@ def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
         ("retention", "list"),
         ("keys", "list"),
         ("webhooks", "list"),
+        ("recurring", "list"),
+        ("inbound", "list"),
         ("chat",),
     ):
         assert r"\x1b[31m" in printed[path], path
