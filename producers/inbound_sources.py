@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from conversation.inbound_signature import Scheme
 from conversation.inbound_source import InboundSourceRecord, NewInboundSource, make_source_id
 from conversation.webhooks import make_secret
-from producers.api import move_to_thread, default_producer
+from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
 from store.database.engine import PatientRunner
 from store.inbound import sources

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from conversation.ids import new_id
 from conversation.schedule import CatchUp, ScheduleRecord
 from conversation.validation import check_id
-from producers.api import move_to_thread, default_producer
+from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
 from producers.send_request import limits_of
 from producers.turn import Turn
