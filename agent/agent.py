@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from agent.mcp.server import McpServer, distinct_servers
-from agent.model_factory import model_for
+from agent.model_factory import model_for, preload
 from agent.models.capabilities import Capabilities
 from agent.models.credentials import without_answer_parameters, without_credentials
 from agent.models.profiles import PROFILES, ProviderProfile, find_api_base, profile_for
@@ -21,6 +21,7 @@ from agent.models.protocol import Model
 from agent.models.tool_fitting import find_unfit_tools
 from agent.summaries.prompt import PURPOSE
 from agent.summaries.summarizer import ModelSummarizer
+from agent.tools.agent_tool import AgentTool
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
 from conversation.errors import InvalidInput
@@ -78,6 +79,10 @@ class Agent:
     #: Attempts at a turn, whatever it fails of; None takes `THREADMILL_TURN_MAX_ATTEMPTS`, without which only
     #: `max_turn_retry_seconds` ends a turn for which something is away.
     max_turn_attempts: int | None = None
+    #: How deep agents may call agents in a turn of this one, and how many such calls a turn may make; None takes
+    #: `THREADMILL_AGENT_MAX_DEPTH` and `THREADMILL_AGENT_MAX_CHILDREN`.
+    max_depth: int | None = None
+    max_children: int | None = None
     #: Seconds for which a turn is retried while what it needs is away; None takes
     #: `THREADMILL_TURN_RETRY_MAX_SECONDS`, 0 retries none.
     max_turn_retry_seconds: float | None = None
@@ -116,21 +121,7 @@ class Agent:
         if not isinstance(self.name, str) or not TOOL_NAME.fullmatch(self.name):
             raise InvalidInput("agent.name", f"is {self.name!r}", "use 1 to 64 letters, digits, _ and -")
         check_text("agent.purpose", self.purpose)
-        for limit in _POSITIVE_LIMITS:
-            if getattr(self, limit) <= 0:
-                raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
-        if self.max_file_tokens < 0:
-            raise InvalidInput("agent.max_file_tokens", f"is {self.max_file_tokens}", "pass 0 or more")
-        for limit in ("max_summary_tokens", "max_summary_cost"):
-            if (value := getattr(self, limit)) is not None and value <= 0:
-                raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
-        if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
-            raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
-        if self.max_turn_retry_seconds is not None and self.max_turn_retry_seconds < 0:
-            problem = f"is {self.max_turn_retry_seconds}"
-            raise InvalidInput("agent.max_turn_retry_seconds", problem, "pass 0 or more, or None")
-        if isinstance(self.profile, str) and self.profile not in PROFILES:
-            raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
+        _check_limits(self)
         object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
         own_tools = [tool for tool in self.tools if not isinstance(tool, McpServer)]
         object.__setattr__(self, "toolbox", Toolbox(own_tools))
@@ -157,6 +148,20 @@ class Agent:
                 raise InvalidInput(
                     subject, problem, f"{model_name} would refuse each request: change it, or pass profile="
                 )
+
+    def as_tool(self, *, name: str | None = None, description: str | None = None) -> AgentTool:
+        """A tool with which another agent asks this one: it gives a task, and its result is the answer.
+
+        The agent runs in the same turn, whose time and tokens it spends; it sees the task, and nothing else that was
+        said. Without a `name`, the tool has the agent's; the description is for the model that chooses among tools.
+        """
+        return AgentTool.of(self, name=name, description=description)
+
+    @property
+    def subagents(self) -> "tuple[Agent, ...]":
+        """The agents that it may call as tools, and those that they may, each once."""
+        called = [tool.agent for tool in self.toolbox if isinstance(tool, AgentTool)]
+        return tuple(dict.fromkeys(each for agent in called for each in (agent, *agent.subagents)))
 
     def request_profile(self, model_name: str) -> ProviderProfile | None:
         """The profile of a request, where the agent says anything of its model."""
@@ -227,4 +232,39 @@ class Agent:
             # Not what they offer, which is another thing tomorrow; each message's step names what was called.
             [server.name for server in self.mcp_servers],
         ]
+        if self.subagents:
+            prompt_inputs.append([agent.version for agent in self.subagents])
         return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]
+
+
+def preload_models(agent: Agent, default_model_name: str) -> None:
+    """Import what the models of an agent and of those that it calls need: see `preload`."""
+    for each in (agent, *agent.subagents):
+        if each.model is None:
+            preload(
+                each.model_name or default_model_name,
+                fallbacks=each.fallbacks,
+                parameters=each.request_parameters(),
+                has_tools=bool(each.tools),
+            )
+
+
+def _check_limits(agent: Agent) -> None:
+    for limit in _POSITIVE_LIMITS:
+        if getattr(agent, limit) <= 0:
+            raise InvalidInput(f"agent.{limit}", f"is {getattr(agent, limit)}", "pass a number above 0")
+    if agent.max_file_tokens < 0:
+        raise InvalidInput("agent.max_file_tokens", f"is {agent.max_file_tokens}", "pass 0 or more")
+    for limit in ("max_summary_tokens", "max_summary_cost"):
+        if (value := getattr(agent, limit)) is not None and value <= 0:
+            raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
+    if agent.max_turn_attempts is not None and agent.max_turn_attempts < 1:
+        raise InvalidInput("agent.max_turn_attempts", f"is {agent.max_turn_attempts}", "pass at least 1, or None")
+    if agent.max_turn_retry_seconds is not None and agent.max_turn_retry_seconds < 0:
+        problem = f"is {agent.max_turn_retry_seconds}"
+        raise InvalidInput("agent.max_turn_retry_seconds", problem, "pass 0 or more, or None")
+    for limit in ("max_depth", "max_children"):
+        if (value := getattr(agent, limit)) is not None and value < 0:
+            raise InvalidInput(f"agent.{limit}", f"is {value}", "pass 0 or more, or None")
+    if isinstance(agent.profile, str) and agent.profile not in PROFILES:
+        raise InvalidInput("agent.profile", f"is {agent.profile!r}", f"use one of {', '.join(PROFILES)}")

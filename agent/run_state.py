@@ -1,17 +1,22 @@
 """The state of a run: what it runs with, and what was said and spent in it so far.
 
 What stays true: the parts of the loop share this one state, so that a run that ends at any moment
-has all of its messages in one transcript.
+has all of its messages in one transcript. A run that is nested in a tool call of another one has a state of its own;
+what it spends is spent by the outer one, too, and its steps are in the same journal.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent.agent import Agent
 from agent.dependencies import RunDependencies
 from agent.events import Event
 from agent.mcp.toolbox import RunTools, load_run_tools
+from agent.step_indexes import StepIndexes
 from conversation.events import MAX_STEP_INDEX
+from conversation.message import Usage
+from conversation.replay import tool_calls_of
 from conversation.step import Step
 from conversation.transcript import Transcript
 from conversation.turn import ClaimedTurn
@@ -27,8 +32,34 @@ class RunState:
     transcript: Transcript = field(default_factory=Transcript)
     #: The end of the time that this attempt may take, for tools that want to know it.
     deadline: datetime | None = None
+    #: The run whose tool call this one is nested in, and the index of that call; None of the turn's own run.
+    outer: "RunState | None" = None
+    call_index: int | None = None
     _run_tools: RunTools | None = None
-    _index: int = 0
+    #: Shared by all runs of the turn.
+    indexes: StepIndexes = field(init=False)
+    #: The indexes under which earlier attempts journalled this run's calls, in their order, and how many were taken.
+    _known_indexes: Sequence[int] = field(init=False)
+    _taken: int = 0
+    #: The indexes of the newest reply's tool calls.
+    call_indexes: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        self.indexes = StepIndexes(self.claimed.steps) if self.outer is None else self.outer.indexes
+        self._known_indexes = self.indexes.known_of(self.call_index)
+
+    @property
+    def lineage(self) -> "Iterator[RunState]":
+        """This run, and those that it is nested in, from the inside out."""
+        state: RunState | None = self
+        while state is not None:
+            yield state
+            state = state.outer
+
+    @property
+    def depth(self) -> int:
+        """How deep this run is nested: 0 of the turn's own."""
+        return sum(1 for _ in self.lineage) - 1
 
     @property
     def source(self) -> dict[str, object]:
@@ -50,12 +81,43 @@ class RunState:
     @property
     def has_full_journal(self) -> bool:
         """Whether the journal has as many steps as events of a turn can tell apart."""
-        return self._index > MAX_STEP_INDEX
+        return self._taken >= len(self._known_indexes) and self.indexes.next_index > MAX_STEP_INDEX
 
     def take_index(self) -> int:
         """Take the next index of the journal: a resumed run takes the same ones for the same calls."""
-        self._index += 1
-        return self._index - 1
+        self._taken += 1
+        if self._taken <= len(self._known_indexes):
+            return self._known_indexes[self._taken - 1]
+        return self.indexes.take_new()
+
+    def take_call_indexes(self, reply: Step) -> Sequence[int]:
+        """Take an index for each tool call of a reply; those of a reply that was cut are not run, and have none."""
+        count = 0 if reply.is_truncated else len(tool_calls_of(reply))
+        self.call_indexes = [self.take_index() for _ in range(count)]
+        return self.call_indexes
+
+    def own(self, step: Step) -> Step:
+        """The step as the journal has it: with the call that this run is nested in, and its agent."""
+        if self.outer is None or step.parent is not None:
+            return step
+        return replace(step, parent=self.call_index, agent=self.agent.name)
+
+    async def record(self, steps: Sequence[Step]) -> None:
+        """Record steps of this run. Raises `LeaseLost` once the turn belongs to another worker."""
+        await self.dependencies.journal.record([self.own(step) for step in steps])
+
+    def spend(self, usage: Usage | None, cost: float | None) -> None:
+        """Count a model call, for this run and all that it is nested in."""
+        for state in self.lineage:
+            state.transcript.spend(usage, cost)
+
+    def spend_nested(self, call_index: int) -> None:
+        """Count the model calls of an agent whose answer the journal has."""
+        for step in self.indexes.steps_of(call_index):
+            if step.kind == "model":
+                self.spend(step.usage, step.cost)
+            else:
+                self.spend_nested(step.index)
 
     def find_final_step(self, index: int) -> Step | None:
         """The step that an earlier attempt finished under this index, if there is one."""

@@ -13,8 +13,10 @@ from agent.events import MessageAdded, ToolFinished, ToolStarted
 from agent.files.thread_files import ThreadFiles
 from agent.journal import tool_step
 from agent.run_state import RunState
+from agent.subagents import Subagents
 from agent.tool_failures import ToolFailures
-from agent.tools.result import ToolResult, failure
+from agent.tools.agent_tool import AgentTool, HandOverTool
+from agent.tools.result import ToolResult, failure, success
 from agent.tools.run_context import RunContext
 from conversation.attachment import Attachment
 from conversation.errors import FileRejected, LimitReached
@@ -39,6 +41,7 @@ class ToolCalls:
     """The tool calls of one run."""
 
     state: RunState
+    subagents: Subagents
     failures: ToolFailures = field(default_factory=ToolFailures)
 
     async def run_tools(self, reply: Step) -> Sequence[Message]:
@@ -57,7 +60,7 @@ class ToolCalls:
         """Answer each call of a reply with a refusal, and run none of them. Returns their messages."""
         result = JournalledResult(refusal.content, refusal.outcome)
         assistant, indexed_calls = self._open_block(reply)
-        await self.state.dependencies.journal.record([tool_step(index, call, result) for index, call in indexed_calls])
+        await self.state.record([tool_step(index, call, result) for index, call in indexed_calls])
         for _, call in indexed_calls:
             self.state.transcript.add_result(tool_message(assistant, call.id, call.name, result))
         return self._close_block()
@@ -67,7 +70,7 @@ class ToolCalls:
         assistant = assistant_message(self.state.claimed.id, reply, self.state.source)
         self.state.transcript.open_block(assistant)
         self.state.emit(MessageAdded(assistant))
-        return assistant, [(self.state.take_index(), call) for call in assistant.tool_calls]
+        return assistant, list(zip(self.state.call_indexes, assistant.tool_calls, strict=True))
 
     def _close_block(self) -> Sequence[Message]:
         tool_messages = self.state.transcript.close_block()
@@ -81,16 +84,28 @@ class ToolCalls:
         # A call that was closed by its turn's end has no result: its outcome is unknown.
         if final_step is not None and final_step.result is not None:
             result = tool_result_of(final_step)
+            self.state.spend_nested(index)
         else:
             self.state.emit(ToolStarted(call))
             began_at = time.monotonic()
-            result = await self._store_files(await self._call_tool(index, call))
+            result = await self._find_result(index, call)
             result = self.failures.tell(call.name, result)
             seconds = time.monotonic() - began_at
-            await self.state.dependencies.journal.record([tool_step(index, call, result, seconds)])
+            await self.state.record([tool_step(index, call, result, seconds)])
             self.state.emit(ToolFinished(call, result.content))
         self.failures.note(call.name, result)
+        if result.hand_over is not None:
+            self.state.transcript.note_hand_over(index, result.hand_over)
         self.state.transcript.add_result(tool_message(reply, call.id, call.name, result))
+
+    async def _find_result(self, index: int, call: ToolCall) -> JournalledResult:
+        match self.state.tools.toolbox.get(call.name):
+            case AgentTool() as tool:
+                return await self.subagents.call(tool, index, call, self._build_context(index, call))
+            case HandOverTool() as tool:
+                return _hand_over(tool, is_nested=self.state.outer is not None)
+        self.state.spend_nested(index)
+        return await self._store_files(await self._call_tool(index, call))
 
     async def _call_tool(self, index: int, call: ToolCall) -> ToolResult:
         toolbox = self.state.tools.toolbox
@@ -142,3 +157,11 @@ class ToolCalls:
                 # The tool did its work, but what it brought may not be kept: the model can do without.
                 return JournalledResult(failure(type(error).__name__, str(error)).content, "failed")
         return JournalledResult(tool_result.content, tool_result.outcome, tuple(attachments))
+
+
+def _hand_over(tool: HandOverTool, *, is_nested: bool) -> JournalledResult:
+    if is_nested:
+        problem = "only the agent that answers in the conversation can hand it over: say in your answer that it should"
+        return JournalledResult(failure("NotYours", problem).content, "failed")
+    note = f"{tool.target} answers from the user's next message on; tell the user so, and end your answer"
+    return JournalledResult(success({"handed_over_to": tool.target, "note": note}).content, hand_over=tool.target)

@@ -165,6 +165,8 @@ class FinalEnding:
     #: Tokens that the model takes, about, where messages of earlier turns had to be left out or cut for it: a
     #: summary is to stand for them. None of most turns.
     window_tokens: int | None = None
+    #: The agent that answers in the thread from now on, where a sender names none; None leaves it as it is.
+    hands_over_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

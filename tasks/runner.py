@@ -235,6 +235,9 @@ class Runner:
         return RunDependencies(
             model=agent.model or model_for(name),
             model_name=name,
+            default_model_name=self.settings.model,
+            max_depth=self.settings.agent_max_depth,
+            max_children=self.settings.agent_max_children,
             journal=LiveJournal(self.turn_store.journal_of(turn), live_turn),
             attachments=self.attachments,
             tool_threads=self.tool_threads,

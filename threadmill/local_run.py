@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from agent.agent import Agent
+from agent.agent import Agent, preload_models
 from agent.dependencies import RunDependencies
 from agent.events import Event, TurnFinished
 from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.files.prepare import prepare_file
 from agent.loop import Run
-from agent.model_factory import model_for, preload
+from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.logs import bind_turn
@@ -72,14 +72,8 @@ class LocalRun:
         """Run the turn. Raises `TurnFailed` if it ends without an answer, and whatever broke the agent."""
         files = await self._choose_file_store()
         await self.store.store_attachments(self.turn.thread, files)
-        if self.agent.model is None:
-            await asyncio.to_thread(
-                preload,
-                self._model_name,
-                fallbacks=self.agent.fallbacks,
-                parameters=self.agent.request_parameters(),
-                has_tools=bool(self.agent.tools),
-            )
+        if any(agent.model is None for agent in (self.agent, *self.agent.subagents)):
+            await asyncio.to_thread(preload_models, self.agent, self.store.settings.model)
         async with self.process_lease.hold(self.store):
             await self.turn.send()
             executed = await self._run_sent_turn(files)
@@ -141,6 +135,9 @@ class LocalRun:
         return RunDependencies(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
+            default_model_name=settings.model,
+            max_depth=settings.agent_max_depth,
+            max_children=settings.agent_max_children,
             journal=self.turn.turn_store.journal_of(claimed),
             attachments=AttachmentParts(
                 FileReader(files.blobs, self.store.database, preparer.prepare),

@@ -157,14 +157,14 @@ BEGIN
     IF p_steps IS NOT NULL THEN
         INSERT INTO steps (
             turn_id, index, kind, call_id, name, state, fencing_token, request_digest, result, usage, cost,
-            started_at, finished_at
+            parent, agent, started_at, finished_at
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            settled_at - make_interval(secs => seconds), CASE WHEN state <> 'started' THEN settled_at END
+            parent, agent, settled_at - make_interval(secs => seconds), CASE WHEN state <> 'started' THEN settled_at END
         FROM json_to_recordset(p_steps) AS step (
             index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-            usage jsonb, cost double precision, seconds double precision
+            usage jsonb, cost double precision, parent integer, agent text, seconds double precision
         )
         ON CONFLICT (turn_id, index) DO UPDATE SET
             name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,

@@ -145,6 +145,9 @@ steps = Table(
     Column("result", Json),
     Column("usage", Json),
     Column("cost", Numeric(18, 9, asdecimal=False)),
+    #: Of a call of an agent that another one called: the index of that call, and the agent's name.
+    Column("parent", Integer),
+    Column("agent", Text),
     #: When the call began that came to this state.
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),

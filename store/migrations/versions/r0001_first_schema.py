@@ -386,6 +386,8 @@ def upgrade() -> None:
         sa.Column("result", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
+        sa.Column("parent", sa.Integer(), nullable=True),
+        sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool')", name="kind"),
