@@ -9,7 +9,7 @@
 -- leaves the new one to the sweep, which takes it at its next tick, as it was never notified.
 --
 -- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key"}, the last where the turn was inserted by this call; or
--- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
+-- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"agent", "known_agents"}, or busy.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -36,6 +36,8 @@ CREATE FUNCTION threadmill.send_turn_v1(
     -- Without a key, no digest is compared.
     idempotency_key text DEFAULT NULL,
     request_digest text DEFAULT NULL,
+    -- The sender named no agent: the one that the thread was handed over to answers, if it was.
+    agent_is_default boolean DEFAULT false,
     allow_unknown_agent boolean DEFAULT false,
     -- Unfinished turns that the tenant may have, this one included; 0 is no limit.
     max_unfinished_turns integer DEFAULT 0,
@@ -53,6 +55,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     obstacle text;
+    chosen_agent text;
     stored_key bigint;
     is_marked boolean;
     new_thread_key bigint;
@@ -61,6 +64,12 @@ DECLARE
 BEGIN
     -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
     FOR attempt IN 1 .. 6 LOOP
+        chosen_agent := agent;
+        IF agent_is_default THEN
+            SELECT coalesce(assigned_agent, agent) INTO chosen_agent FROM threads
+            WHERE threads.tenant = tenant AND threads.id = thread_id;
+            chosen_agent := coalesce(chosen_agent, agent);
+        END IF;
         obstacle := CASE
             WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
@@ -70,7 +79,7 @@ BEGIN
                     LIMIT max_unfinished_turns
                 ) AS counted
             ) THEN 'limit_reached'
-            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = agent)
+            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = chosen_agent)
                 THEN 'unknown_agent'
         END;
         IF obstacle IS NULL THEN
@@ -79,7 +88,8 @@ BEGIN
                 deadline, idempotency_key, request_digest, created_at, notified_at
             )
             SELECT
-                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata,
+                threads.key, turn_id, tenant, 'queued',
+                CASE WHEN agent_is_default THEN coalesce(threads.assigned_agent, agent) ELSE agent END, local_process_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 CASE WHEN mark_notified AND not_before IS NULL AND (
                     -- Of the turn that comes first in the thread.
@@ -142,7 +152,7 @@ BEGIN
         IF obstacle IS NOT NULL THEN
             -- Only where another transaction came in between: as a rule, it is not there yet.
             DELETE FROM threads WHERE threads.key = new_thread_key;
-            RETURN json_build_object('refusal', obstacle, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
+            RETURN json_build_object('refusal', obstacle, 'agent', chosen_agent, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
                 SELECT coalesce(json_agg(known.name), '[]') FROM (SELECT agents.name FROM agents ORDER BY agents.name LIMIT 20) AS known
             ) END);
         END IF;

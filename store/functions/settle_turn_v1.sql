@@ -25,6 +25,8 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_cost double precision,
     p_omitted jsonb,
     p_window_tokens bigint,
+    -- The agent that the thread is handed over to, else null.
+    p_hands_over_to text,
     -- Null of an ending without an error; what stood there stays.
     p_error_kind text,
     p_error_message text,
@@ -195,6 +197,7 @@ BEGIN
         uncovered_messages = uncovered_messages + replies,
         uncovered_tokens = uncovered_tokens + reply_tokens,
         window_tokens = CASE WHEN is_final THEN p_window_tokens ELSE window_tokens END,
+        assigned_agent = coalesce(p_hands_over_to, assigned_agent),
         updated_at = settled_at,
         lease_owner = CASE WHEN p_keep_lease AND next_turn_id IS NOT NULL THEN p_worker END
     WHERE key = p_thread_key

@@ -21,6 +21,8 @@ class SendRequest:
     #: history as it stands.
     message: Message | None
     agent: str
+    #: The sender named no agent: the one that the thread was handed over to answers, if it was.
+    is_agent_default: bool = False
     #: Accept an agent that no worker has registered yet.
     allow_unknown_agent: bool = False
     idempotency_key: str | None = None

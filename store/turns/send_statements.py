@@ -83,6 +83,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     if mark_notified and request.not_before is None:
         times["notified_at"] = case((is_head_awaited(threads.c.key, request.priority), null()), else_=clock())
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
+    row["agent"] = _chosen_agent(request, threads.c.assigned_agent)
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
     source = select(threads.c.key, *row.values(), *times.values()).where(
         _is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits)
@@ -115,7 +116,7 @@ def _find_earlier_turn_or_refuse(
     if not row.is_within_limit:
         raise limit_reached(request, limits)
     if not row.is_agent_known:
-        raise unknown_agent(request, _list_agents(connection))
+        raise unknown_agent(row.chosen_agent, _list_agents(connection))
     return None
 
 
@@ -135,6 +136,7 @@ def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
         earlier_turn.c.request_digest,
         _is_within_limit(request.tenant, limits).label("is_within_limit"),
         _is_agent_known(request).label("is_agent_known"),
+        _chosen_agent(request, _assigned_agent(request)).label("chosen_agent"),
     ).select_from(one_row.outerjoin(earlier_turn, is_same_request))
 
 
@@ -143,7 +145,19 @@ def _is_thread_of(request: SendRequest) -> ColumnElement[bool]:
 
 
 def _is_agent_known(request: SendRequest) -> ColumnElement[bool]:
-    return true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
+    if request.allow_unknown_agent:
+        return true()
+    return exists().where(agents.c.name == _chosen_agent(request, _assigned_agent(request)))
+
+
+def _assigned_agent(request: SendRequest) -> ColumnElement[Any]:
+    return select(threads.c.assigned_agent).where(_is_thread_of(request)).scalar_subquery()
+
+
+def _chosen_agent(request: SendRequest, assigned_agent: ColumnElement[Any]) -> ColumnElement[str]:
+    """The agent that shall answer: of a sender who names none, the one that the thread was handed over to."""
+    named = literal(request.agent, turns.c.agent.type)
+    return func.coalesce(assigned_agent, named) if request.is_agent_default else named
 
 
 def _is_within_limit(tenant: str, limits: SendLimits) -> ColumnElement[bool]:

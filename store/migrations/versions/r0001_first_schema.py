@@ -187,6 +187,7 @@ def upgrade() -> None:
         sa.Column("history_starts_after", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
+        sa.Column("assigned_agent", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
