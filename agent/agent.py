@@ -253,18 +253,14 @@ def _check_limits(agent: Agent) -> None:
     for limit in _POSITIVE_LIMITS:
         if getattr(agent, limit) <= 0:
             raise InvalidInput(f"agent.{limit}", f"is {getattr(agent, limit)}", "pass a number above 0")
-    if agent.max_file_tokens < 0:
-        raise InvalidInput("agent.max_file_tokens", f"is {agent.max_file_tokens}", "pass 0 or more")
     for limit in ("max_summary_tokens", "max_summary_cost"):
         if (value := getattr(agent, limit)) is not None and value <= 0:
             raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
     if agent.max_turn_attempts is not None and agent.max_turn_attempts < 1:
         raise InvalidInput("agent.max_turn_attempts", f"is {agent.max_turn_attempts}", "pass at least 1, or None")
-    if agent.max_turn_retry_seconds is not None and agent.max_turn_retry_seconds < 0:
-        problem = f"is {agent.max_turn_retry_seconds}"
-        raise InvalidInput("agent.max_turn_retry_seconds", problem, "pass 0 or more, or None")
-    for limit in ("max_depth", "max_children"):
+    for limit in ("max_file_tokens", "max_turn_retry_seconds", "max_depth", "max_children"):
         if (value := getattr(agent, limit)) is not None and value < 0:
-            raise InvalidInput(f"agent.{limit}", f"is {value}", "pass 0 or more, or None")
+            fix = "pass 0 or more" if limit == "max_file_tokens" else "pass 0 or more, or None"
+            raise InvalidInput(f"agent.{limit}", f"is {value}", fix)
     if isinstance(agent.profile, str) and agent.profile not in PROFILES:
         raise InvalidInput("agent.profile", f"is {agent.profile!r}", f"use one of {', '.join(PROFILES)}")

@@ -34,23 +34,18 @@ CUT_REPLIES_MAX = 2
 class Run:
     """The run of an agent for one attempt at a turn."""
 
-    def __init__(self, agent: Agent, claimed: ClaimedTurn, dependencies: RunDependencies) -> None:
-        self._begin(RunState(agent, claimed, dependencies))
-
-    @classmethod
-    def _nested(cls, state: RunState) -> "Run":
-        run = cls.__new__(cls)
-        run._begin(state)
-        return run
-
-    def _begin(self, state: RunState) -> None:
-        self.agent, self.claimed = state.agent, state.claimed
-        dependencies = state.dependencies
-        self._limits = TurnLimits(self.agent, self.claimed, dependencies.max_attempts, dependencies.max_retry_seconds)
+    def __init__(
+        self, agent: Agent, claimed: ClaimedTurn, dependencies: RunDependencies, state: RunState | None = None
+    ) -> None:
+        """`state` is that of a run which is nested in another one."""
+        self.agent = agent
+        self.claimed = claimed
+        self._limits = TurnLimits(agent, claimed, dependencies.max_attempts, dependencies.max_retry_seconds)
+        state = state or RunState(agent, claimed, dependencies)
         self._state, self._transcript = state, state.transcript
         self._view = ModelView(state)
         self._model_calls = ModelCalls(state)
-        self._subagents = Subagents(state, Run._nested)
+        self._subagents = Subagents(state, _create_nested)
         self._tool_calls = ToolCalls(state, self._subagents)
 
     @property
@@ -223,3 +218,7 @@ class Run:
             waits_for=model_error.breaker if model_error is not None else None,
             steps=self.charge_unanswered_calls(),
         )
+
+
+def _create_nested(state: RunState) -> Run:
+    return Run(state.agent, state.claimed, state.dependencies, state)

@@ -46,11 +46,11 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.indexes = StepIndexes(self.claimed.steps) if self.outer is None else self.outer.indexes
-        self._known_indexes = self.indexes.known_of(self.call_index)
+        self._known_indexes = self.indexes.indexes_of(self.call_index)
 
     @property
     def lineage(self) -> "Iterator[RunState]":
-        """This run, and those that it is nested in, from the inside out."""
+        """The run itself, and those that it is nested in, from the inside out."""
         state: RunState | None = self
         while state is not None:
             yield state

@@ -30,6 +30,6 @@ class StepIndexes:
         """The steps that earlier attempts journalled under a tool call; None has those of the turn's own run."""
         return self._steps.get(parent, ())
 
-    def known_of(self, parent: int | None) -> Sequence[int]:
+    def indexes_of(self, parent: int | None) -> Sequence[int]:
         """The indexes of those steps, in their order."""
         return [step.index for step in self.steps_of(parent)]

@@ -1,3 +1,4 @@
+from agent.events import AgentEvent as AgentEvent
 from agent.events import Event as Event
 from agent.events import MessageAdded as MessageAdded
 from agent.events import ReplyBegun as ReplyBegun
@@ -12,6 +13,7 @@ from agent.models.protocol import StreamRestarted as StreamRestarted
 from agent.models.protocol import TextDelta as TextDelta
 from agent.offline.model import RecallModel as RecallModel
 from agent.registry import register as register
+from agent.tools.agent_tool import hand_over_to as hand_over_to
 from agent.tools.produced_file import ProducedFile as ProducedFile
 from agent.tools.run_context import RunContext as RunContext
 from agent.tools.tool import Tool as Tool
@@ -86,6 +88,8 @@ from producers import find_file as find_file
 from producers import find_file_async as find_file_async
 from producers import find_turn as find_turn
 from producers import find_turn_async as find_turn_async
+from producers import hand_over_thread as hand_over_thread
+from producers import hand_over_thread_async as hand_over_thread_async
 from producers import list_turns as list_turns
 from producers import list_turns_async as list_turns_async
 from producers import read_file as read_file

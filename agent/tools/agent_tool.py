@@ -97,7 +97,7 @@ async def _hand_over() -> str:
 
 
 def hand_over_to(agent: Subagent | str, *, name: str | None = None, description: str | None = None) -> HandOverTool:
-    """Make a tool with which an agent hands its thread over to another, by that one's name: `tools=[hand_over_to("billing")]`.
+    """Make a tool with which an agent hands its thread over to another one: `tools=[hand_over_to("billing")]`.
 
     The other agent answers what is sent to the thread from the next turn on, where the sender names no agent.
     """

@@ -1,4 +1,4 @@
-"""Agents that call agents as tools in one turn: what they say and spend, and runs that are broken off in their middle."""
+"""Agents that call agents as tools in one turn: what they say and spend, and runs that break off in their middle."""
 
 import asyncio
 import json
@@ -53,10 +53,7 @@ async def test_an_agent_answers_the_task_alone_and_its_answer_is_the_result() ->
 
     assert [m.content for m in ending.messages] == ["", '"rain"', "take an umbrella"]
     (asked,) = weather.model.requests  # type: ignore[union-attr]
-    assert [(m["role"], m["content"]) for m in asked.messages] == [
-        ("system", "You are weather."),
-        ("user", "in Rome?"),
-    ]
+    assert [(m["role"], m["content"]) for m in asked.messages] == [("system", "You are weather."), ("user", "in Rome?")]
     declared = model.requests[0].tools[0]["function"]
     assert (declared["name"], declared["description"]) == ("weather", "Knows the weather.")
     assert list(declared["parameters"]["properties"]) == ["request"]
@@ -199,7 +196,7 @@ async def test_depth_and_number_of_calls_are_bounded_and_no_agent_can_call_itsel
     ending = await completed(run_of(boss, Scripted(says("", *calls), says("done"))))
     assert [error_of(c) if "error" in c else c for c in results(ending).values()] == ['"done"'] * 2 + ["TooMany"] * 2
 
-    with pytest.raises(InvalidInput, match="tool.name"):
+    with pytest.raises(InvalidInput, match=r"tool\.name"):
         helper.as_tool(name="two words")
 
 
@@ -287,7 +284,7 @@ async def resumed(boss: Agent, model: Scripted, journal: Memory, effects: list[s
     assert results(ending)["1"] == '"first says"'
     assert results(ending)["2"] == results(ending)["4"] == '"second says"'
     # No effect twice, whatever was lost.
-    assert len(effects) == len({effect for effect in effects})
+    assert len(effects) == len(set(effects))
     for step in journal.steps.values():
         if step.parent is not None:
             assert journal.steps[step.parent].kind == "tool"

@@ -12,7 +12,7 @@ from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, HandOver, RefusedTurn, TurnError
 from store import tables
 from store.database.engine import Database
-from store.threads.assignment import hand_over
+from store.threads.editing import edit_thread
 from store.threads.forks import fork
 from store.threads.visible_threads import Viewer
 from store.turns import cancel, claims, inbox, journal, records, workers
@@ -134,19 +134,23 @@ def test_a_program_hands_a_thread_over_and_takes_it_back(desk: Desk) -> None:
     desk.send()
     viewer = Viewer("default")
 
-    assert desk.database.run(hand_over, viewer, "t", "billing") is None
+    view = desk.database.run(edit_thread, viewer, "t", assigned_agent="billing")
+    assert view is not None
+    assert view.agent == "billing"
     assert desk.agent_of(desk.send()) == "billing"
-    assert desk.database.run(hand_over, viewer, "t", None) == "billing"
+    desk.database.run(edit_thread, viewer, "t", title="changed")
+    assert desk.assigned() == "billing"
+    desk.database.run(edit_thread, viewer, "t", assigned_agent=None)
     assert desk.agent_of(desk.send()) == "assistant"
     with pytest.raises(ThreadNotFound):
-        desk.database.run(hand_over, viewer, "nowhere", "billing")
+        desk.database.run(edit_thread, viewer, "nowhere", assigned_agent="billing")
     with pytest.raises(InvalidInput, match="agent"):
-        desk.database.run(hand_over, viewer, "t", "")
+        desk.database.run(edit_thread, viewer, "t", assigned_agent="")
 
 
 def test_an_agent_that_nobody_serves_is_named_to_whoever_sends(desk: Desk) -> None:
     desk.send()
-    desk.database.run(hand_over, Viewer("default"), "t", "gone")
+    desk.database.run(edit_thread, Viewer("default"), "t", assigned_agent="gone")
 
     with pytest.raises(UnknownAgent, match="'gone'"):
         desk.send()
