@@ -96,6 +96,8 @@ _MODULES = {
     "MessageRestarted": "conversation.events",
     "MessageDone": "conversation.events",
     "ToolCallStarted": "conversation.events",
+    "AgentSteps": "conversation.events",
+    "AgentStep": "conversation.events",
     "TurnEnded": "conversation.events",
     "ThreadDeleted": "conversation.events",
     # Files that clients upload by themselves

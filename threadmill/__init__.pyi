@@ -49,6 +49,8 @@ from conversation.errors import UploadIncomplete as UploadIncomplete
 from conversation.errors import UploadNotFound as UploadNotFound
 from conversation.errors import UploadsNotSupported as UploadsNotSupported
 from conversation.errors import UserError as UserError
+from conversation.events import AgentStep as AgentStep
+from conversation.events import AgentSteps as AgentSteps
 from conversation.events import MessageDelta as MessageDelta
 from conversation.events import MessageDone as MessageDone
 from conversation.events import MessageRestarted as MessageRestarted

@@ -18,7 +18,7 @@ from conversation.errors import TurnFailed
 from conversation.logs import bind_turn
 from conversation.message import Message, Usage
 from conversation.thread import Thread
-from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, RefusedTurn, TurnResult
+from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, FinalEnding, RefusedTurn, TurnResult
 from conversation.validation import check_id
 from store.file_store import FileStore
 from store.files.prepare import FilePreparer
@@ -166,6 +166,7 @@ class LocalRun:
             cost=result.cost,
             turn_id=self.turn.id,
             omitted=result.omitted,
+            handed_over_to=ending.hands_over_to if isinstance(ending, FinalEnding) else None,
         )
 
     @property
