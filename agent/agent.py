@@ -8,10 +8,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
+from agent.agent_limits import check_limits
 from agent.mcp.server import McpServer, distinct_servers
 from agent.model_factory import model_for, preload
 from agent.models.capabilities import Capabilities
@@ -22,6 +23,7 @@ from agent.models.tool_fitting import find_unfit_tools
 from agent.summaries.prompt import PURPOSE
 from agent.summaries.summarizer import ModelSummarizer
 from agent.tools.agent_tool import AgentTool
+from agent.tools.client_tool import ClientTool
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
 from conversation.errors import InvalidInput
@@ -29,7 +31,6 @@ from conversation.summary import SummaryDefaults
 from conversation.validation import check_text
 from conversation.water_marks import WaterMarks
 
-_POSITIVE_LIMITS = ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds", "model_silence_seconds")
 _log = structlog.get_logger(__name__)
 
 
@@ -106,6 +107,13 @@ class Agent:
     max_summary_cost: float | None = None
     #: What summaries are for, in place of the built-in words; their form is described beside it.
     summary_purpose: str | None = None
+    #: Tools that the client runs: the turn waits for their results.
+    client_tools: Sequence[ClientTool] = ()
+    #: What becomes of a thread whose turn needs a decision: `block` has the turn wait, and all behind it; `go_on` ends
+    #: the turn without it, and takes the call up in a turn of its own once it is decided.
+    when_waiting: Literal["block", "go_on"] = "block"
+    #: Seconds for which a decision is waited for; None takes `THREADMILL_WAIT_EXPIRE_SECONDS`.
+    wait_expire_seconds: float | None = None
     #: Whether the model is asked if a summary is true, before it is used; None takes the setting.
     summary_check: bool | None = None
     #: Take replies in pieces, so that a cancelled turn keeps the text so far. A whole reply costs a worker
@@ -121,10 +129,13 @@ class Agent:
         if not isinstance(self.name, str) or not TOOL_NAME.fullmatch(self.name):
             raise InvalidInput("agent.name", f"is {self.name!r}", "use 1 to 64 letters, digits, _ and -")
         check_text("agent.purpose", self.purpose)
-        _check_limits(self)
+        check_limits(self)
+        if isinstance(self.profile, str) and self.profile not in PROFILES:
+            raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
         object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
         own_tools = [tool for tool in self.tools if not isinstance(tool, McpServer)]
-        object.__setattr__(self, "toolbox", Toolbox(own_tools))
+        client_tools = [tool.as_tool() for tool in self.client_tools]
+        object.__setattr__(self, "toolbox", Toolbox([*own_tools, *client_tools]))
         self._check_tools()
 
     #: The agent's own tools, without those of its MCP servers: these are listed in a run.
@@ -247,20 +258,3 @@ def preload_models(agent: Agent, default_model_name: str) -> None:
                 parameters=each.request_parameters(),
                 has_tools=bool(each.tools),
             )
-
-
-def _check_limits(agent: Agent) -> None:
-    for limit in _POSITIVE_LIMITS:
-        if getattr(agent, limit) <= 0:
-            raise InvalidInput(f"agent.{limit}", f"is {getattr(agent, limit)}", "pass a number above 0")
-    for limit in ("max_summary_tokens", "max_summary_cost"):
-        if (value := getattr(agent, limit)) is not None and value <= 0:
-            raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
-    if agent.max_turn_attempts is not None and agent.max_turn_attempts < 1:
-        raise InvalidInput("agent.max_turn_attempts", f"is {agent.max_turn_attempts}", "pass at least 1, or None")
-    for limit in ("max_file_tokens", "max_turn_retry_seconds", "max_depth", "max_children"):
-        if (value := getattr(agent, limit)) is not None and value < 0:
-            fix = "pass 0 or more" if limit == "max_file_tokens" else "pass 0 or more, or None"
-            raise InvalidInput(f"agent.{limit}", f"is {value}", fix)
-    if isinstance(agent.profile, str) and agent.profile not in PROFILES:
-        raise InvalidInput("agent.profile", f"is {agent.profile!r}", f"use one of {', '.join(PROFILES)}")

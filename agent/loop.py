@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.agent import Agent
+from agent.call_decisions import CallDecisions
 from agent.dependencies import RunDependencies
 from agent.events import MessageAdded
 from agent.files.token_budget import FileTokenBudget
@@ -24,7 +25,17 @@ from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolSer
 from conversation.exhaustion import Resource, resource_of
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
-from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, HandOver, RetryLater, TurnError
+from conversation.turn import (
+    Cancelled,
+    ClaimedTurn,
+    Completed,
+    Ending,
+    Failed,
+    HandOver,
+    RetryLater,
+    TurnError,
+    Waiting,
+)
 
 #: Replies in a row whose tool calls were cut at the token limit, after which the turn ends: a model that was
 #: told once and is cut again would be cut each time.
@@ -46,7 +57,9 @@ class Run:
         self._view = ModelView(state)
         self._model_calls = ModelCalls(state)
         self._subagents = Subagents(state, _create_nested)
-        self._tool_calls = ToolCalls(state, self._subagents)
+        wait_seconds = agent.wait_expire_seconds or dependencies.wait_expire_seconds
+        decisions = CallDecisions(claimed.pending, wait_seconds, names_by_step=state.outer is not None)
+        self._tool_calls = ToolCalls(state, self._subagents, decisions)
 
     @property
     def model_calls(self) -> int:
@@ -75,7 +88,7 @@ class Run:
                 raise
             return self._end_without(error)
 
-    async def run_nested(self) -> Completed | Failed:
+    async def run_nested(self) -> Completed | Failed | Waiting:
         """Run to an answer for the run that called this agent as a tool, or to what is in its way.
 
         What the whole turn has to wait for, a model that is away above all, passes through.
@@ -127,7 +140,7 @@ class Run:
             "hands_over_to": self._transcript.hands_over_to,
         }
 
-    async def _run_model_loop(self) -> Completed | Failed:
+    async def _run_model_loop(self) -> Completed | Failed | Waiting:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
         cut_replies = 0
@@ -153,6 +166,8 @@ class Run:
                 await self._tool_calls.refuse_tools(reply, NOT_RUN_RESULT)
                 break
             tool_messages = await self._tool_calls.run_tools(reply)
+            if self._tool_calls.is_waiting:
+                return self._tool_calls.wait()
             tool_error = self._tool_calls.failures.close_reply()
             if tool_error is not None:
                 return self.end_failed(tool_error)

@@ -62,7 +62,8 @@ class ModelCalls:
         index = self._pending.index if self._pending is not None else self.state.take_index()
         journalled_step = self.state.find_final_step(index)
         if journalled_step is not None:
-            if journalled_step.request_digest != digest:
+            # A call that was decided after its turn ended is asked for by nobody: its step has no digest.
+            if journalled_step.request_digest not in (digest, ""):
                 _log.warning("step_request_changed", step=index)
             self.state.spend(journalled_step.usage, journalled_step.cost)
             self.state.take_call_indexes(journalled_step)
@@ -76,7 +77,11 @@ class ModelCalls:
         step = model_step(index, reply, digest, pending.seconds)
         if reply.tool_calls:
             indexed_calls = zip(self.state.take_call_indexes(step), reply.tool_calls, strict=False)
-            await self.state.record([step, *(tool_intent(call_index, call) for call_index, call in indexed_calls)])
+            intents = [
+                tool_intent(call_index, call, may_wait=self.state.may_wait(call.name))
+                for call_index, call in indexed_calls
+            ]
+            await self.state.record([step, *intents])
         return step
 
     def charge_unanswered_call(self) -> tuple[Step, ...]:

@@ -16,6 +16,7 @@ from agent.mcp.toolbox import RunTools, load_run_tools
 from agent.step_indexes import StepIndexes
 from conversation.events import MAX_STEP_INDEX
 from conversation.message import Usage
+from conversation.pending_call import PendingRequest
 from conversation.replay import tool_calls_of
 from conversation.step import Step
 from conversation.transcript import Transcript
@@ -78,6 +79,11 @@ class RunState:
                 self.agent.toolbox, self.agent.mcp_servers, allow_networks=self.dependencies.mcp_allow_networks
             )
 
+    def may_wait(self, tool_name: str) -> bool:
+        """Whether a call of this tool may have to wait before it begins."""
+        tool = self.tools.toolbox.get(tool_name)
+        return tool is not None and tool.may_wait
+
     @property
     def has_full_journal(self) -> bool:
         """Whether the journal has as many steps as events of a turn can tell apart."""
@@ -102,9 +108,9 @@ class RunState:
             return step
         return replace(step, parent=self.call_index, agent=self.agent.name)
 
-    async def record(self, steps: Sequence[Step]) -> None:
-        """Record steps of this run. Raises `LeaseLost` once the turn belongs to another worker."""
-        await self.dependencies.journal.record([self.own(step) for step in steps])
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> None:
+        """Record steps of this run, as `Journal.record` does."""
+        await self.dependencies.journal.record([self.own(step) for step in steps], pending)
 
     def spend(self, usage: Usage | None, cost: float | None) -> None:
         """Count a model call, for this run and all that it is nested in."""

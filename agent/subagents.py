@@ -21,7 +21,7 @@ from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall
 from conversation.replay import JournalledResult
 from conversation.step import Step
-from conversation.turn import Completed, Failed
+from conversation.turn import Completed, Failed, Waiting
 
 #: What the model reads of a call of an agent that did not answer, before the reason.
 NO_ANSWER = "the agent {agent} gave no answer: {reason}"
@@ -30,8 +30,8 @@ NO_ANSWER = "the agent {agent} gave no answer: {reason}"
 class NestedRun(Protocol):
     """A run that is nested in a tool call: see `agent.loop.Run`."""
 
-    async def run_nested(self) -> Completed | Failed:
-        """Run to an answer, or to what is in its way. Raises what the whole turn has to wait for."""
+    async def run_nested(self) -> Completed | Failed | Waiting:
+        """Run to an answer, or to what is in its way. Raises what the whole turn is retried for."""
         ...
 
     def charge_unanswered_calls(self) -> tuple[Step, ...]:
@@ -48,8 +48,10 @@ class Subagents:
     #: Those that run, and those that were broken off: the end of the turn charges what they were asking.
     _open_runs: dict[int, NestedRun] = field(default_factory=dict)
 
-    async def call(self, tool: AgentTool, index: int, call: ToolCall, context: RunContext) -> JournalledResult:
-        """Ask an agent, or go on where an earlier attempt was. Its answer is the result."""
+    async def call(
+        self, tool: AgentTool, index: int, call: ToolCall, context: RunContext
+    ) -> JournalledResult | Waiting:
+        """Ask an agent, or go on where an earlier attempt was. Its answer is the result, unless its own tools wait."""
         refusal = self._refuse(tool)
         if refusal is None:
             try:
@@ -61,6 +63,9 @@ class Subagents:
         state = self._nest(tool, index, request)
         run = self._open_runs[index] = self.create_run(state)
         ending = await run.run_nested()
+        if isinstance(ending, Waiting):
+            del self._open_runs[index]
+            return ending
         steps = [step for step in ending.steps if state.find_final_step(step.index) is None]
         if steps:
             await state.record(steps)

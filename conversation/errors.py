@@ -8,6 +8,9 @@ ThreadmillError
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
+│   ├── PendingCallNotFound
+│   ├── AlreadyDecided
+│   ├── DigestMismatch
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
@@ -92,6 +95,18 @@ class TurnNotFound(UserError, LookupError):
 
 class TurnNotRequeueable(UserError):
     """Only a turn that failed or was cancelled can be requeued."""
+
+
+class PendingCallNotFound(UserError, LookupError):
+    """No pending call with this id is stored for this turn."""
+
+
+class AlreadyDecided(UserError):
+    """The pending call was decided otherwise, or its turn waits no longer; nothing was changed."""
+
+
+class DigestMismatch(UserError):
+    """The digest is not that of the call's stored arguments: the caller looked at something else."""
 
 
 class LimitReached(UserError):

@@ -20,8 +20,10 @@ from agent.tools.tool import Tool as Tool
 from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
+from conversation.errors import AlreadyDecided as AlreadyDecided
 from conversation.errors import DatabaseRefused as DatabaseRefused
 from conversation.errors import DatabaseUnavailable as DatabaseUnavailable
+from conversation.errors import DigestMismatch as DigestMismatch
 from conversation.errors import Fault as Fault
 from conversation.errors import FileNotReady as FileNotReady
 from conversation.errors import FileNotStored as FileNotStored
@@ -35,6 +37,7 @@ from conversation.errors import LimitReached as LimitReached
 from conversation.errors import MessagesNotLoaded as MessagesNotLoaded
 from conversation.errors import ModelError as ModelError
 from conversation.errors import OperatorError as OperatorError
+from conversation.errors import PendingCallNotFound as PendingCallNotFound
 from conversation.errors import ScannerUnavailable as ScannerUnavailable
 from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound

@@ -75,7 +75,7 @@ BEGIN
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
                 SELECT count(*) FROM (
                     SELECT FROM turns
-                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running')
+                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running', 'waiting')
                     LIMIT max_unfinished_turns
                 ) AS counted
             ) THEN 'limit_reached'
@@ -93,12 +93,12 @@ BEGIN
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 CASE WHEN mark_notified AND not_before IS NULL AND (
                     -- Of the turn that comes first in the thread.
-                    SELECT ahead.state = 'queued' AND (
+                    SELECT ahead.state = 'waiting' OR ahead.state = 'queued' AND (
                         ahead.notified_at IS NOT NULL AND ahead.priority >= priority
                         OR ahead.retry_at > clock_timestamp()
                     )
                     FROM turns AS ahead
-                    WHERE ahead.thread_key = threads.key AND ahead.state IN ('queued', 'running')
+                    WHERE ahead.thread_key = threads.key AND ahead.state IN ('queued', 'running', 'waiting')
                         AND (ahead.attempt > 0 OR ahead.not_before IS NULL OR ahead.not_before <= clock_timestamp())
                     ORDER BY ahead.attempt = 0, ahead.arrival_seq LIMIT 1
                 ) IS NOT TRUE THEN clock_timestamp() END

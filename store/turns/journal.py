@@ -11,15 +11,22 @@ from sqlalchemy import Connection, FromClause, Select, Update, case, select, upd
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
 from store.tables import steps, threads
+from store.turns import pending_calls
 
 
-def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
-    """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
+def record(
+    connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], pending: Sequence[PendingRequest] = ()
+) -> None:
+    """Write entries of the journal, and what the turn leaves to be decided while it goes on.
+
+    Raises `LeaseLost` if another worker has claimed the thread.
+    """
     held_thread = (
         select(threads.c.key)
         # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
@@ -35,6 +42,9 @@ def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
     write = upsert(connection, lease, turn_id, entries, held_thread)
     if not execute_together(connection, [write], select(held_thread.c.key)):
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
+    if pending:
+        tenant = connection.execute(select(threads.c.tenant).where(threads.c.key == lease.thread_key)).scalar_one()
+        connection.execute(pending_calls.insert_requests(turn_id, tenant, pending))
 
 
 def upsert(
@@ -49,7 +59,7 @@ def upsert(
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={"started_at": started_at, **{name: statement.excluded[name] for name in names}},
-        where=steps.c.state == "started",
+        where=steps.c.state.in_(("waiting", "started")),
     )
 
 

@@ -7,12 +7,14 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, select
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
+from conversation.pending_call import PendingCall
 from conversation.quotation import quote
 from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, threads, turns
+from store.turns import pending_calls
 from store.turns.turn_user import turn_user
 
 
@@ -22,7 +24,7 @@ def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> 
     row = connection.execute(select_records().where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
         raise turn_not_found(turn_id, tenant)
-    return build_record(row)
+    return build_record(row, pending_calls.load_open(connection, turn_id) if row.state == "waiting" else ())
 
 
 @read_only
@@ -39,13 +41,15 @@ def select_records() -> Select[Any]:
     )
 
 
-def build_record(row: AnyRow) -> TurnRecord:
-    """Build a turn's record from a row of `select_records`."""
+def build_record(row: AnyRow, awaiting: tuple[PendingCall, ...] = ()) -> TurnRecord:
+    """Build a turn's record from a row of `select_records`, with what it waits for."""
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None
     state, error = TurnState(row.state), stored_error(row)
-    return convert_row(row, TurnRecord, state=state, error=error, next_try_at=next_try_at, usage=usage)
+    return convert_row(
+        row, TurnRecord, state=state, error=error, next_try_at=next_try_at, usage=usage, awaiting=awaiting
+    )
 
 
 @read_only

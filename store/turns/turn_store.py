@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from conversation.errors import DatabaseRefused
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
@@ -102,7 +103,7 @@ class TurnJournal:
     lease: Lease
     turn_id: str
 
-    async def record(self, steps: Sequence[Step]) -> None:
-        """Write entries. Raises `LeaseLost` if another worker has claimed the turn's thread."""
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> None:
+        """Write entries, and what is left to be decided. Raises `LeaseLost` if another worker has the thread."""
         database = self.turn_store.database.patient(self.turn_store.patience_seconds)
-        await database.run_async(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)
+        await database.run_async(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps, pending=pending)

@@ -28,6 +28,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "turns": ("SIU", "SIU", "SIUD"),
     "inbox_messages": ("SID", "SID", "SIUD"),
     "steps": ("S", "SIU", "SIUD"),
+    "pending_calls": ("SIU", "SIU", "SIUD"),
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
     "agents": ("S", "SIU", "SIU"),

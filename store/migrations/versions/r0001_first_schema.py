@@ -304,6 +304,7 @@ def upgrade() -> None:
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
         sa.Column("waits_for", sa.Text(), nullable=True),
+        sa.Column("wait_expires_at", TIME, nullable=True),
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
@@ -321,7 +322,9 @@ def upgrade() -> None:
         sa.Column("omitted", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
-        sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
+        sa.CheckConstraint(
+            "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled')", name="state"
+        ),
         sa.UniqueConstraint("id"),
         sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
         postgresql_with={"fillfactor": 85},
@@ -392,8 +395,9 @@ def upgrade() -> None:
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool')", name="kind"),
-        sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+        sa.CheckConstraint("state in ('waiting', 'started', 'finished', 'failed', 'unknown')", name="state"),
     )
+    _create_pending_calls()
     op.create_table(
         "turn_attempts",
         sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
@@ -407,7 +411,8 @@ def upgrade() -> None:
         sa.Column("error_fault", sa.Text(), nullable=True),
         sa.Column("next_try_at", TIME, nullable=True),
         sa.CheckConstraint(
-            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'waited', 'failed', 'cancelled')",
+            name="outcome",
         ),
     )
     op.create_table(
@@ -493,9 +498,41 @@ def _make_computed_columns(dialect: str) -> list[sa.Column[object]]:
     ]
 
 
+def _create_pending_calls() -> None:
+    """What turns wait for: a person's decision, a client's result, another turn's end."""
+    op.create_table(
+        "pending_calls",
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("call_id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("step_index", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arguments", sa.Text(), nullable=False),
+        sa.Column("arguments_digest", sa.Text(), nullable=False),
+        sa.Column("question", sa.Text(), nullable=True),
+        sa.Column("choices", JSON, nullable=True),
+        sa.Column("schema", JSON, nullable=True),
+        sa.Column("requested_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", TIME, nullable=True),
+        sa.Column("value", JSON, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.CheckConstraint("kind in ('approval', 'question', 'client_tool', 'child')", name="kind"),
+        sa.CheckConstraint("decision in ('approve', 'deny', 'edit', 'answer', 'result', 'closed')", name="decision"),
+        sa.CheckConstraint("(decision is null) = (decided_at is null)", name="decided"),
+    )
+    _create_index_where(
+        "ix_pending_calls_open", "pending_calls", ["tenant", "requested_at", "turn_id", "call_id"], "decision is null"
+    )
+
+
 def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
-    unfinished, must_end_at = "state in ('queued', 'running')", "coalesce(cancel_requested_at, deadline)"
+    unfinished = "state in ('queued', 'running', 'waiting')"
+    must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
     op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(

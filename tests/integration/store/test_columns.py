@@ -106,6 +106,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),
     "waits_for": (LEAVES, RESETS, RESETS, RESETS),
+    "wait_expires_at": (LEAVES, RESETS, RESETS, RESETS),
     # A resumed turn goes on in the window that its journal was written in.
     "window_to_seq": (LEAVES, COPIES, COPIES, RESETS),
     "window_summary_id": (LEAVES, RESETS, COPIES, RESETS),
@@ -184,6 +185,7 @@ TURN: Row = {
     "retry_at": moment(4),
     "failing_since": moment(4),
     "waits_for": "openai/gpt-5:0f",
+    "wait_expires_at": moment(5),
     "deadline": moment(5),
     "idempotency_key": "once",
     "request_digest": "d" * 64,

@@ -73,6 +73,8 @@ WITHOUT_KEY = {
     "installation.signing_key": "is a secret",
     "messages.tool_call_id": "names a call in another message of the thread, as a provider called it",
     "messages.turn_id": f"{_OUTLIVES}; it is read together with the thread of both",
+    "pending_calls.call_id": "is the call's own name, by its turn",
+    "pending_calls.decided_by": _PERSON,
     "retention_policies.agent": _AGENT,
     "retention_policies.thread_id": "may come before the thread; it is read by its tenant and this id",
     "retention_rescans.after_id": "is a position in a list of ids",
