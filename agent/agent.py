@@ -13,6 +13,7 @@ from typing import Any, Literal
 import structlog
 
 from agent.agent_limits import check_limits
+from agent.callable_agent import CallableAgent
 from agent.mcp.server import McpServer, distinct_servers
 from agent.model_factory import model_for, preload
 from agent.models.capabilities import Capabilities
@@ -22,7 +23,6 @@ from agent.models.protocol import Model
 from agent.models.tool_fitting import find_unfit_tools
 from agent.summaries.prompt import PURPOSE
 from agent.summaries.summarizer import ModelSummarizer
-from agent.tools.agent_tool import AgentTool
 from agent.tools.client_tool import ClientTool
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Agent:
+class Agent(CallableAgent):
     """An agent that answers in threads, as producers name it and workers run it."""
 
     #: Producers ask for it by this name.
@@ -159,20 +159,6 @@ class Agent:
                 raise InvalidInput(
                     subject, problem, f"{model_name} would refuse each request: change it, or pass profile="
                 )
-
-    def as_tool(self, *, name: str | None = None, description: str | None = None) -> AgentTool:
-        """A tool with which another agent asks this one: it gives a task, and its result is the answer.
-
-        The agent runs in the same turn, whose time and tokens it spends; it sees the task, and nothing else that was
-        said. Without a `name`, the tool has the agent's; the description is for the model that chooses among tools.
-        """
-        return AgentTool.of(self, name=name, description=description)
-
-    @property
-    def subagents(self) -> "tuple[Agent, ...]":
-        """The agents that it may call as tools, and those that they may, each once."""
-        called = [tool.agent for tool in self.toolbox if isinstance(tool, AgentTool)]
-        return tuple(dict.fromkeys(each for agent in called for each in (agent, *agent.subagents)))
 
     def request_profile(self, model_name: str) -> ProviderProfile | None:
         """The profile of a request, where the agent says anything of its model."""

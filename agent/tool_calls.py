@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.call_context import build_context, store_files
 from agent.call_decisions import NOT_DECIDED_RESULT, CallDecisions, client_result, denial, edited_call, tell_edited
 from agent.events import MessageAdded, ToolFinished, ToolStarted
-from agent.files.thread_files import ThreadFiles
 from agent.journal import tool_intent, tool_step
 from agent.run_state import RunState
 from agent.subagents import Subagents
@@ -20,13 +20,10 @@ from agent.tool_failures import ToolFailures
 from agent.tools.agent_tool import AgentTool, HandOverTool
 from agent.tools.approval_check import ApprovalCheck
 from agent.tools.arguments import InvalidArguments
-from agent.tools.questions import CallQuestions, Question
+from agent.tools.questions import Question
 from agent.tools.result import ToolResult, failure, success
-from agent.tools.run_context import RunContext
 from agent.tools.tool import Tool
 from agent.tools.toolbox import run
-from conversation.attachment import Attachment
-from conversation.errors import FileRejected, LimitReached
 from conversation.message import Message, ToolCall
 from conversation.pending_call import DecisionKind, PendingKind, PendingRequest
 from conversation.replay import JournalledResult, assistant_message, tool_message, tool_result_of
@@ -133,11 +130,11 @@ class ToolCalls:
                 return _hand_over(tool, is_nested=self.state.outer is not None)
         self.state.spend_nested(index)
         tool_result = await self._call_or_wait(index, call)
-        return None if tool_result is None else await self._store_files(tool_result)
+        return None if tool_result is None else await store_files(self.state, tool_result)
 
     async def _ask_agent(self, tool: AgentTool, index: int, call: ToolCall) -> JournalledResult | None:
         self.state.emit(ToolStarted(call))
-        outcome = await self.subagents.call(tool, index, call, self._build_context(index, call))
+        outcome = await self.subagents.call(tool, index, call, build_context(self.state, self.decisions, index, call))
         if isinstance(outcome, Waiting):
             # What its tools wait for, the whole turn does.
             self.decisions.requests.extend(outcome.pending)
@@ -163,7 +160,7 @@ class ToolCalls:
         if decision is not None:
             return client_result(decision)
         try:
-            tool.arguments.bind(call.arguments, self._build_context(index, call))
+            tool.arguments.bind(call.arguments, build_context(self.state, self.decisions, index, call))
         except InvalidArguments as refusal:
             return failure("InvalidArguments", str(refusal))
         return self._wait_for(index, call, PendingKind.CLIENT_TOOL)
@@ -174,7 +171,7 @@ class ToolCalls:
             # Its rule let it begin, in an earlier attempt.
             return await self._start(tool, index, call)
         if decision is None:
-            check = ApprovalCheck(tool, call.arguments, self._build_context(index, call))
+            check = ApprovalCheck(tool, call.arguments, build_context(self.state, self.decisions, index, call))
             result = await self._run(check.as_tool(), index, call)
             if not check.accepts_arguments:
                 return result
@@ -203,7 +200,7 @@ class ToolCalls:
         return self._wait_for(index, asked_call or call, PendingKind.QUESTION, result.question)
 
     async def _run(self, tool: Tool | None, index: int, call: ToolCall) -> ToolResult:
-        dependencies, context = self.state.dependencies, self._build_context(index, call)
+        dependencies, context = self.state.dependencies, build_context(self.state, self.decisions, index, call)
         threads, loops = dependencies.tool_threads, dependencies.tool_loops
         if tool is None:
             toolbox = self.state.tools.toolbox
@@ -230,43 +227,6 @@ class ToolCalls:
             return None
         self.left_open[index] = request
         return NOT_DECIDED_RESULT
-
-    def _build_context(self, index: int, call: ToolCall) -> RunContext:
-        claimed = self.state.claimed
-        return RunContext(
-            tenant=claimed.tenant,
-            thread_id=claimed.thread_id,
-            turn_id=claimed.id,
-            call_id=call.id,
-            # By its index, which a resume finds again: ids of calls may repeat within a turn.
-            idempotency_key=f"{claimed.id}-{index}",
-            user=claimed.user,
-            thread_owner=claimed.thread_owner,
-            metadata=claimed.metadata,
-            attempt=claimed.attempt,
-            deadline=self.state.deadline,
-            questions=CallQuestions(self.decisions.answers(index)),
-            thread_files=ThreadFiles(
-                self.state.dependencies.attachments, claimed.tenant, claimed.thread_id, self._turn_files
-            ),
-        )
-
-    def _turn_files(self) -> Sequence[Attachment]:
-        return [file for message in self.state.transcript.messages for file in message.attachments]
-
-    async def _store_files(self, tool_result: ToolResult) -> JournalledResult:
-        """Store the files of a result, which the journal and the tool's message then point to."""
-        attachments: Sequence[Attachment] = ()
-        if tool_result.files:
-            unstored_files = [file.to_attachment() for file in tool_result.files]
-            try:
-                attachments = await self.state.dependencies.attachments.store_all(
-                    self.state.claimed.tenant, unstored_files
-                )
-            except (FileRejected, LimitReached) as error:
-                # The tool did its work, but what it brought may not be kept: the model can do without.
-                return JournalledResult(failure(type(error).__name__, str(error)).content, "failed")
-        return JournalledResult(tool_result.content, tool_result.outcome, tuple(attachments))
 
 
 def _hand_over(tool: HandOverTool, *, is_nested: bool) -> JournalledResult:
