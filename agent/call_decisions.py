@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from agent.tools.questions import Question
 from agent.tools.result import ToolResult, failure
 from conversation.message import ToolCall
-from conversation.pending_call import Decision, DecisionKind, PendingCall, PendingKind, PendingRequest, digest_of
+from conversation.pending_call import (
+    ChildTurn,
+    Decision,
+    DecisionKind,
+    PendingCall,
+    PendingKind,
+    PendingRequest,
+    digest_of,
+)
 
 #: Ids of models' calls that can stand in an address, and leave room for a number behind them.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
@@ -51,7 +59,12 @@ class CallDecisions:
         return {place: each.decision for place, each in enumerate(questions) if each.decision is not None}
 
     def request(
-        self, index: int, call: ToolCall, kind: PendingKind, question: Question | None = None
+        self,
+        index: int,
+        call: ToolCall,
+        kind: PendingKind,
+        question: Question | None = None,
+        child: ChildTurn | None = None,
     ) -> PendingRequest:
         """Ask for a decision on a call."""
         request = PendingRequest(
@@ -64,6 +77,7 @@ class CallDecisions:
             choices=None if question is None else question.choices,
             schema=None if question is None else question.schema,
             expire_seconds=self.expire_seconds,
+            child=child,
         )
         self.requests.append(request)
         return request

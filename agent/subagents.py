@@ -5,7 +5,7 @@ goes on in its middle. It spends the turn's tokens and time. What it cannot do i
 what the whole turn has to wait for passes through.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -18,10 +18,14 @@ from agent.tools.arguments import InvalidArguments
 from agent.tools.result import ToolResult, failure, success
 from agent.tools.run_context import RunContext
 from conversation.attachment import Attachment
+from conversation.ids import new_id
 from conversation.message import Message, ToolCall
+from conversation.pending_call import ChildTurn, Decision
 from conversation.replay import JournalledResult
 from conversation.step import Step
+from conversation.storable_text import make_storable
 from conversation.turn import Completed, Failed, Waiting
+from conversation.validation import CONTENT_MAX_CHARS
 
 #: What the model reads of a call of an agent that did not answer, before the reason.
 NO_ANSWER = "the agent {agent} gave no answer: {reason}"
@@ -48,16 +52,28 @@ class Subagents:
     #: Those that run, and those that were broken off: the end of the turn charges what they were asking.
     _open_runs: dict[int, NestedRun] = field(default_factory=dict)
 
+    def send(self, tool: AgentTool, index: int, call: ToolCall, context: RunContext) -> ChildTurn | JournalledResult:
+        """The turn that is to answer in a thread of its own; the refusal where there is to be none."""
+        refusal, request = self._read_request(tool, call, context)
+        if refusal is not None:
+            return JournalledResult(refusal.content, refusal.outcome)
+        claimed = self.state.claimed
+        turn_id = new_id()
+        return ChildTurn(
+            turn_id=turn_id,
+            thread_id=f"{claimed.id}.{index}.{turn_id[-6:]}",
+            agent=tool.agent.name,
+            content=request,
+            depth=claimed.depth + self.state.depth + 1,
+            user=claimed.user,
+            metadata=claimed.metadata,
+        )
+
     async def call(
         self, tool: AgentTool, index: int, call: ToolCall, context: RunContext
     ) -> JournalledResult | Waiting:
         """Ask an agent, or go on where an earlier attempt was. Its answer is the result, unless its own tools wait."""
-        refusal = self._refuse(tool)
-        if refusal is None:
-            try:
-                request = str(tool.arguments.bind(call.arguments, context).arguments["request"])
-            except InvalidArguments as error:
-                refusal = failure("InvalidArguments", str(error))
+        refusal, request = self._read_request(tool, call, context)
         if refusal is not None:
             return JournalledResult(refusal.content, refusal.outcome)
         state = self._nest(tool, index, request)
@@ -78,12 +94,25 @@ class Subagents:
         runs, self._open_runs = self._open_runs, {}
         return tuple(step for run in runs.values() for step in run.charge_unanswered_calls())
 
+    def _read_request(self, tool: AgentTool, call: ToolCall, context: RunContext) -> tuple[ToolResult | None, str]:
+        """The refusal of a call, and the task that it names."""
+        refusal = self._refuse(tool)
+        if refusal is not None:
+            return refusal, ""
+        try:
+            request = str(tool.arguments.bind(call.arguments, context).arguments["request"])
+        except InvalidArguments as error:
+            return failure("InvalidArguments", str(error)), ""
+        if not request.strip():
+            return failure("InvalidArguments", "request: is empty"), ""
+        return None, make_storable(request)[:CONTENT_MAX_CHARS]
+
     def _refuse(self, tool: AgentTool) -> ToolResult | None:
         """The refusal of a call for which the turn has no room; None of most."""
         *_, own = self.state.lineage
         dependencies = self.state.dependencies
         max_depth = dependencies.max_depth if own.agent.max_depth is None else own.agent.max_depth
-        if self.state.depth >= max_depth:
+        if self.state.claimed.depth + self.state.depth >= max_depth:
             return failure("TooDeep", f"agents call agents at most {max_depth} deep: {tool.agent.name} was not asked")
         max_children = dependencies.max_children if own.agent.max_children is None else own.agent.max_children
         self.state.indexes.agent_calls += 1
@@ -117,6 +146,18 @@ def _emit_nested(emit: Callable[[Event], None], agent: str, index: int, event: E
         emit(replace(event, path=(index, *event.path)))
     else:
         emit(AgentEvent(agent, (index,), event))  # type: ignore[arg-type]  # a nested run finishes no turn
+
+
+def read_answer(tool: AgentTool, decision: Decision) -> JournalledResult:
+    """The result of a call whose agent answered in a thread of its own, or did not."""
+    value = decision.value if isinstance(decision.value, Mapping) else {}
+    if value.get("state") == "completed":
+        result = success(str(value.get("content", "")))
+    else:
+        error = value.get("error") or {}
+        reason = ": ".join(filter(None, [str(error.get("kind") or value.get("state")), error.get("message")]))
+        result = failure("AgentFailed", NO_ANSWER.format(agent=tool.agent.name, reason=reason))
+    return JournalledResult(result.content, result.outcome)
 
 
 def _result_of(ending: Completed | Failed, tool: AgentTool) -> ToolResult:

@@ -15,7 +15,7 @@ from agent.call_decisions import NOT_DECIDED_RESULT, CallDecisions, client_resul
 from agent.events import MessageAdded, ToolFinished, ToolStarted
 from agent.journal import tool_intent, tool_step
 from agent.run_state import RunState
-from agent.subagents import Subagents
+from agent.subagents import Subagents, read_answer
 from agent.tool_failures import ToolFailures
 from agent.tools.agent_tool import AgentTool, HandOverTool
 from agent.tools.approval_check import ApprovalCheck
@@ -107,6 +107,8 @@ class ToolCalls:
         if final_step is not None and final_step.result is not None:
             result = tool_result_of(final_step)
             self.state.spend_nested(index)
+            if isinstance(self.state.tools.toolbox.get(call.name), AgentTool):
+                self.state.indexes.agent_calls += 1
         else:
             began_at = time.monotonic()
             found = await self._find_result(index, call)
@@ -124,6 +126,8 @@ class ToolCalls:
     async def _find_result(self, index: int, call: ToolCall) -> JournalledResult | None:
         """The result of a call; None where it has to wait."""
         match self.state.tools.toolbox.get(call.name):
+            case AgentTool(has_own_thread=True) as tool:
+                return self._wait_for_agent(tool, index, call)
             case AgentTool() as tool:
                 return await self._ask_agent(tool, index, call)
             case HandOverTool() as tool:
@@ -141,6 +145,20 @@ class ToolCalls:
             self.waiting_steps.extend([*outcome.steps, tool_intent(index, call, may_wait=True)])
             return None
         return outcome
+
+    def _wait_for_agent(self, tool: AgentTool, index: int, call: ToolCall) -> JournalledResult | None:
+        """The answer of an agent in a thread of its own; None where it has to be waited for."""
+        decision = self.decisions.find(index, PendingKind.CHILD, call)
+        if decision is not None:
+            self.state.indexes.agent_calls += 1
+            return read_answer(tool, decision)
+        self.state.emit(ToolStarted(call))
+        child = self.subagents.send(tool, index, call, build_context(self.state, self.decisions, index, call))
+        if isinstance(child, JournalledResult):
+            return child
+        self.decisions.request(index, call, PendingKind.CHILD, child=child)
+        self.waiting_steps.append(tool_intent(index, call, may_wait=True))
+        return None
 
     async def _record(self, step: Step) -> None:
         left_open = self.left_open.pop(step.index, None)

@@ -128,6 +128,8 @@ class LeasedTurn:
     thread_id: str
     agent: str
     attempt: int
+    #: The turn whose call began this one, and waits for its end; None of most.
+    parent_turn_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,8 @@ class ClaimedTurn(LeasedTurn):
     user: str | None = None
     #: The user whose thread it is.
     thread_owner: str | None = None
+    #: How deep it is nested in turns that wait for it.
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

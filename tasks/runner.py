@@ -195,6 +195,8 @@ class Runner:
         if isinstance(executed.ending, HandOver) and executed.ending.error is not None:
             # Another process can go on at once: it need not wait for the sweep.
             await asyncio.to_thread(publish_wake_up, _wake_up_of(turn))
+        for wake_up in executed.settle_outcome.wake_ups:
+            await asyncio.to_thread(publish_wake_up, wake_up)
         if not executed.settle_outcome.keeps_lease:
             await self._notify_waiting_threads(turn.tenant)
         return executed.settle_outcome

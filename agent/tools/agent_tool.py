@@ -32,9 +32,11 @@ class AgentTool(Tool):
 
     #: An `Agent`.
     agent: Any
+    #: It answers in a thread of its own; the turn that asks waits for that meanwhile.
+    has_own_thread: bool = False
 
     @classmethod
-    def of(cls, agent: Subagent, *, name: str | None, description: str | None) -> "AgentTool":
+    def of(cls, agent: Subagent, *, name: str | None, description: str | None, has_own_thread: bool) -> "AgentTool":
         """The tool that asks an agent. Raises `InvalidInput`."""
         name = _check_name(agent.name if name is None else name)
         if description is None:
@@ -47,6 +49,7 @@ class AgentTool(Tool):
             # Its steps are in the journal: to call it again goes on where it was.
             idempotent=True,
             agent=agent,
+            has_own_thread=has_own_thread,
         )
 
 

@@ -55,6 +55,11 @@ turns = Table(
     Column("local_process_id", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
+    #: The turn whose tool call began it and waits for its end, that call, and how deep it is nested; null of most. No
+    #: foreign key: it goes on, whatever becomes of the other one.
+    Column("parent_turn_id", OurId),
+    Column("parent_call_id", Text),
+    Column("depth", SmallInteger, nullable=False, server_default="0"),
     Column("cancel_requested_at", Time),
     #: The name of whoever asked for that first, as they gave it; null where they gave none.
     Column("cancel_requested_by", Text),
@@ -118,6 +123,8 @@ turns = Table(
     index_where(
         "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
+    # Few turns are in it: those that others wait for.
+    index_where("ix_turns_parent_turn_id", "parent_turn_id", where="parent_turn_id is not null"),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
     postgresql_with={"fillfactor": FILLFACTOR},

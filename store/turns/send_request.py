@@ -10,6 +10,16 @@ from conversation.canonical_json import canonical_json
 from conversation.message import Message
 
 
+@dataclass(frozen=True, slots=True)
+class ParentCall:
+    """The call of a turn that begins another turn, and waits for its end."""
+
+    turn_id: str
+    call_id: str
+    #: How deep the new turn is nested.
+    depth: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
     """A producer's request for a turn: validated, its attachments stored, its ids made."""
@@ -34,6 +44,8 @@ class SendRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The user who asks: the thread's owner from now on, if it has none. None: its owner asks, if it has one.
     user: str | None = None
+    #: Of a turn that another one waits for; plain statements alone store it.
+    parent: ParentCall | None = None
 
     @property
     def attachments(self) -> list[Attachment]:

@@ -79,6 +79,8 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
     }
+    if (parent := request.parent) is not None:
+        values |= {"parent_turn_id": parent.turn_id, "parent_call_id": parent.call_id, "depth": parent.depth}
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
         times["notified_at"] = case((is_head_awaited(threads.c.key, request.priority), null()), else_=clock())

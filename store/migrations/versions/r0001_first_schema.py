@@ -293,6 +293,9 @@ def upgrade() -> None:
         sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("local_process_id", sa.Uuid(), nullable=True),
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("parent_turn_id", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("parent_call_id", sa.Text(), nullable=True),
+        sa.Column("depth", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
@@ -540,6 +543,7 @@ def _create_turn_indexes() -> None:
     )
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
+    _create_index_where("ix_turns_parent_turn_id", "turns", ["parent_turn_id"], "parent_turn_id is not null")
     _create_index_where("ix_turns_sender", "turns", ["tenant", "sender", "arrival_seq"], "sender is not null")
     _create_index_where(
         "ix_turns_must_end", "turns", [sa.text(f"({must_end_at})")], f"{unfinished} and {must_end_at} is not null"
