@@ -49,13 +49,13 @@ class CallDecisions:
         """The decision on a call; None where there is none, or it was on other arguments."""
         digest = digest_of(call.name, call.arguments)
         decisions = [
-            each.decision for each in self._decided(index) if each.kind is kind and each.arguments_digest == digest
+            each.decision for each in self._list_decided(index) if each.kind is kind and each.arguments_digest == digest
         ]
         return decisions[-1] if decisions else None
 
     def answers(self, index: int) -> Mapping[int, Decision]:
         """The answers to the questions of a call, by their place."""
-        questions = [each for each in self._decided(index) if each.kind is PendingKind.QUESTION]
+        questions = [each for each in self._list_decided(index) if each.kind is PendingKind.QUESTION]
         return {place: each.decision for place, each in enumerate(questions) if each.decision is not None}
 
     def request(
@@ -82,7 +82,7 @@ class CallDecisions:
         self.requests.append(request)
         return request
 
-    def _decided(self, index: int) -> list[PendingCall]:
+    def _list_decided(self, index: int) -> list[PendingCall]:
         return [
             each
             for each in self.earlier_calls

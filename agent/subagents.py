@@ -151,7 +151,10 @@ def _emit_nested(emit: Callable[[Event], None], agent: str, index: int, event: E
 def read_answer(tool: AgentTool, decision: Decision) -> JournalledResult:
     """The result of a call whose agent answered in a thread of its own, or did not."""
     value = decision.value if isinstance(decision.value, Mapping) else {}
-    if value.get("state") == "completed":
+    if "state" not in value:
+        # Somebody decided in its place.
+        result = success(decision.value)
+    elif value["state"] == "completed":
         result = success(str(value.get("content", "")))
     else:
         error = value.get("error") or {}

@@ -12,6 +12,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from conversation.errors import InvalidInput
+from conversation.validation import check_metadata, check_text
+
+#: Characters of the reason of a denial.
+REASON_MAX_CHARS = 4_000
 #: Seconds after which a wait is over, where nobody says otherwise: seven days.
 WAIT_EXPIRE_SECONDS = 7 * 86_400.0
 
@@ -104,6 +109,41 @@ class Decision:
     #: Why a call was denied: the model reads it.
     reason: str | None = None
 
+    @classmethod
+    def approve(cls) -> "Decision":
+        """The decision that a call may run as it was shown."""
+        return cls(kind=DecisionKind.APPROVE)
+
+    @classmethod
+    def deny(cls, reason: str | None = None) -> "Decision":
+        """The decision that a call must not run, or that a question is not answered. The model reads the reason.
+
+        Raises `InvalidInput` for a reason of more than 4,000 characters, or one that cannot be stored.
+        """
+        reason = None if reason is None else check_text("reason", reason, max_chars=REASON_MAX_CHARS)
+        return cls(kind=DecisionKind.DENY, reason=reason)
+
+    @classmethod
+    def edit(cls, arguments: Mapping[str, Any]) -> "Decision":
+        """The decision that a call may run with these arguments in place of the model's.
+
+        Raises `InvalidInput` for what is no JSON object, or one of more than 64 KiB.
+        """
+        if not isinstance(arguments, Mapping):
+            raise InvalidInput("arguments", "is no JSON object", "pass a dict of all arguments of the call")
+        plain = check_metadata("arguments", arguments)
+        return cls(kind=DecisionKind.EDIT, value=json.dumps(plain, ensure_ascii=False))
+
+    @classmethod
+    def answer(cls, value: Any) -> "Decision":
+        """The answer to a question. Raises `InvalidInput` for what is no JSON value, or one of more than 64 KiB."""
+        return cls(kind=DecisionKind.ANSWER, value=check_metadata("value", {"value": value})["value"])
+
+    @classmethod
+    def give_result(cls, value: Any) -> "Decision":
+        """The result of a tool that the client ran. Raises `InvalidInput` as `answer`."""
+        return cls(kind=DecisionKind.RESULT, value=check_metadata("value", {"value": value})["value"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingCall:
@@ -137,7 +177,9 @@ class PendingCall:
     def parsed_arguments(self) -> Any:
         """The arguments as values; an empty object of a text that is no JSON."""
         try:
-            return json.loads(self.arguments)
+            parsed = json.loads(self.arguments)
+            # Some models quote the object as a string.
+            return json.loads(parsed) if isinstance(parsed, str) else parsed
         except ValueError:
             return {}
 

@@ -13,6 +13,7 @@ from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnState
 from conversation.validation import check_tenant
+from producers.pending import list_pending_of, list_pending_of_async
 from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
@@ -20,6 +21,7 @@ from producers.turn import AsyncTurn, Turn
 from store.threads.editing import edit_thread
 from store.threads.visible_threads import Viewer
 from store.turns.bulk_requeue import RequeueFilter
+from store.turns.pending_listing import PendingPage
 
 if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
@@ -174,6 +176,26 @@ def user_events_async(
 ) -> AsyncIterator[tuple[str, ThreadEvent]]:
     """As `user_events`, on the event loop."""
     return default_producer().user_events_async(user, tenant=tenant, cursor=cursor)
+
+
+def list_pending(
+    *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
+) -> PendingPage:
+    """What the turns of a tenant wait for, the oldest first: approvals, questions, tools of the client.
+
+    With `user`, only of turns in which this user asks. `next_cursor` of a page leads to the next one. Each call is
+    decided by its turn: `find_turn(call.turn_id, tenant=tenant).approve(call.call_id, by=…)`.
+
+    Raises `InvalidInput` and `DatabaseUnavailable`.
+    """
+    return list_pending_of(default_producer(), tenant=tenant, user=user, limit=limit, cursor=cursor)
+
+
+async def list_pending_async(
+    *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
+) -> PendingPage:
+    """As `list_pending`, on the event loop."""
+    return await list_pending_of_async(default_producer(), tenant=tenant, user=user, limit=limit, cursor=cursor)
 
 
 def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = "default") -> TurnState:

@@ -133,3 +133,13 @@ from threadmill.agent_result import AgentResult as AgentResult
 from threadmill.local_agent import Agent as Agent
 
 __version__: str
+from agent.tools.approval import ApprovalRequest as ApprovalRequest
+from agent.tools.ask_user import ask_user as ask_user
+from agent.tools.client_tool import ClientTool as ClientTool
+from agent.tools.questions import QuestionDeclined as QuestionDeclined
+from conversation.pending_call import Decision as Decision
+from conversation.pending_call import DecisionKind as DecisionKind
+from conversation.pending_call import PendingCall as PendingCall
+from conversation.pending_call import PendingKind as PendingKind
+from producers import list_pending as list_pending
+from producers import list_pending_async as list_pending_async

@@ -211,6 +211,7 @@ BEGIN
         'depth', turn.depth,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
+        'has_journal', turn.attempt > 1 OR turn.requeued_from IS NOT NULL,
         'wait_is_over', coalesce(turn.wait_expires_at <= claimed_at, false),
         'window_to_seq', turn.window_to_seq,
         'metadata', turn.metadata,

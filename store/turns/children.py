@@ -2,7 +2,7 @@
 
 What stays true: a child is stored in the transaction that has its parent wait, and its end decides the parent's call in
 the transaction that stores that end. Rows are locked from the parent to the child: who ends a child has locked its
-parent's turn before the child's thread.
+parent's thread before the child's.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from conversation.pending_call import Decision, DecisionKind, PendingRequest
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, RefusedTurn, Waiting
 from store.database.column_types import clock
-from store.tables import turns
+from store.tables import threads, turns
 from store.tables.turns import unfinished
 from store.turns import send_statements
 from store.turns.decisions import decide
@@ -79,9 +79,9 @@ def start_children(
 
 
 def lock_parent(connection: Connection, parent_turn_id: str) -> None:
-    """Lock the turn that waits, before the rows of the child that ends."""
-    statement = select(turns.c.id).where(turns.c.id == parent_turn_id).with_for_update(key_share=True)
-    connection.execute(statement)
+    """Lock the thread of the turn that waits, before the rows of the child that ends."""
+    of_parent = select(threads.c.key).join(turns, turns.c.thread_key == threads.c.key)
+    connection.execute(of_parent.where(turns.c.id == parent_turn_id).with_for_update(key_share=True, of=threads))
 
 
 def tell_parent(connection: Connection, turn_id: str, messages: Sequence[Message] = ()) -> list[WakeUp]:

@@ -63,6 +63,8 @@ class FunctionTurn:
     remaining_seconds: float | None
     #: What the turn waited for was not decided in time.
     wait_is_over: bool
+    #: Earlier attempts, or the decision that made it, may have written steps.
+    has_journal: bool
     window_to_seq: int
     metadata: dict[str, Any]
     user: str | None
@@ -90,7 +92,7 @@ class PartialClaim:
 
     @property
     def has_journal(self) -> bool:
-        return self.turn.attempt > 1
+        return self.turn.has_journal
 
     @property
     def message_ids_with_files(self) -> list[str]:

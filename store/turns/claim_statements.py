@@ -224,6 +224,7 @@ def _load_claimed(
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
+    has_journal = turn.attempt > 1 or turn.requeued_from is not None
     rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), window)
     return convert_row(
         turn,
@@ -233,8 +234,8 @@ def _load_claimed(
         failing_seconds=_seconds_failing(turn),
         remaining_seconds=_seconds_left(turn),
         window=message_rows.load(connection, thread.key, rows),
-        steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
-        pending=pending_calls.load(connection, turn.id) if turn.attempt > 1 else (),
+        steps=journal.load(connection, turn.id) if has_journal else {},
+        pending=pending_calls.load(connection, turn.id) if has_journal else (),
         context=load_context(connection, thread.key, turn.window_context_version, summary),
         user=turn.sender or thread.owner,
         thread_owner=thread.owner or turn.sender,

@@ -1,25 +1,29 @@
 """Decisions on what turns wait for: each counts once, and the last one of a turn queues it again.
 
-What stays true: the turn's row is locked before its calls are read, so of two decisions at once the second one sees
-the first. A decision is refused once the turn has ended, was asked to stop, or waited too long: then nothing is
+What stays true: the thread's row is locked first, as by a claim, so of two decisions at once the second one sees the
+first. A decision is refused once the turn was asked to stop, waited too long, or ended with its wait: then nothing is
 written. The same decision again changes nothing. Who decided, and when, stands in the call's row and in the audit.
+A call that its turn left open when it went on is taken up by a new turn, which begins with that very call.
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, false, func, select, update
+from sqlalchemy import Connection, false, func, literal, select, update
 
-from conversation.errors import AlreadyDecided, DigestMismatch, InvalidInput, PendingCallNotFound
-from conversation.pending_call import DECISIONS, Decision, DecisionKind, PendingCall
+from conversation.decisions import check_fits
+from conversation.errors import AlreadyDecided, DigestMismatch, PendingCallNotFound
+from conversation.pending_call import Decision, DecisionKind, PendingCall
 from conversation.quotation import quote
 from conversation.task_contract import WakeUp
+from conversation.turn import TurnState
 from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.tables import pending_calls, threads, turns
 from store.turns.pending_calls import build_call
-from store.turns.records import is_turn
+from store.turns.records import is_turn, turn_not_found
 from store.turns.requester import check_requester
+from store.turns.taken_up_calls import take_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +57,44 @@ def decide(
     call = _load_call(connection, turn_id, call_id)
     if digest is not None and digest != call.arguments_digest:
         raise DigestMismatch(f"digest: is not that of call {quote(call_id)}: read the call again, its arguments differ")
-    if decision.kind not in DECISIONS[call.kind]:
-        fit = ", ".join(sorted(DECISIONS[call.kind]))
-        raise InvalidInput("decision", f"{decision.kind} does not fit a call of the kind {call.kind}", f"use {fit}")
+    check_fits(call, decision)
     if call.decision is not None:
         if call.decision == decision and call.decided_by == requester:
             return DecisionOutcome(call, is_new=False)
         raise _already_decided(call)
-    if turn.state != "waiting" or turn.must_end or call.expires_at <= turn.now:
+    has_ended = TurnState(turn.state).is_final
+    if call.expires_at <= turn.now or (turn.must_end and not has_ended):
         raise AlreadyDecided(f"call_id: it is too late for a decision on {quote(call_id)}: its turn waits no longer")
     call = _store(connection, turn, call, decision, requester)
-    return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn))
+    if turn.state == "waiting":
+        return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn))
+    # Its turn went on without it, and may be at work.
+    return DecisionOutcome(call, is_new=True, wake_up=take_up(connection, turn, call))
+
+
+def adopt(connection: Connection, turn_id: str, tenant: str, process_id: str) -> bool:
+    """Make a turn whose wait is over a library process's own, before a worker takes it. Returns whether it is.
+
+    Raises `TurnNotFound`.
+    """
+    may_adopt = turns.c.local_process_id.is_(None) & (turns.c.state == "queued") & (turns.c.attempt > 0)
+    statement = update(turns).where(is_turn(turn_id, tenant), may_adopt).values(local_process_id=process_id)
+    if connection.execute(statement).rowcount:
+        return True
+    if connection.execute(select(turns.c.id).where(is_turn(turn_id, tenant))).first() is None:
+        raise turn_not_found(turn_id, tenant)
+    return False
 
 
 def _lock_turn(connection: Connection, turn_id: str, call_id: str, tenant: str | None) -> AnyRow:
     must_end = turns.c.cancel_requested_at.is_not(None) | func.coalesce(turns.c.deadline <= clock(), false())
-    statement = (
-        select(
-            turns.c.id, turns.c.tenant, turns.c.state, turns.c.deadline, must_end.label("must_end"), turns.c.priority
-        )
-        .add_columns(threads.c.id.label("thread_id"), clock().label("now"))
-        .join(threads, turns.c.thread_key == threads.c.key)
-        .where(is_turn(turn_id, tenant))
-        .with_for_update(key_share=True, of=turns)
-    )
-    row: AnyRow | None = connection.execute(statement).one_or_none()
-    if row is None:
+    key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id, tenant))).scalar_one_or_none()
+    # As a write: whoever follows the thread sees by its row that there is something new.
+    touch = update(threads).where(threads.c.key == key).values(updated_at=clock()).returning(threads.c.id)
+    thread_id = None if key is None else connection.execute(touch).scalar_one_or_none()
+    statement = select(turns, must_end.label("must_end"), clock().label("now"), literal(thread_id).label("thread_id"))
+    row: AnyRow | None = connection.execute(statement.where(is_turn(turn_id, tenant))).one_or_none()
+    if row is None or thread_id is None:
         raise _not_found(turn_id, call_id)
     return row
 

@@ -237,3 +237,48 @@ def test_a_turn_sent_behind_a_wait_needs_no_wake_up(database: Database) -> None:
     resumed = claim(database)
     assert isinstance(resumed, ClaimedTurn)
     assert resumed.id == turn.id
+
+
+def test_a_call_that_was_left_open_is_taken_up_by_a_turn_of_its_own(database: Database) -> None:
+    first = send(database)
+    claimed = claim(database)
+    assert isinstance(claimed, ClaimedTurn)
+    not_decided = Step(
+        index=1, kind="tool", call_id="call-1", name="refund", state="failed", result={"content": '{"error": {}}'}
+    )
+    left_open = waiting(1).pending
+    record = partial(journal.record, lease=claimed.lease, turn_id=first, entries=[ASKED, not_decided])
+    database.run(record, pending=left_open)
+    answer = Completed(messages=(Message(role="assistant", content="I asked ada"),))
+    database.run(settle, lease=claimed.lease, turn_id=first, ending=answer, release=True)
+    queued = send(database)
+
+    outcome = decide(database, first)
+    assert outcome.wake_up is not None
+    assert outcome.wake_up.turn_id != first
+    assert not decide(database, first).is_new
+    second = claim(database)
+    assert isinstance(second, ClaimedTurn)
+    assert second.id == queued
+    database.run(settle, lease=second.lease, turn_id=queued, ending=Completed(), release=True)
+    taken_up = claim(database)
+    assert isinstance(taken_up, ClaimedTurn)
+    assert taken_up.id == outcome.wake_up.turn_id
+    assert (taken_up.attempt, {index: step.state for index, step in taken_up.steps.items()}) == (
+        1,
+        {0: "finished", 1: "waiting"},
+    )
+    assert [(each.step_index, each.decision) for each in taken_up.pending] == [(1, APPROVE)]
+    with pytest.raises(AlreadyDecided):
+        decide(database, first, decision=Decision(kind=DecisionKind.DENY))
+
+
+def test_a_call_that_was_left_open_expires(database: Database) -> None:
+    first = send(database)
+    claimed = claim(database)
+    assert isinstance(claimed, ClaimedTurn)
+    left_open = waiting(1, expire_seconds=-1).pending
+    database.run(partial(journal.record, lease=claimed.lease, turn_id=first, entries=[ASKED], pending=left_open))
+    database.run(settle, lease=claimed.lease, turn_id=first, ending=Completed(), release=True)
+    with pytest.raises(AlreadyDecided, match="too late"):
+        decide(database, first)
