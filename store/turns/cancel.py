@@ -32,12 +32,12 @@ def request_cancel(
     Raises `TurnNotFound`.
     """
     requester = check_requester(by)
-    names = turns.c.thread_key, turns.c.parent_turn_id
+    names = turns.c.thread_key, turns.c.tenant, turns.c.parent_turn_id
     row = connection.execute(select(*names).where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
         raise turn_not_found(turn_id, tenant)
     if row.parent_turn_id is not None:
-        lock_parent(connection, row.parent_turn_id)
+        lock_parent(connection, row.tenant, row.parent_turn_id)
     connection.execute(select(threads.c.key).where(threads.c.key == row.thread_key).with_for_update(key_share=True))
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(

@@ -78,10 +78,11 @@ def start_children(
     return wake_ups
 
 
-def lock_parent(connection: Connection, parent_turn_id: str) -> None:
+def lock_parent(connection: Connection, tenant: str, parent_turn_id: str) -> None:
     """Lock the thread of the turn that waits, before the rows of the child that ends."""
     of_parent = select(threads.c.key).join(turns, turns.c.thread_key == threads.c.key)
-    connection.execute(of_parent.where(turns.c.id == parent_turn_id).with_for_update(key_share=True, of=threads))
+    is_parent = (turns.c.id == parent_turn_id) & (turns.c.tenant == tenant)
+    connection.execute(of_parent.where(is_parent).with_for_update(key_share=True, of=threads))
 
 
 def tell_parent(connection: Connection, turn_id: str, messages: Sequence[Message] = ()) -> list[WakeUp]:
@@ -106,9 +107,10 @@ def tell_parent(connection: Connection, turn_id: str, messages: Sequence[Message
     return []
 
 
-def cancel_children(connection: Connection, turn_id: str) -> None:
+def cancel_children(connection: Connection, tenant: str, turn_id: str) -> None:
     """Ask the turns to stop that a turn waited for which has ended: none of them has anybody left to answer."""
-    of_turn = (turns.c.parent_turn_id == turn_id) & unfinished & turns.c.cancel_requested_at.is_(None)
+    of_turn = (turns.c.parent_turn_id == turn_id) & (turns.c.tenant == tenant)
+    of_turn &= unfinished & turns.c.cancel_requested_at.is_(None)
     connection.execute(
         update(turns).where(of_turn).values(cancel_requested_at=clock(), cancel_requested_by=REQUESTER, retry_at=None)
     )

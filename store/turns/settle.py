@@ -28,14 +28,14 @@ def settle(
     if kin is None:
         return _settle_alone(connection, lease, turn_id, ending, release=release)
     if kin.parent_turn_id is not None:
-        lock_parent(connection, kin.parent_turn_id)
+        lock_parent(connection, kin.tenant, kin.parent_turn_id)
     outcome = _settle_alone(connection, lease, turn_id, ending, release=release)
     wake_ups = []
     if isinstance(ending, Waiting):
         wake_ups += start_children(connection, kin.tenant, turn_id, ending.pending)
     elif isinstance(ending, FinalEnding):
         if kin.has_children:
-            cancel_children(connection, turn_id)
+            cancel_children(connection, kin.tenant, turn_id)
         if kin.parent_turn_id is not None:
             wake_ups += tell_parent(connection, turn_id, ending.messages)
     return replace(outcome, wake_ups=tuple(wake_ups))
