@@ -61,6 +61,7 @@ THREADS: dict[str, tuple[Does, Does]] = {
     # A hold names one thread, and is an operator's word: no file sets one.
     "legal_hold": (RESETS, RESETS),
     "agent": (COPIES, COPIES),
+    "assigned_agent": (COPIES, COPIES),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
@@ -94,6 +95,10 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
+    # A turn that goes on is still waited for, if it is; one that asks anew is nobody's child.
+    "parent_turn_id": (LEAVES, RESETS, COPIES, RESETS),
+    "parent_call_id": (LEAVES, RESETS, COPIES, RESETS),
+    "depth": (LEAVES, RESETS, COPIES, RESETS),
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     # The journal of a resumed turn is numbered on by attempts; what limits it begins anew.
@@ -158,6 +163,7 @@ THREAD: Row = {
     "history_starts_after": 1,
     "legal_hold": True,
     "agent": "support",
+    "assigned_agent": "billing",
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,
@@ -178,6 +184,9 @@ TURN: Row = {
     "interruptions": 3,
     "crashed_worker": new_id(),
     "requeued_from": new_id(),
+    "parent_turn_id": new_id(),
+    "parent_call_id": "call",
+    "depth": 2,
     "priority": 6,
     "metadata": {"ticket": 7},
     "sender": "bob",
