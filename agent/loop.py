@@ -52,7 +52,7 @@ class Run:
         self.agent = agent
         self.claimed = claimed
         self._limits = TurnLimits(agent, claimed, dependencies.max_attempts, dependencies.max_retry_seconds)
-        state = state or RunState(agent, claimed, dependencies)
+        state = state or RunState(agent, claimed, dependencies, is_steered=claimed.is_steered)
         self._state, self._transcript = state, state.transcript
         self._view = ModelView(state)
         self._model_calls = ModelCalls(state)
@@ -143,6 +143,7 @@ class Run:
     async def _run_model_loop(self) -> Completed | Failed | Waiting:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
+        told_file_budget = FileTokenBudget(self.agent.max_file_tokens)
         cut_replies = 0
         for remaining_steps in reversed(range(self.agent.max_steps)):
             if self._state.has_full_journal:
@@ -151,6 +152,7 @@ class Run:
             if token_error is not None:
                 return self.end_failed(token_error)
             await self._state.load_tools()
+            await self._view.show_files(await self._state.take_messages(), told_file_budget)
             reply = await self._ask_model(offers_tools=remaining_steps > 0)
             if not tool_calls_of(reply):
                 return self._complete(reply)

@@ -15,10 +15,10 @@ from agent.events import Event
 from agent.mcp.toolbox import RunTools, load_run_tools
 from agent.step_indexes import StepIndexes
 from conversation.events import MAX_STEP_INDEX
-from conversation.message import Usage
+from conversation.message import Message, Usage
 from conversation.pending_call import PendingRequest
 from conversation.replay import tool_calls_of
-from conversation.step import Step
+from conversation.step import Step, message_of
 from conversation.transcript import Transcript
 from conversation.turn import ClaimedTurn
 
@@ -36,6 +36,8 @@ class RunState:
     #: The run whose tool call this one is nested in, and the index of that call; None of the turn's own run.
     outer: "RunState | None" = None
     call_index: int | None = None
+    #: Messages wait that the model is to read with its next call.
+    is_steered: bool = False
     _run_tools: RunTools | None = None
     #: Shared by all runs of the turn.
     indexes: StepIndexes = field(init=False)
@@ -109,8 +111,10 @@ class RunState:
         return replace(step, parent=self.call_index, agent=self.agent.name)
 
     async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> None:
-        """Record steps of this run, as `Journal.record` does."""
-        await self.dependencies.journal.record([self.own(step) for step in steps], pending)
+        """Record steps of this run, as `Journal.record` does. Messages that wait are for the turn's own run."""
+        *_, own_run = self.lineage
+        # A stand-in may return nothing.
+        own_run.is_steered |= bool(await self.dependencies.journal.record([self.own(step) for step in steps], pending))
 
     def spend(self, usage: Usage | None, cost: float | None) -> None:
         """Count a model call, for this run and all that it is nested in."""
@@ -124,6 +128,22 @@ class RunState:
                 self.spend(step.usage, step.cost)
             else:
                 self.spend_nested(step.index)
+
+    async def take_messages(self) -> list[Message]:
+        """Take the messages that were told to the turn since its last step: those of the journal, else new ones."""
+        told: list[Step] = []
+        for index in self._known_indexes[self._taken :]:
+            if self.claimed.steps[index].kind != "input":
+                break
+            told.append(self.claimed.steps[index])
+        if not told and self.is_steered and self._taken >= len(self._known_indexes):
+            told = await self.dependencies.journal.take_messages(self.indexes.next_index)
+            self.indexes.next_index += len(told)
+            self.is_steered = False
+        self._taken += len(told)
+        messages = [message_of(step) for step in told]
+        self.transcript.messages.extend(messages)
+        return messages
 
     def find_final_step(self, index: int) -> Step | None:
         """The step that an earlier attempt finished under this index, if there is one."""

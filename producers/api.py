@@ -13,13 +13,13 @@ from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnState
 from conversation.validation import check_tenant
-from producers.pending import list_pending_of, list_pending_of_async
 from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
 from store.threads.editing import edit_thread
 from store.threads.visible_threads import Viewer
+from store.turns import pending_listing
 from store.turns.bulk_requeue import RequeueFilter
 from store.turns.pending_listing import PendingPage
 
@@ -181,21 +181,23 @@ def user_events_async(
 def list_pending(
     *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> PendingPage:
-    """What the turns of a tenant wait for, the oldest first: approvals, questions, tools of the client.
+    """The pending calls of a tenant's turns, the oldest first: approvals, questions, tools of the client.
 
     With `user`, only of turns in which this user asks. `next_cursor` of a page leads to the next one. Each call is
     decided by its turn: `find_turn(call.turn_id, tenant=tenant).approve(call.call_id, by=…)`.
 
     Raises `InvalidInput` and `DatabaseUnavailable`.
     """
-    return list_pending_of(default_producer(), tenant=tenant, user=user, limit=limit, cursor=cursor)
+    runner = default_producer().database.acting_for(check_tenant(tenant))
+    return runner.run(pending_listing.list_pending, tenant, user=user, limit=limit, cursor=cursor)
 
 
 async def list_pending_async(
     *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> PendingPage:
     """As `list_pending`, on the event loop."""
-    return await list_pending_of_async(default_producer(), tenant=tenant, user=user, limit=limit, cursor=cursor)
+    runner = default_producer().database.acting_for(check_tenant(tenant))
+    return await runner.run_async(pending_listing.list_pending, tenant, user=user, limit=limit, cursor=cursor)
 
 
 def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = "default") -> TurnState:

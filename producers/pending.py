@@ -9,13 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from conversation.pending_call import Decision, PendingCall
-from conversation.validation import check_tenant
 from store.turns.decisions import DecisionOutcome, decide
-from store.turns.pending_listing import PendingPage, list_pending, read_pending
+from store.turns.pending_listing import read_pending
 
 if TYPE_CHECKING:
     from producers.connections import Connections
-    from producers.producer import Producer
 
 
 class _TurnHandle(Protocol):
@@ -96,22 +94,6 @@ class DecidesCallsAsync:
     async def give_result(self: _TurnHandle, call_id: str, result: Any, *, by: str) -> PendingCall:
         """As `Turn.give_result`, on the event loop."""
         return await _decide_async(self, call_id, Decision.give_result(result), by=by)
-
-
-def list_pending_of(
-    producer: "Producer", *, tenant: str, user: str | None, limit: int, cursor: str | None
-) -> PendingPage:
-    """What the turns of a tenant wait for; see `producers.list_pending`."""
-    runner = producer.database.acting_for(check_tenant(tenant))
-    return runner.run(list_pending, tenant, user=user, limit=limit, cursor=cursor)
-
-
-async def list_pending_of_async(
-    producer: "Producer", *, tenant: str, user: str | None, limit: int, cursor: str | None
-) -> PendingPage:
-    """As `list_pending_of`, on the event loop."""
-    runner = producer.database.acting_for(check_tenant(tenant))
-    return await runner.run_async(list_pending, tenant, user=user, limit=limit, cursor=cursor)
 
 
 def _decide(turn: _TurnHandle, call_id: str, decision: Decision, *, by: str, digest: str | None = None) -> PendingCall:

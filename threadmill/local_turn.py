@@ -116,7 +116,7 @@ class LocalTurn:
         return await self.store.database.run_async(work)
 
     async def load_pending(self) -> tuple[PendingCall, ...]:
-        """What the turn waits for."""
+        """The open calls of the turn."""
         return await self.store.database.run_async(read_pending, turn_id=self.id, tenant=self.thread.tenant)
 
     async def claim(self) -> ClaimedTurn | RefusedTurn:

@@ -1,4 +1,4 @@
-"""What a tenant's turns wait for, page by page, in the order in which it was asked.
+"""The pending calls of a tenant, page by page, in the order in which they were asked.
 
 What stays true: a page costs the same wherever it begins; only what can still be decided is listed.
 """
@@ -66,7 +66,7 @@ def list_pending(
 
 @read_only
 def read_pending(connection: Connection, turn_id: str, *, tenant: str | None = None) -> tuple[PendingCall, ...]:
-    """What a turn, of this tenant where one is named, waits for, or left open when it went on.
+    """The open calls of a turn, of this tenant where one is named: those that it waits for, or left open at its end.
 
     Raises `TurnNotFound`.
     """
