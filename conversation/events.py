@@ -6,7 +6,7 @@ are the same when they are read from rows again, and stay below 2**53, which Jav
 place yet, as a turn that waits, is a notice without a number. Deltas are a preview: `MessageDone` has the whole.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -132,6 +132,33 @@ class ToolCallStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStep:
+    """A model or tool call of an agent that another one called as a tool; without what was said."""
+
+    #: Its place in the turn's journal, and that of the tool call that it belongs to.
+    index: int
+    parent: int
+    agent: str
+    #: `model` or `tool`, and the name of the model or the tool.
+    kind: str
+    name: str
+    #: As `Step.state`.
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSteps:
+    """A notice: what the agents do that a running turn's agent called as tools. It is sent anew when that changes."""
+
+    kind: ClassVar[str] = "turn.agents"
+    thread_id: str
+    turn_id: str
+    #: The newest of them, in the order of the journal.
+    steps: tuple[AgentStep, ...]
+    number: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded:
     """The turn is over. Without a number where it was cancelled before any worker began it."""
 
@@ -167,6 +194,7 @@ ThreadEvent = (
     | MessageRestarted
     | MessageDone
     | ToolCallStarted
+    | AgentSteps
     | TurnEnded
     | ThreadDeleted
 )
@@ -199,7 +227,7 @@ def _json_of(value: object) -> Any:
             return error_json(value)
         case ToolCall() | Usage():
             return value.to_json()
-        case datetime():
-            return value.isoformat()
+        case tuple():
+            return [asdict(each) for each in value]
         case _:
-            return value
+            return value.isoformat() if isinstance(value, datetime) else value

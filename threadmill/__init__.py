@@ -20,6 +20,7 @@ _MODULES = {
     "register": "agent.registry",
     "Tool": "agent.tools.tool",
     "tool": "agent.tools.tool",
+    "hand_over_to": "agent.tools.agent_tool",
     "RunContext": "agent.tools.run_context",
     "ProducedFile": "agent.tools.produced_file",
     "WEB_TOOLS": "agent.web",
@@ -108,6 +109,8 @@ _MODULES = {
     "TurnError": "conversation.turn",
     "TurnResult": "conversation.turn",
     # What a backend shows
+    "hand_over_thread": "producers",
+    "hand_over_thread_async": "producers",
     "read_thread": "producers",
     "read_thread_async": "producers",
     "find_file": "producers",
@@ -130,6 +133,8 @@ _MODULES = {
     "MessageRestarted": "conversation.events",
     "MessageDone": "conversation.events",
     "ToolCallStarted": "conversation.events",
+    "AgentSteps": "conversation.events",
+    "AgentStep": "conversation.events",
     "TurnEnded": "conversation.events",
     "ThreadDeleted": "conversation.events",
     # Files that clients upload by themselves
@@ -175,6 +180,7 @@ _MODULES = {
     "ToolFinished": "agent.events",
     "MessageAdded": "agent.events",
     "TurnFinished": "agent.events",
+    "AgentEvent": "agent.events",
     # Models of your own
     "Model": "agent.models.protocol",
     "ModelRequest": "agent.models.protocol",

@@ -1,3 +1,4 @@
+from agent.events import AgentEvent as AgentEvent
 from agent.events import Event as Event
 from agent.events import MessageAdded as MessageAdded
 from agent.events import ReplyBegun as ReplyBegun
@@ -12,6 +13,7 @@ from agent.models.protocol import StreamRestarted as StreamRestarted
 from agent.models.protocol import TextDelta as TextDelta
 from agent.offline.model import RecallModel as RecallModel
 from agent.registry import register as register
+from agent.tools.agent_tool import hand_over_to as hand_over_to
 from agent.tools.produced_file import ProducedFile as ProducedFile
 from agent.tools.run_context import RunContext as RunContext
 from agent.tools.tool import Tool as Tool
@@ -53,6 +55,8 @@ from conversation.errors import UploadNotFound as UploadNotFound
 from conversation.errors import UploadsNotSupported as UploadsNotSupported
 from conversation.errors import UserError as UserError
 from conversation.errors import WebhookNotFound as WebhookNotFound
+from conversation.events import AgentStep as AgentStep
+from conversation.events import AgentSteps as AgentSteps
 from conversation.events import MessageDelta as MessageDelta
 from conversation.events import MessageDone as MessageDone
 from conversation.events import MessageRestarted as MessageRestarted
@@ -118,6 +122,8 @@ from producers import find_turn as find_turn
 from producers import find_turn_async as find_turn_async
 from producers import find_webhook as find_webhook
 from producers import find_webhook_async as find_webhook_async
+from producers import hand_over_thread as hand_over_thread
+from producers import hand_over_thread_async as hand_over_thread_async
 from producers import list_inbound_sources as list_inbound_sources
 from producers import list_inbound_sources_async as list_inbound_sources_async
 from producers import list_schedule_runs as list_schedule_runs

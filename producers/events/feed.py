@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 
 from conversation.errors import ThreadNotFound, TurnNotFound
-from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, TurnEnded, TurnQueued
+from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, AgentSteps, TurnEnded, TurnQueued
 from producers.events.patience import insist
 from producers.events.piece import Piece
 from producers.events.rows import EventRows, Source
@@ -21,7 +21,7 @@ from producers.events.tail import Tail
 from store.live.event_channel import Deltas, Envelope, OpenPiece, Ring
 from store.turns.event_rows import EventPage
 
-Notice = TurnQueued | TurnEnded
+Notice = TurnQueued | AgentSteps | TurnEnded
 
 #: Ends of turns that no worker began, which a feed keeps.
 ENDINGS_MAX = 100

@@ -64,6 +64,7 @@ class Thread(BaseModel):
     title: str | None = Field(examples=["Where is my parcel?"])
     user: str | None = Field(description="Whose it is.", examples=["ada"])
     metadata: Metadata
+    agent: str | None = Field(description="To whom it was handed over; null: the default one.", examples=[None])
     created_at: Written
     updated_at: Written
     messages: int = Field(description="How many its history has.", examples=[2])
@@ -80,6 +81,7 @@ class Thread(BaseModel):
             title=view.title,
             user=view.user,
             metadata=dict(view.metadata),
+            agent=view.agent,
             created_at=write_moment(view.created_at),
             updated_at=write_moment(view.updated_at),
             messages=view.messages,

@@ -64,6 +64,11 @@ class ThreadChanges(RequestShape):
     metadata: Metadata | None = Field(
         None, description="The keys that change: a value of null removes its key.", examples=[{"plan": "free"}]
     )
+    agent: Id | None = Field(
+        None,
+        description="Hand the thread over: who answers what names no agent. null gives it back to the default one.",
+        examples=["billing"],
+    )
 
 
 class NewFork(RequestShape):

@@ -144,7 +144,7 @@ def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
         "id": sent.accepted.turn_id,
         "thread_id": request.thread_id,
         "state": TurnState.QUEUED.value,
-        "agent": request.agent,
+        "agent": sent.agent,
         "attempt": 0,
         "created_at": write_moment(sent.created_at),
         **dict.fromkeys(nothing_yet),

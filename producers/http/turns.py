@@ -15,7 +15,7 @@ from producers.http.request_shapes import NewAttempt
 from producers.http.turn_waits import MAX_WAIT_SECONDS, wait_for_end
 from producers.http.visibility import database_of, viewer_of, visible_turn
 from producers.turn import AsyncTurn
-from store.turns.cancel import REQUESTER_MAX_CHARS
+from store.turns.requester import REQUESTER_MAX_CHARS
 from store.turns.thread_turns import list_of_thread
 from store.turns.visible_turns import cancel_turn, requeue_turn
 

@@ -6,8 +6,8 @@ CREATE OR REPLACE FUNCTION threadmill.send_message(
     -- The caller's own id of the conversation: it is made with its first message.
     thread_id text,
     content text,
-    -- The agent that shall answer.
-    agent text DEFAULT 'assistant',
+    -- The agent that shall answer; null: the one that the thread was handed over to, or else `assistant`.
+    agent text DEFAULT NULL,
     -- The tenant of the thread: thread ids of two tenants never meet.
     tenant text DEFAULT 'default',
     -- The same key with the same request gives the first turn again; with another request, an error.

@@ -23,7 +23,9 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     outcome json;
+    agent_is_default boolean;
 BEGIN
+    agent_is_default := agent IS NULL;
     agent := coalesce(agent, 'assistant');
     tenant := coalesce(tenant, 'default');
     priority := coalesce(priority, 0);
@@ -51,6 +53,7 @@ BEGIN
         request_digest => CASE WHEN idempotency_key IS NOT NULL THEN threadmill.request_digest_v1(
             thread_id, content, agent, priority, metadata, not_before, deadline, role, "user"
         ) END,
+        agent_is_default => agent_is_default,
         allow_unknown_agent => coalesce(allow_unknown_agent, false)
     );
     CASE outcome ->> 'refusal'
@@ -60,7 +63,7 @@ BEGIN
         WHEN 'unknown_agent' THEN
             PERFORM threadmill.refuse_v1(
                 'agent',
-                format('no worker has ever registered ''%s'' (known: %s)', agent, (
+                format('no worker has ever registered ''%s'' (known: %s)', outcome ->> 'agent', (
                     SELECT coalesce(string_agg(name, ', '), 'none')
                     FROM json_array_elements_text(outcome -> 'known_agents') AS names (name)
                 )),

@@ -30,6 +30,8 @@ class ThreadView:
     #: Whose it is; None where it is nobody's.
     user: str | None
     metadata: Mapping[str, Any]
+    #: The agent that it was handed over to; None where the default one answers.
+    agent: str | None
     created_at: datetime
     updated_at: datetime
     #: Messages of its history.
@@ -107,6 +109,7 @@ def _view_of(row: AnyRow) -> ThreadView:
         title=row.title,
         user=row.owner,
         metadata={name: value for name, value in row.metadata.items() if name != LAST_UPDATED},
+        agent=row.assigned_agent,
         created_at=row.created_at,
         updated_at=row.updated_at,
         # Every message got the next seq, and those at the front are hidden first.

@@ -58,6 +58,8 @@ class FunctionTurn:
     interruptions: int
     error_kind: str | None
     local_process_id: str | None
+    parent_turn_id: str | None
+    depth: int
     is_cancel_requested: bool
     remaining_seconds: float | None
     #: What the turn waited for was not decided in time.
@@ -123,6 +125,7 @@ class PartialClaim:
                 thread_id=self.thread_id,
                 agent=turn.agent,
                 attempt=turn.attempt,
+                parent_turn_id=turn.parent_turn_id,
                 window_to_seq=turn.window_to_seq,
                 ending=ending_of(turn.id, turn.agent, steps, self.error),
             )
@@ -133,6 +136,8 @@ class PartialClaim:
             thread_id=self.thread_id,
             agent=turn.agent,
             attempt=turn.attempt,
+            parent_turn_id=turn.parent_turn_id,
+            depth=turn.depth,
             retries=turn.retries,
             failing_seconds=turn.failing_seconds or 0,
             remaining_seconds=turn.remaining_seconds,

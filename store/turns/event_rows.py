@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, false, func, null,
 
 from conversation.errors import ThreadNotFound
 from conversation.events import (
+    AgentSteps,
     MessageDone,
     ThreadEvent,
     TurnEnded,
@@ -30,6 +31,7 @@ from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
+from store.turns.agent_steps import list_agent_steps
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
 from store.turns.records import is_turn, turn_not_found
 
@@ -50,8 +52,9 @@ class EventPage:
 
     #: With rising numbers.
     events: tuple[ThreadEvent, ...] = ()
-    #: Of the last page: the turns that wait, in their order; of a turn's: that it waits, or ended without beginning.
-    notices: tuple[TurnQueued | TurnEnded, ...] = ()
+    #: Of the last page: the turns that wait, in their order, behind what agents do in the one that runs; of a turn's:
+    #: that it waits, or ended without beginning, or what agents do in it.
+    notices: tuple[TurnQueued | AgentSteps | TurnEnded, ...] = ()
     #: There is more after the last of them.
     has_more: bool = False
     #: The id of the turn that is under way.
@@ -84,9 +87,10 @@ def read_thread_events(
         # All that was read came before: one turn that fills the page.
         limit *= 4
     waiting = enumerate(open_rows)
+    queued = (_notice(thread_id, row, position) for position, row in waiting if row.turns_state == "queued")
     return EventPage(
         events=tuple(events),
-        notices=tuple(_notice(thread_id, row, position) for position, row in waiting if row.turns_state == "queued"),
+        notices=(*list_agent_steps(logs), *queued) if not has_more else (),
         has_more=has_more,
         running=next((row.turns_id for row in open_rows if row.turns_state == "running"), None),
     )
@@ -113,13 +117,14 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     if turn.merged_into is not None:
         page: EventPage = read_turn_events(connection, turn.merged_into, tenant=tenant, after=after)
         return replace(page, merged=end_of(thread_id, turn))
-    notices: list[TurnQueued | TurnEnded] = []
+    notices: list[TurnQueued | AgentSteps | TurnEnded] = []
     if turn.state == "queued":
         notices.append(_notice(thread_id, rows[0], _count_before(connection, rows[0])))
     elif turn.fencing_token is None and turn.is_final:
         notices.append(end_of(thread_id, turn))
     spoken_rows = [row for row in rows if row.seq is not None]
     logs = _load_logs(connection, rows[0].thread_key, thread_id, [turn], spoken_rows)
+    notices += list_agent_steps(logs)
     events = [event for log in logs for event in log.events()]
     return EventPage(
         events=tuple(event for event in events if (event.number or 0) > after),
@@ -248,15 +253,19 @@ def _load_logs(
 
 
 def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
-    """The journals of turns; results only of those that are not over, whose replies are no messages yet."""
+    """The journals of turns; results only of those that are not over, whose replies are no messages yet.
+
+    What agents did that were called as tools is there without results, and only of those as well.
+    """
     if not of_turns:
         return {}
     open_ids = [turn.id for turn in of_turns if not turn.is_final]
     is_open: ColumnElement[bool] = steps.c.turn_id.in_(open_ids) if open_ids else false()
     columns = [column for column in steps.c if column.name != "result"]
+    is_own = steps.c.parent.is_(None)
     statement = (
-        select(*columns, case((is_open, steps.c.result), else_=null()).label("result"))
-        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]))
+        select(*columns, case((is_open & is_own, steps.c.result), else_=null()).label("result"))
+        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]), or_(is_own, is_open))
         .order_by(steps.c.turn_id, steps.c["index"])
     )
     journals: dict[str, list[JournalledStep]] = {}

@@ -13,7 +13,7 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, TurnTe
 from threadmill.cli.output import print_json, print_note, print_text, shorten
 
 if TYPE_CHECKING:
-    from conversation.events import MessageDelta, MessageDone, ThreadEvent, TurnEnded
+    from conversation.events import AgentSteps, MessageDelta, MessageDone, ThreadEvent, TurnEnded, TurnQueued
 
 #: Exit status of a command that Ctrl-C ended, as shells have it.
 INTERRUPTED = 130
@@ -67,8 +67,8 @@ class EventPrinter:
             case events.ToolCallStarted(call=call):
                 self._end_line()
                 print_note(f"({call.name} {shorten(call.arguments, SHOWN_CHARS)})")
-            case events.TurnQueued(turn_id=turn_id, position=position):
-                print_note(f"(turn {turn_id} waits" + (f", {position} before it)" if position else ")"))
+            case events.TurnQueued() | events.AgentSteps():
+                self._print_notice(event)
             case events.TurnStarted(turn_id=turn_id, agent=agent, attempt=attempt):
                 self._end_line()
                 print_note(f"({agent} answers, turn {turn_id}" + (f", attempt {attempt})" if attempt > 1 else ")"))
@@ -77,6 +77,17 @@ class EventPrinter:
             case events.ThreadDeleted():
                 self._end_line()
                 print_note("(the thread was deleted)")
+
+    def _print_notice(self, notice: "TurnQueued | AgentSteps") -> None:
+        from conversation.events import TurnQueued
+
+        self._end_line()
+        if isinstance(notice, TurnQueued):
+            before = f", {notice.position} before it" if notice.position else ""
+            print_note(f"(turn {notice.turn_id} waits{before})")
+            return
+        newest = notice.steps[-1]
+        print_note(f"({newest.agent}: {newest.kind} {newest.name}, {newest.state})")
 
     def _print_delta(self, event: "MessageDelta") -> None:
         if self._open_id != event.message_id:

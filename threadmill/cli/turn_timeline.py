@@ -104,7 +104,8 @@ def _describe_entry(entry: "TimelineEntry") -> str:
 def _name_entry(entry: "TimelineEntry") -> str:
     match entry.kind.value:
         case "attempt" | "model" | "tool":
-            return f"{entry.kind} {entry.name}".strip()
+            whose = "" if entry.agent is None else f"{entry.agent}: "
+            return f"{whose}{entry.kind} {entry.name}".strip()
         case "ended":
             return entry.outcome
         case _:

@@ -192,6 +192,7 @@ def upgrade() -> None:
         sa.Column("history_starts_after", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
+        sa.Column("assigned_agent", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
@@ -298,6 +299,9 @@ def upgrade() -> None:
         sa.Column("local_process_id", sa.Uuid(), nullable=True),
         sa.Column("schedule_id", sa.Uuid(), nullable=True),
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("parent_turn_id", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("parent_call_id", sa.Text(), nullable=True),
+        sa.Column("depth", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("steers", sa.Uuid(), nullable=True),
         sa.Column("interrupted_by", sa.Uuid(), nullable=True),
@@ -402,6 +406,8 @@ def upgrade() -> None:
         sa.Column("result", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
+        sa.Column("parent", sa.Integer(), nullable=True),
+        sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
@@ -553,6 +559,7 @@ def _create_turn_indexes() -> None:
     )
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
+    _create_index_where("ix_turns_parent_turn_id", "turns", ["parent_turn_id"], "parent_turn_id is not null")
     _create_index_where("ix_turns_sender", "turns", ["tenant", "sender", "arrival_seq"], "sender is not null")
     _create_index_where("ix_turns_schedule_id", "turns", ["schedule_id", "arrival_seq"], "schedule_id is not null")
     _create_index_where(
