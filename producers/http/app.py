@@ -20,6 +20,7 @@ from producers.http import (
     files,
     health,
     messages,
+    pending,
     problems,
     stream_tokens,
     streams,
@@ -44,7 +45,7 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, usage)
+_RESOURCES = (threads, messages, turns, pending, streams, stream_tokens, files, context, summaries, usage)
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",

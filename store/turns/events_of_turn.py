@@ -163,7 +163,8 @@ class _Places:
         self._tool_indexes: set[int] = set()
         #: The fencing token of each step. A result that waited for one before it counts from that one on.
         self._fences: dict[int, int] = {}
-        newest = 0
+        # A decision that made the turn wrote its first steps before any claim.
+        newest = turn.first_fencing_token or 0
         for each in journal:
             # An imported journal has the tokens of another installation.
             newest = max(newest, min(each.fencing_token, turn.fencing_token or 0))

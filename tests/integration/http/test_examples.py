@@ -41,6 +41,10 @@ STEPS = {
     # No worker has prepared it.
     "read_thumbnail": 404,
     "create_stream_token": 201,
+    "list_pending": 200,
+    "read_pending": 200,
+    # It waits for nothing.
+    "decide_call": 404,
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
@@ -63,7 +67,7 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         operation["operationId"]: (path, method, operation) for path, method, operation in list_operations(document)
     }
     assert operations.keys() == STEPS.keys()
-    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": ""}
+    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": "", "call_id": "call_1"}
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
     async with app.router.lifespan_context(app), client_of(app) as client:

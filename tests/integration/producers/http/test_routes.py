@@ -43,8 +43,8 @@ def test_every_route_is_in_the_table(site: Site) -> None:
         if "events" not in path and "stream-tokens" not in path and path.startswith("/v1")
     }
 
-    assert documented == {(route.method, re.sub(r"\{(turn|waiting|cancelled)\}", "{turn_id}", route.path)
-        .replace("{thread}", "{thread_id}").replace("{upload}", "{upload_id}")) for route in ROUTES}  # fmt: skip
+    assert documented == {(route.method, re.sub(r"\{(turn|waiting|cancelled|undecided)\}", "{turn_id}", route.path)
+        .replace("{thread}", "{thread_id}").replace("{upload}", "{upload_id}").replace("{call}", "{call_id}")) for route in ROUTES}  # fmt: skip
 
 
 def test_each_route_answers_what_its_description_says(site: Site) -> None:
