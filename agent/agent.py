@@ -29,6 +29,7 @@ from conversation.errors import InvalidInput
 from conversation.summary import SummaryDefaults
 from conversation.validation import check_text
 from conversation.water_marks import WaterMarks
+from conversation.when_busy import WhenBusy, check_when_busy
 
 _log = structlog.get_logger(__name__)
 
@@ -117,6 +118,9 @@ class Agent:
     #: The rules of the provider for a request, or their name in `docs/reference/providers.md`; None takes
     #: those that the model's name and its address tell.
     profile: ProviderProfile | str | None = None
+    #: What becomes of a message to it whose thread has an unfinished turn, where the message and its thread say
+    #: nothing; None takes `THREADMILL_WHEN_BUSY`.
+    when_busy: WhenBusy | str | None = None
     #: Stands in for the model that `model_name` names: in tests, or for a provider of your own.
     model: Model | None = None
 
@@ -125,6 +129,7 @@ class Agent:
             raise InvalidInput("agent.name", f"is {self.name!r}", "use 1 to 64 letters, digits, _ and -")
         check_text("agent.purpose", self.purpose)
         check_limits(self)
+        object.__setattr__(self, "when_busy", None if self.when_busy is None else _policy_of(self.when_busy))
         if isinstance(self.profile, str) and self.profile not in PROFILES:
             raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
         object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
@@ -225,3 +230,7 @@ class Agent:
             [server.name for server in self.mcp_servers],
         ]
         return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]
+
+
+def _policy_of(value: object) -> WhenBusy:
+    return check_when_busy("agent.when_busy", value)

@@ -19,11 +19,16 @@ from conversation.storable_text import make_storable
 class Journal(Protocol):
     """The journal of a turn's steps; each write is a short transaction of its own."""
 
-    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> None:
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
         """Record steps, and what the turn leaves to be decided while it goes on.
 
-        Raises `LeaseLost` once the turn belongs to another worker.
+        Returns whether messages wait that the turn is to read before its next model call. Raises `LeaseLost` once the
+        turn belongs to another worker.
         """
+        ...
+
+    async def take_messages(self, index: int) -> list[Step]:
+        """Take those messages into the journal, from this index on, or none. Raises as `record`."""
         ...
 
 

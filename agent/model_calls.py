@@ -81,7 +81,7 @@ class ModelCalls:
                 tool_intent(index + 1 + place, call, may_wait=self.state.may_wait(call.name))
                 for place, call in enumerate(calls)
             ]
-            await self.state.dependencies.journal.record([step, *intents])
+            await self.state.record([step, *intents])
         return step
 
     def charge_unanswered_call(self) -> tuple[Step, ...]:

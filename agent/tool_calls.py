@@ -81,7 +81,7 @@ class ToolCalls:
         """Answer each call of a reply with a refusal, and run none of them. Returns their messages."""
         result = JournalledResult(refusal.content, refusal.outcome)
         assistant, indexed_calls = self._open_block(reply)
-        await self.state.dependencies.journal.record([tool_step(index, call, result) for index, call in indexed_calls])
+        await self.state.record([tool_step(index, call, result) for index, call in indexed_calls])
         for _, call in indexed_calls:
             self.state.transcript.add_result(tool_message(assistant, call.id, call.name, result))
         return self._close_block()
@@ -120,9 +120,9 @@ class ToolCalls:
     async def _record(self, step: Step) -> None:
         left_open = self.left_open.pop(step.index, None)
         if left_open is None:
-            await self.state.dependencies.journal.record([step])
+            await self.state.record([step])
         else:
-            await self.state.dependencies.journal.record([step], [left_open])
+            await self.state.record([step], [left_open])
 
     async def _call_or_wait(self, index: int, call: ToolCall) -> ToolResult | None:
         """The result of a call; None where it has to wait."""
@@ -170,7 +170,7 @@ class ToolCalls:
             return UNKNOWN_RESULT
         if self._has_waited(index) or self.state.may_wait(call.name):
             # From here on it may have an effect.
-            await self.state.dependencies.journal.record([tool_intent(index, asked_call or call)])
+            await self.state.record([tool_intent(index, asked_call or call)])
         self.state.emit(ToolStarted(call))
         result = await self._run(tool, index, call)
         if result.question is None:

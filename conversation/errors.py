@@ -11,6 +11,7 @@ ThreadmillError
 │   ├── PendingCallNotFound
 │   ├── AlreadyDecided
 │   ├── DigestMismatch
+│   ├── ThreadBusy            (names the turn that comes first)
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
@@ -107,6 +108,20 @@ class AlreadyDecided(UserError):
 
 class DigestMismatch(UserError):
     """The digest is not that of the call's stored arguments: the caller looked at something else."""
+
+
+class ThreadBusy(UserError):
+    """The message was sent to be refused while its thread has an unfinished turn, and it has."""
+
+    retryable = True
+
+    def __init__(self, thread_id: str, turn_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id!r} is busy with turn {turn_id}; send the message again when that has ended, "
+            "or with another when_busy"
+        )
+        #: The turn that comes first in the thread.
+        self.turn_id = turn_id
 
 
 class LimitReached(UserError):

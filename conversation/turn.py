@@ -10,6 +10,7 @@ from conversation.errors import Fault
 from conversation.message import Message, Usage
 from conversation.pending_call import PendingCall, PendingRequest
 from conversation.step import Step
+from conversation.when_busy import WhenBusy
 
 
 class TurnState(StrEnum):
@@ -22,13 +23,15 @@ class TurnState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: Its message is answered by another turn, with that one's own.
+    MERGED = "merged"
 
     @property
     def is_final(self) -> bool:
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED})
+FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED, TurnState.MERGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,14 @@ class TurnRecord:
     user: str | None = None
     #: What a turn in the state `waiting` waits for; nothing of any other.
     awaiting: tuple[PendingCall, ...] = ()
+    #: What becomes of it while its thread is busy.
+    when_busy: WhenBusy = WhenBusy.ENQUEUE
+    #: The turn that answers its message with its own; None of most.
+    merged_into: str | None = None
+    #: The turn for which it was cancelled, by that one's policy; None of most.
+    interrupted_by: str | None = None
+    #: Whether what it asked and said was taken out of view.
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +160,8 @@ class ClaimedTurn(LeasedTurn):
     #: System texts that hold for the whole thread: keyed context, then the summary.
     context: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: Messages wait that the turn is to read between two of its steps.
+    is_steered: bool = False
     #: The user who asks in this turn: its sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
     #: The user whose thread it is.

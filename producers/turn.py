@@ -38,6 +38,8 @@ class TurnHandle:
     priority: int = 0
     #: A worker should be notified now: the turn is new, not for a later time, and no wake-up is on its thread's way.
     needs_notify: bool = False
+    #: The turn that this one interrupts, where that ran when it was sent: its worker hears of it with `notify`.
+    interrupts: str | None = None
 
     @property
     def _database(self) -> PatientRunner:
@@ -60,8 +62,11 @@ class Turn(TurnHandle, DecidesCalls):
 
     @property
     def state(self) -> TurnState:
-        """Where the turn stands now. Raises `TurnNotFound` before a caller's own transaction commits."""
-        return self.record.state
+        """Where the turn stands now, or the one that answers it with its own: see `TurnRecord.merged_into`.
+
+        Raises `TurnNotFound` before a caller's own transaction commits.
+        """
+        return self._database.run(records.read_state, turn_id=self.id, tenant=self.tenant)
 
     @property
     def record(self) -> TurnRecord:
@@ -97,16 +102,20 @@ class Turn(TurnHandle, DecidesCalls):
 
     def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
+        if self.interrupts is not None:
+            self.connections.signals.publish(CANCEL_CHANNEL, self.interrupts)
         return self.connections.notifier.notify(self._wake_up())
 
     def cancel(self, *, by: str | None = None) -> TurnState:
-        """Ask the turn to stop; returns its state now. What was said so far is kept.
+        """Ask the turn to stop, or the one that answers it with its own; returns its state now.
+
+        What was said so far is kept.
 
         `by` is who asks, for `threadmill turns show`: a name in one line of at most 200 characters.
         """
-        state = self._database.run(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
-        self.connections.signals.publish(CANCEL_CHANNEL, self.id)
-        return state
+        outcome = self._database.run(cancel.cancel_answering, turn_id=self.id, by=by, tenant=self.tenant)
+        self.connections.signals.publish(CANCEL_CHANNEL, outcome.turn_id)
+        return outcome.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +123,8 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
     """One turn, for code on an event loop."""
 
     async def state(self) -> TurnState:
-        """Where the turn stands now. Raises `TurnNotFound` before a caller's own transaction commits."""
-        return (await self.record()).state
+        """As `Turn.state`, on the event loop."""
+        return await self._database.run_async(records.read_state, turn_id=self.id, tenant=self.tenant)
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
@@ -151,6 +160,8 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
 
     async def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
+        if self.interrupts is not None:
+            await self.connections.signals.publish_async(CANCEL_CHANNEL, self.interrupts)
         return await self.connections.notifier.notify_async(self._wake_up())
 
     def notify_soon(self) -> None:
@@ -159,10 +170,10 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
 
     async def cancel(self, *, by: str | None = None) -> TurnState:
         """As `Turn.cancel`, on the event loop."""
-        request = partial(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
-        state = await self._database.run_async(request)
-        await self.connections.signals.publish_async(CANCEL_CHANNEL, self.id)
-        return state
+        request = partial(cancel.cancel_answering, turn_id=self.id, by=by, tenant=self.tenant)
+        outcome = await self._database.run_async(request)
+        await self.connections.signals.publish_async(CANCEL_CHANNEL, outcome.turn_id)
+        return outcome.state
 
 
 def _countdown(timeout: float | None) -> Callable[[], float]:

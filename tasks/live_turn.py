@@ -72,7 +72,14 @@ class LiveJournal:
     journal: Journal
     live_turn: LiveTurn
 
-    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> None:
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
         """Record steps. Raises `LeaseLost` once the turn belongs to another worker."""
-        await self.journal.record(steps, pending)
+        is_steered = await self.journal.record(steps, pending)
         self.live_turn.note_steps(steps)
+        return is_steered
+
+    async def take_messages(self, index: int) -> list[Step]:
+        """Take the messages that wait for the turn. Raises `LeaseLost` once it belongs to another worker."""
+        steps = await self.journal.take_messages(index)
+        self.live_turn.note_steps(steps)
+        return steps

@@ -58,7 +58,8 @@ BEGIN
     FOR NO KEY UPDATE;
     -- In a later statement: an older snapshot would have the turn as it was before the wait for the lock. By its id
     -- alone: a plan that was made on empty tables would look for it among all turns of the thread.
-    SELECT thread_key, state, attempt, attempt_started_at, retry_at, tenant INTO turn FROM turns WHERE id = p_turn_id;
+    SELECT thread_key, state, attempt, attempt_started_at, retry_at, tenant, rolled_back INTO turn FROM turns
+    WHERE id = p_turn_id;
     IF held.last_seq IS NULL OR turn.thread_key IS DISTINCT FROM p_thread_key THEN
         RETURN json_build_object('refusal', 'not_stored');
     END IF;
@@ -72,6 +73,7 @@ BEGIN
         RETURN json_build_object('keeps_lease', held.lease_owner IS NOT DISTINCT FROM p_worker);
     END IF;
     settled_at := clock_timestamp();
+    PERFORM threadmill.interrupt_turns_v1(p_thread_key);
 
     IF is_final THEN
         UPDATE turns SET
@@ -88,7 +90,8 @@ BEGIN
             error_message = p_error_message,
             error_retryable = p_error_retryable,
             error_fault = p_error_fault
-        WHERE id = p_turn_id;
+        WHERE id = p_turn_id
+        RETURNING rolled_back INTO turn.rolled_back;
     ELSIF p_state = 'waiting' THEN
         INSERT INTO pending_calls (
             turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest, question, choices, schema,
@@ -163,18 +166,25 @@ BEGIN
                 tool_calls, tool_call_id, reasoning, provider_fields, usage, tokens, state
             )
             SELECT
-                p_thread_key, held.last_seq + seq, p_turn_id, id, role, content, parts, name, metadata, source, false,
-                created_at, tool_calls, tool_call_id, reasoning, provider_fields::json, usage, tokens, state
+                p_thread_key, held.last_seq + seq, coalesce(turn_id, p_turn_id), id, role, content, parts, name, metadata,
+                source, coalesce(has_attachments, false), created_at, tool_calls, tool_call_id, reasoning, provider_fields::json, usage, tokens, state
             FROM json_to_recordset(p_messages) AS reply (
-                seq bigint, id text, role text, content text, parts jsonb, name text, metadata jsonb, source jsonb,
+                seq bigint, turn_id uuid, id text, role text, content text, parts jsonb, name text, metadata jsonb, source jsonb,
                 created_at timestamptz, tool_calls jsonb, tool_call_id text, reasoning text,
                 -- JSON as text, for its bytes are kept as they came.
                 provider_fields text,
-                usage jsonb, tokens integer, state text
+                usage jsonb, tokens integer, state text, has_attachments boolean
             )
             RETURNING tokens
         )
         SELECT count(*), sum(tokens) INTO replies, reply_tokens FROM added;
+    END IF;
+    IF is_final AND turn.rolled_back THEN
+        -- What it asked, what it was told and what it said goes out of view with it.
+        UPDATE messages SET rolled_back = true
+        WHERE thread_key = p_thread_key AND turn_id IN (
+            SELECT p_turn_id UNION ALL SELECT id FROM turns WHERE merged_into = p_turn_id
+        );
     END IF;
     IF p_state IN ('failed', 'cancelled') THEN
         -- The outcome of a call that is still open is unknown.

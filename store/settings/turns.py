@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from conversation.when_busy import MERGE_MAX, WhenBusy
 from store.settings.units import (
     CommaSeparated,
     LimitOfTenant,
@@ -23,6 +24,12 @@ class AgentSettings(BaseModel):
     agent_modules: CommaSeparated = ("agent.assistant",)
     #: The agent of a message that names none.
     default_agent: NonEmptyText = "assistant"
+    #: What becomes of a message whose thread has an unfinished turn, where the message, its thread and its agent say
+    #: nothing: `enqueue`, `reject`, `interrupt`, `rollback`, `merge` or `steer`.
+    when_busy: WhenBusy = WhenBusy.ENQUEUE
+    #: Messages that one turn answers together, at most, where they were sent to be merged; as many it takes in while
+    #: it runs, at each step.
+    merge_max_messages: int = Field(MERGE_MAX, ge=1, le=1000)
     #: The model of agents that name none.
     model: NonEmptyText = "offline/recall"
     #: Keep what a provider said with a turn's error, short and without keys. It may quote what users wrote: without it,

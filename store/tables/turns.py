@@ -4,7 +4,7 @@ What stays true: in a row of `turns`, what is as it was sent stands first, then 
 does. PostgreSQL's log of an update holds the row from the first byte that changed, if both versions share a page.
 """
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, false, text
 from sqlalchemy.schema import (
     CheckConstraint,
     Column,
@@ -28,6 +28,8 @@ QUEUED = "state = 'queued'"
 DUE_AT = "coalesce(retry_at, not_before, created_at)"
 #: When a turn is only to be ended: it was asked to stop then, or its wait or its deadline is over.
 MUST_END_AT = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
+#: A turn that ends those before it.
+INTERRUPTING = f"{UNFINISHED} and when_busy in ('interrupt', 'rollback')"
 
 turns = Table(
     "turns",
@@ -55,6 +57,13 @@ turns = Table(
     Column("local_process_id", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
+    #: What becomes of it beside the others of its thread; null: it waits for those before it.
+    Column("when_busy", Text),
+    #: Of a message that steers: the turn that came first in the thread when it was sent.
+    Column("steers", OurId),
+    #: The turn that ended it by its policy, and whether that took it out of view, too.
+    Column("interrupted_by", OurId),
+    Column("rolled_back", Boolean, nullable=False, server_default=false()),
     Column("cancel_requested_at", Time),
     #: The name of whoever asked for that first, as they gave it; null where they gave none.
     Column("cancel_requested_by", Text),
@@ -92,6 +101,8 @@ turns = Table(
     Column("attempt_started_at", Time),
     Column("agent_version", Text),
     Column("state", Text, nullable=False),
+    #: The turn that answers its message, too.
+    Column("merged_into", OurId),
     Column("finished_at", Time),
     Column("error_kind", Text),
     Column("error_message", Text),
@@ -104,7 +115,10 @@ turns = Table(
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
     ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
-    CheckConstraint("state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled')", name="state"),
+    CheckConstraint(
+        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
+    ),
+    CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
     # The turns of one thread, by their arrival.
     Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
     # The turns in a state that ended last, or all that run or wait, in the order of arrival.
@@ -118,6 +132,13 @@ turns = Table(
     index_where(
         "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
+    # Those of a thread by which others are to end, and the one that bears no other: of two at once, one is refused.
+    index_where("ix_turns_interrupting", "thread_key", "arrival_seq", where=INTERRUPTING),
+    index_where("uq_turns_rejecting", "thread_key", where=f"{UNFINISHED} and when_busy = 'reject'", unique=True),
+    # Few turns are in these: the messages that a turn answers beside its own, and what is out of view.
+    index_where("ix_turns_steers", "steers", where=f"{QUEUED} and steers is not null"),
+    index_where("ix_turns_merged_into", "merged_into", where="merged_into is not null"),
+    index_where("ix_turns_rolled_back", "thread_key", "arrival_seq", where="rolled_back"),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
     postgresql_with={"fillfactor": FILLFACTOR},
@@ -150,7 +171,7 @@ steps = Table(
     #: When the call began that came to this state.
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
-    CheckConstraint("kind in ('model', 'tool')", name="kind"),
+    CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
     CheckConstraint("state in ('waiting', 'started', 'finished', 'failed', 'unknown')", name="state"),
 )
 
@@ -239,6 +260,8 @@ agents = Table(
     #: Every agent that a worker ever registered: a producer may ask for these.
     Column("name", Text, primary_key=True),
     Column("version", Text, nullable=False),
+    #: The policy of messages to it that name none; null takes the installation's.
+    Column("when_busy", Text),
     Column("registered_at", Time, nullable=False),
 )
 

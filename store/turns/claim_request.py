@@ -11,6 +11,7 @@ from conversation.errors import Fault
 from conversation.replay import replay_transcript
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Failed, RefusedTurn, TurnError
+from conversation.when_busy import MERGE_MAX
 from conversation.window import window_start
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
@@ -43,6 +44,8 @@ class ClaimRequest:
     max_messages: Mapping[str, int] = field(default_factory=dict)
     #: Turns of one tenant that may run at once; 0 means any number.
     tenant_max_running: int = 0
+    #: Messages that one turn answers, at most, where they were sent to be answered together.
+    merge_max: int = MERGE_MAX
 
     def window_start(self, agent: str, to_seq: int) -> int:
         """The seq after which an agent's window begins, given the newest one."""

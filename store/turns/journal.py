@@ -7,7 +7,7 @@ inserts: an INSERT that only compares the token can commit after another worker'
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Update, case, select, update
+from sqlalchemy import Connection, FromClause, Select, Update, case, exists, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
@@ -16,14 +16,16 @@ from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
-from store.tables import steps, threads
+from store.tables import steps, threads, turns
 from store.turns import pending_calls
 
 
 def record(
     connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], pending: Sequence[PendingRequest] = ()
-) -> None:
+) -> bool:
     """Write entries of the journal, and what the turn leaves to be decided while it goes on.
+
+    Returns whether messages wait that are to be read while the turn runs.
 
     Raises `LeaseLost` if another worker has claimed the thread.
     """
@@ -40,11 +42,14 @@ def record(
     )
     # The rows are made out of the locked one: without it there are none.
     write = upsert(connection, lease, turn_id, entries, held_thread)
-    if not execute_together(connection, [write], select(held_thread.c.key)):
+    is_steered = exists().where(turns.c.steers == turn_id, turns.c.state == "queued").label("is_steered")
+    rows = execute_together(connection, [write], select(held_thread.c.key, is_steered))
+    if not rows:
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
     if pending:
         tenant = connection.execute(select(threads.c.tenant).where(threads.c.key == lease.thread_key)).scalar_one()
         connection.execute(pending_calls.insert_requests(turn_id, tenant, pending))
+    return bool(rows[0].is_steered)
 
 
 def upsert(

@@ -61,6 +61,12 @@ def is_head() -> ColumnElement[bool]:
     return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
 
 
+def head_id_of(thread_key: ColumnElement[int]) -> ScalarSelect[Any]:
+    """The id of a thread's head; null where the thread is free."""
+    ahead = turns.alias("ahead")
+    return _first_due(ahead, thread_key).with_only_columns(ahead.c.id).scalar_subquery()
+
+
 def is_head_awaited(thread_key: ColumnElement[int], priority: int) -> ColumnElement[bool]:
     """Whether a thread's head has a wake-up on the way of this priority at least, or waits: for its retry, a decision.
 

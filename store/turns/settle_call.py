@@ -17,7 +17,9 @@ from store.turns.settle_outcome import SettleOutcome, error_columns, not_held, n
 
 def has_files(ending: Ending) -> bool:
     """Whether an ending has replies with attachments, which the function does not take."""
-    return isinstance(ending, FinalEnding) and any(message.attachments for message in ending.messages)
+    return isinstance(ending, FinalEnding) and any(
+        message.attachments and message.turn_id is None for message in ending.messages
+    )
 
 
 def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> FunctionCall:

@@ -43,8 +43,13 @@ def test_every_route_is_in_the_table(site: Site) -> None:
         if "events" not in path and "stream-tokens" not in path and path.startswith("/v1")
     }
 
-    assert documented == {(route.method, re.sub(r"\{(turn|waiting|cancelled|undecided)\}", "{turn_id}", route.path)
-        .replace("{thread}", "{thread_id}").replace("{upload}", "{upload_id}").replace("{call}", "{call_id}")) for route in ROUTES}  # fmt: skip
+    names = dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id")
+    names |= {name: f"{name}_id" for name in ("thread", "upload", "call")}
+    tabled = {
+        (route.method, re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path))
+        for route in ROUTES
+    }
+    assert documented == tabled
 
 
 def test_each_route_answers_what_its_description_says(site: Site) -> None:
@@ -60,7 +65,8 @@ def test_each_route_answers_what_its_description_says(site: Site) -> None:
 
 
 def check_shape(document: dict[str, Any], route: Route, answer: httpx.Response) -> None:
-    names = {"thread": "thread_id", "upload": "upload_id"} | dict.fromkeys(("turn", "waiting", "cancelled"), "turn_id")
+    names = {name: f"{name}_id" for name in ("thread", "upload", "call")}
+    names |= dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id")
     path = re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path)
     described = document["paths"][f"/v1{path}"][route.method.lower()]["responses"][str(route.status)]
     if "content" not in described:
