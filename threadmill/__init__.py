@@ -128,6 +128,8 @@ _MODULES = {
     "user_events_async": "producers",
     "ThreadEvent": "conversation.events",
     "TurnQueued": "conversation.events",
+    "TurnWaiting": "conversation.events",
+    "TurnDecided": "conversation.events",
     "TurnStarted": "conversation.events",
     "MessageDelta": "conversation.events",
     "MessageRestarted": "conversation.events",

@@ -195,6 +195,8 @@ from agent.tools.approval import ApprovalRequest as ApprovalRequest
 from agent.tools.ask_user import ask_user as ask_user
 from agent.tools.client_tool import ClientTool as ClientTool
 from agent.tools.questions import QuestionDeclined as QuestionDeclined
+from conversation.events import TurnDecided as TurnDecided
+from conversation.events import TurnWaiting as TurnWaiting
 from conversation.pending_call import Decision as Decision
 from conversation.pending_call import DecisionKind as DecisionKind
 from conversation.pending_call import PendingCall as PendingCall

@@ -21,6 +21,7 @@ from producers.http import (
     health,
     inbound,
     messages,
+    pending,
     problems,
     schedules,
     stream_tokens,
@@ -48,7 +49,8 @@ from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
 _RESOURCES = (
-    threads, messages, turns, streams, stream_tokens, files, context, summaries, usage, schedules, inbound, webhooks
+    threads, messages, turns, pending, streams, stream_tokens, files, context, summaries, usage,
+    schedules, inbound, webhooks,
 )  # fmt: skip
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (

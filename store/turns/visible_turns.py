@@ -10,12 +10,14 @@ from sqlalchemy import Connection, and_, case, func, select
 
 from conversation.events import number_of_end
 from conversation.message import Message
+from conversation.pending_call import Decision
 from conversation.turn import TurnRecord, TurnState
 from store.database.sqlite import read_only
 from store.tables import threads, turns
 from store.tables.turns import is_unfinished
 from store.threads.visible_threads import Viewer
 from store.turns.cancel import request_cancel
+from store.turns.decisions import DecisionOutcome, decide
 from store.turns.records import build_record, is_turn, read_replies, select_records, turn_not_found
 from store.turns.requeue import RequeueOutcome, requeue
 
@@ -58,6 +60,21 @@ def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str
     _check_visible(connection, viewer, turn_id)
     request_cancel(connection, turn_id, by=by, tenant=viewer.tenant)
     return read_turn(connection, viewer, turn_id)
+
+
+def decide_call(
+    connection: Connection,
+    viewer: Viewer,
+    turn_id: str,
+    call_id: str,
+    decision: Decision,
+    *,
+    by: str,
+    digest: str | None = None,
+) -> DecisionOutcome:
+    """Decide a pending call of a turn, as `decide`. Raises `TurnNotFound` and what `decide` raises."""
+    _check_visible(connection, viewer, turn_id)
+    return decide(connection, turn_id, call_id, decision, by=by, digest=digest, tenant=viewer.tenant)
 
 
 def requeue_turn(
