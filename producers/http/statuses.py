@@ -15,6 +15,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     errors.FileNotStored: 404,
     errors.IdempotencyConflict: 409,
     errors.TurnNotRequeueable: 409,
+    errors.ThreadBusy: 409,
     errors.UploadIncomplete: 409,
     errors.FileNotReady: 409,
     errors.ThreadUnderLegalHold: 409,
