@@ -68,6 +68,7 @@ _MODULES = {
     "TurnPage": "store.turns.thread_turns",
     "TurnRecord": "conversation.turn",
     "TurnState": "conversation.turn",
+    "WhenBusy": "conversation.when_busy",
     "TurnError": "conversation.turn",
     "TurnResult": "conversation.turn",
     # What a backend shows
@@ -129,6 +130,7 @@ _MODULES = {
     "ThreadNotFound": "conversation.errors",
     "TurnNotFound": "conversation.errors",
     "TurnNotRequeueable": "conversation.errors",
+    "ThreadBusy": "conversation.errors",
     "LimitReached": "conversation.errors",
     "UploadNotFound": "conversation.errors",
     "UploadIncomplete": "conversation.errors",

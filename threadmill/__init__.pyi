@@ -30,6 +30,7 @@ from conversation.errors import InvalidInput as InvalidInput
 from conversation.errors import InvalidSettings as InvalidSettings
 from conversation.errors import LeaseLost as LeaseLost
 from conversation.errors import LimitReached as LimitReached
+from conversation.errors import ThreadBusy as ThreadBusy
 from conversation.errors import MessagesNotLoaded as MessagesNotLoaded
 from conversation.errors import ModelError as ModelError
 from conversation.errors import OperatorError as OperatorError
@@ -69,6 +70,7 @@ from conversation.turn import TurnError as TurnError
 from conversation.turn import TurnRecord as TurnRecord
 from conversation.turn import TurnResult as TurnResult
 from conversation.turn import TurnState as TurnState
+from conversation.when_busy import WhenBusy as WhenBusy
 from producers import AsyncTurn as AsyncTurn
 from producers import Producer as Producer
 from producers import RequeueReport as RequeueReport
