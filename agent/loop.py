@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.agent import Agent
+from agent.call_decisions import CallDecisions
 from agent.dependencies import RunDependencies
 from agent.events import MessageAdded
 from agent.files.token_budget import FileTokenBudget
@@ -41,7 +42,8 @@ class Run:
         self._transcript = self._state.transcript
         self._view = ModelView(self._state)
         self._model_calls = ModelCalls(self._state)
-        self._tool_calls = ToolCalls(self._state)
+        wait_seconds = agent.wait_expire_seconds or dependencies.wait_expire_seconds
+        self._tool_calls = ToolCalls(self._state, CallDecisions(claimed.pending, wait_seconds))
 
     @property
     def model_calls(self) -> int:
@@ -128,6 +130,8 @@ class Run:
                 await self._tool_calls.refuse_tools(reply, NOT_RUN_RESULT)
                 break
             tool_messages = await self._tool_calls.run_tools(reply)
+            if self._tool_calls.is_waiting:
+                return self._tool_calls.wait()
             tool_error = self._tool_calls.failures.close_reply()
             if tool_error is not None:
                 return self.end_failed(tool_error)

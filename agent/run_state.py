@@ -14,6 +14,7 @@ from agent.events import Event
 from agent.mcp.toolbox import RunTools, load_run_tools
 from conversation.events import MAX_STEP_INDEX
 from conversation.message import Message
+from conversation.pending_call import PendingRequest
 from conversation.step import Step, message_of
 from conversation.transcript import Transcript
 from conversation.turn import ClaimedTurn
@@ -51,6 +52,11 @@ class RunState:
                 self.agent.toolbox, self.agent.mcp_servers, allow_networks=self.dependencies.mcp_allow_networks
             )
 
+    def may_wait(self, tool_name: str) -> bool:
+        """Whether a call of this tool may have to wait before it begins."""
+        tool = self.tools.toolbox.get(tool_name)
+        return tool is not None and tool.may_wait
+
     @property
     def has_full_journal(self) -> bool:
         """Whether the journal has as many steps as events of a turn can tell apart."""
@@ -61,10 +67,10 @@ class RunState:
         self._index += 1
         return self._index - 1
 
-    async def record(self, steps: Sequence[Step]) -> None:
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> None:
         """Record steps in the journal. Raises `LeaseLost` once the turn belongs to another worker."""
         # A stand-in may return nothing.
-        self.is_steered |= bool(await self.dependencies.journal.record(steps))
+        self.is_steered |= bool(await self.dependencies.journal.record(steps, pending))
 
     async def take_messages(self) -> list[Message]:
         """Take the messages that were told to the turn since its last step: those of the journal, else new ones."""

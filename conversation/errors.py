@@ -8,9 +8,15 @@ ThreadmillError
 │   ├── ThreadNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
+│   ├── PendingCallNotFound
+│   ├── AlreadyDecided
+│   ├── DigestMismatch
 │   ├── ThreadBusy            (names the turn that comes first)
+│   ├── ScheduleNotFound
+│   ├── InboundSourceNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
+│   ├── WebhookNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
 │   ├── ThreadUnderLegalHold
@@ -95,6 +101,18 @@ class TurnNotRequeueable(UserError):
     """Only a turn that failed or was cancelled can be requeued."""
 
 
+class PendingCallNotFound(UserError, LookupError):
+    """No pending call with this id is stored for this turn."""
+
+
+class AlreadyDecided(UserError):
+    """The pending call was decided otherwise, or its turn waits no longer; nothing was changed."""
+
+
+class DigestMismatch(UserError):
+    """The digest is not that of the call's stored arguments: the caller looked at something else."""
+
+
 class ThreadBusy(UserError):
     """The message was sent to be refused while its thread has an unfinished turn, and it has."""
 
@@ -109,6 +127,14 @@ class ThreadBusy(UserError):
         self.turn_id = turn_id
 
 
+class ScheduleNotFound(UserError, LookupError):
+    """No schedule with this id is stored for this tenant."""
+
+
+class InboundSourceNotFound(UserError, LookupError):
+    """No source of inbound webhooks with this id is stored for this tenant."""
+
+
 class LimitReached(UserError):
     """The tenant is at its limit of turns or its quota of files; later the same call may succeed."""
 
@@ -117,6 +143,10 @@ class LimitReached(UserError):
 
 class UploadNotFound(UserError, LookupError):
     """No upload with this id is open for this tenant: it was never asked for, or has expired."""
+
+
+class WebhookNotFound(UserError, LookupError):
+    """No webhook, or no delivery, with this id is stored for this tenant."""
 
 
 class UploadIncomplete(UserError):

@@ -78,6 +78,7 @@ def tool_calls_of(step: Step) -> tuple[ToolCall, ...]:
 
 def tool_result_of(step: Step) -> JournalledResult:
     """The result of a tool call that came to an end."""
+    assert step.state != "waiting"
     assert step.state != "started"
     result = step.result or {}
     files = tuple(Attachment(**file) for file in result.get("files", ()))

@@ -24,11 +24,12 @@ class Step:
     call_id: str = ""
     #: The tool's or the model's name; the turn that a message was sent with.
     name: str = ""
+    #: `waiting`: a call that has not begun, and may not before somebody decides; or one that stopped to ask.
     #: `started`: the intent is written. The others are final: `failed` where a tool returned an error,
     #: `unknown` where it is not known whether it took effect. None of those is done again, except
     #: an idempotent call that its turn's end left unknown, without a result. A model call is `started`
     #: where attempts at it were paid and came to no reply: it is asked again, and their usage stays on it.
-    state: Literal["started", "finished", "failed", "unknown"]
+    state: Literal["waiting", "started", "finished", "failed", "unknown"]
     #: SHA-256 of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
     #: JSON: a model's reply, a tool's result or a message; None while it is started, or where its turn ended first.
@@ -41,7 +42,7 @@ class Step:
 
     @property
     def is_final(self) -> bool:
-        return self.state != "started"
+        return self.state not in ("waiting", "started")
 
     @property
     def is_truncated(self) -> bool:

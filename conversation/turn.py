@@ -8,6 +8,7 @@ from typing import Any
 
 from conversation.errors import Fault
 from conversation.message import Message, Usage
+from conversation.pending_call import PendingCall, PendingRequest
 from conversation.step import Step
 from conversation.when_busy import WhenBusy
 
@@ -17,6 +18,8 @@ class TurnState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    #: It holds no worker and no lease until what it waits for is decided: see `PendingCall`.
+    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -82,6 +85,8 @@ class TurnRecord:
     next_try_at: datetime | None = None
     #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
+    #: What a turn in the state `waiting` waits for; nothing of any other.
+    awaiting: tuple[PendingCall, ...] = ()
     #: What becomes of it while its thread is busy.
     when_busy: WhenBusy = WhenBusy.ENQUEUE
     #: The turn that answers its message with its own; None of most.
@@ -90,6 +95,8 @@ class TurnRecord:
     interrupted_by: str | None = None
     #: Whether what it asked and said was taken out of view.
     rolled_back: bool = False
+    #: The schedule that sent its message; None of most.
+    schedule_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +157,8 @@ class ClaimedTurn(LeasedTurn):
     window: tuple[Message, ...] = ()
     #: The journal of earlier attempts, by index.
     steps: dict[int, Step] = field(default_factory=dict)
+    #: What earlier attempts waited for, with what was decided, in the order of asking.
+    pending: tuple[PendingCall, ...] = ()
     #: System texts that hold for the whole thread: keyed context, then the summary.
     context: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -221,7 +230,17 @@ class HandOver:
     error: TurnError | None = None
 
 
-Ending = Completed | Failed | Cancelled | RetryLater | HandOver
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The turn waits for decisions, and holds nothing meanwhile: the last one queues it again."""
+
+    #: What it waits for: one at least.
+    pending: tuple[PendingRequest, ...]
+    #: The steps of calls that stopped to ask: they begin anew once they are answered.
+    steps: tuple[Step, ...] = ()
+
+
+Ending = Completed | Failed | Cancelled | RetryLater | HandOver | Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

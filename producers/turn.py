@@ -15,6 +15,7 @@ from conversation.events import ThreadEvent
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from producers.connections import Connections
+from producers.pending import DecidesCalls, DecidesCallsAsync
 from store.database.engine import PatientRunner
 from store.turns import cancel, records
 
@@ -56,7 +57,7 @@ class TurnHandle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn(TurnHandle):
+class Turn(TurnHandle, DecidesCalls):
     """One turn, for code that waits by blocking."""
 
     @property
@@ -118,7 +119,7 @@ class Turn(TurnHandle):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncTurn(TurnHandle):
+class AsyncTurn(TurnHandle, DecidesCallsAsync):
     """One turn, for code on an event loop."""
 
     async def state(self) -> TurnState:

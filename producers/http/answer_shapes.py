@@ -183,7 +183,7 @@ class Turn(BaseModel):
 
     id: str = Field(examples=[TURN_ID])
     thread_id: str = Field(examples=["order-4711"])
-    state: Literal["queued", "running", "completed", "failed", "cancelled", "merged"] = Field(
+    state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "merged"] = Field(
         description="Of one whose message another turn answers, that turn's; in a list, `merged`."
     )
     agent: str = Field(examples=["assistant"])

@@ -63,11 +63,12 @@ BEGIN
     PERFORM threadmill.interrupt_turns_v1(thread.key);
     -- The turn that has begun, else the oldest that is due.
     SELECT * INTO head FROM turns
-    WHERE thread_key = thread.key AND state IN ('queued', 'running')
+    WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting')
         AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
     ORDER BY attempt = 0, arrival_seq LIMIT 1;
 
-    must_end := head.cancel_requested_at IS NOT NULL OR coalesce(head.deadline <= claimed_at, false);
+    must_end := head.cancel_requested_at IS NOT NULL OR coalesce(head.deadline <= claimed_at, false)
+        OR coalesce(head.wait_expires_at <= claimed_at, false);
     may_start := head.local_process_id IS NOT DISTINCT FROM p_local_process_id
         AND (p_only_turn IS NULL OR head.id = p_only_turn)
         -- To end a turn needs nothing of its agent.
@@ -76,8 +77,10 @@ BEGIN
         -- Abandoned: no other process may run the turn, any may end it.
         may_start := NOT EXISTS (SELECT FROM workers WHERE id = head.local_process_id AND lease_expires_at > claimed_at);
     END IF;
-    may_start := may_start AND (head.retry_at IS NULL OR head.retry_at <= claimed_at OR must_end);
-    IF may_start AND p_tenant_max_running > 0 AND head.state = 'queued' THEN
+    may_start := may_start AND (
+        head.state <> 'waiting' AND (head.retry_at IS NULL OR head.retry_at <= claimed_at) OR must_end
+    );
+    IF may_start AND p_tenant_max_running > 0 AND head.state <> 'running' THEN
         may_start := p_tenant_max_running > (SELECT count(*) FROM turns WHERE tenant = p_tenant AND state = 'running');
     END IF;
 
@@ -105,6 +108,11 @@ BEGIN
         );
     END IF;
 
+    IF head.state = 'waiting' THEN
+        -- It is only ended: what nobody decided is closed.
+        UPDATE pending_calls SET decision = 'closed', decided_at = claimed_at
+        WHERE turn_id = head.id AND decision IS NULL;
+    END IF;
     input_turns := ARRAY[head.id];
     IF head.when_busy = 'merge' AND head.attempt = 0 AND head.local_process_id IS NULL AND NOT must_end THEN
         -- Those directly behind it that may be answered with it: the same agent, asked by the same user.
@@ -115,7 +123,7 @@ BEGIN
                 AND coalesce(sender, thread.owner) IS NOT DISTINCT FROM coalesce(head.sender, thread.owner)
             ) IS TRUE AS fits
             FROM turns
-            WHERE thread_key = thread.key AND state IN ('queued', 'running') AND arrival_seq > head.arrival_seq
+            WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting') AND arrival_seq > head.arrival_seq
                 AND (not_before IS NULL OR not_before <= claimed_at)
             ORDER BY arrival_seq LIMIT p_merge_max
         ), merged AS (
@@ -231,6 +239,8 @@ BEGIN
         'local_process_id', turn.local_process_id,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
+        'has_journal', turn.attempt > 1 OR turn.requeued_from IS NOT NULL,
+        'wait_is_over', coalesce(turn.wait_expires_at <= claimed_at, false),
         'window_to_seq', turn.window_to_seq,
         'metadata', turn.metadata,
         'user', coalesce(turn.sender, thread.owner),

@@ -15,7 +15,7 @@ DECLARE
 BEGIN
     FOR asking IN
         SELECT id, arrival_seq, created_at, when_busy FROM turns
-        WHERE thread_key = p_thread_key AND state IN ('queued', 'running') AND when_busy IN ('interrupt', 'rollback')
+        WHERE thread_key = p_thread_key AND state IN ('queued', 'running', 'waiting') AND when_busy IN ('interrupt', 'rollback')
         ORDER BY arrival_seq
     LOOP
         UPDATE turns SET
@@ -30,7 +30,7 @@ BEGIN
             finished_at = CASE
                 WHEN asking.when_busy = 'rollback' AND state = 'queued' AND attempt = 0 THEN clock_timestamp()
             END
-        WHERE thread_key = p_thread_key AND state IN ('queued', 'running') AND arrival_seq < asking.arrival_seq
+        WHERE thread_key = p_thread_key AND state IN ('queued', 'running', 'waiting') AND arrival_seq < asking.arrival_seq
             AND (attempt > 0 OR not_before IS NULL OR not_before <= asking.created_at)
             AND (cancel_requested_at IS NULL OR asking.when_busy = 'rollback' AND NOT rolled_back);
     END LOOP;

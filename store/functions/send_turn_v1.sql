@@ -37,6 +37,8 @@ CREATE FUNCTION threadmill.send_turn_v1(
     not_before timestamptz DEFAULT NULL,
     deadline timestamptz DEFAULT NULL,
     local_process_id uuid DEFAULT NULL,
+    -- The schedule that sends it.
+    schedule_id uuid DEFAULT NULL,
     -- Without a key, no digest is compared.
     idempotency_key text DEFAULT NULL,
     request_digest text DEFAULT NULL,
@@ -78,7 +80,7 @@ BEGIN
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
                 SELECT count(*) FROM (
                     SELECT FROM turns
-                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running')
+                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running', 'waiting')
                     LIMIT max_unfinished_turns
                 ) AS counted
             ) THEN 'limit_reached'
@@ -87,11 +89,11 @@ BEGIN
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
-                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, sender, not_before,
+                thread_key, id, tenant, state, agent, local_process_id, schedule_id, priority, metadata, sender, not_before,
                 deadline, idempotency_key, request_digest, created_at, when_busy, steers, retry_at, notified_at
             )
             SELECT
-                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata,
+                threads.key, turn_id, tenant, 'queued', agent, local_process_id, schedule_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 policy.name,
                 CASE WHEN policy.name = 'steer' THEN ahead.id END,
@@ -101,7 +103,7 @@ BEGIN
                 CASE
                     WHEN NOT mark_notified OR not_before IS NOT NULL OR policy.name = 'merge' AND merge_window > 0
                         THEN NULL
-                    WHEN policy.name IN ('interrupt', 'rollback') OR (ahead.state = 'queued' AND (
+                    WHEN policy.name IN ('interrupt', 'rollback') OR (ahead.state = 'waiting' OR ahead.state = 'queued' AND (
                         ahead.notified_at IS NOT NULL AND ahead.priority >= priority
                         OR ahead.retry_at > clock_timestamp()
                     )) IS NOT TRUE THEN clock_timestamp()
@@ -116,7 +118,7 @@ BEGIN
             -- The turn that comes first in the thread.
             LEFT JOIN LATERAL (
                 SELECT first.id, first.state, first.notified_at, first.priority, first.retry_at FROM turns AS first
-                WHERE first.thread_key = threads.key AND first.state IN ('queued', 'running')
+                WHERE first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
                     AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
                 ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1
             ) AS ahead ON true
@@ -175,7 +177,7 @@ BEGIN
         END IF;
         IF obstacle IS NULL AND not_before IS NULL AND local_process_id IS NULL THEN
             SELECT first.id INTO busy_id FROM threads
-            JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running')
+            JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
                 AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
             WHERE threads.tenant = tenant AND threads.id = thread_id AND 'reject' = coalesce(
                 when_busy, threads.when_busy,

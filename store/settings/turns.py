@@ -60,6 +60,9 @@ class WorkerSettings(BaseModel):
     #: Seconds for which a turn is retried while what it needs is away: its model, the file store, a tool server.
     #: An agent may have its own, and a turn's deadline may be sooner.
     turn_retry_max_seconds: float = Field(86_400, ge=0, le=30 * 86_400, allow_inf_nan=False)
+    #: Seconds that a turn waits for a decision, an answer or a client's result; an agent may have its own, and a turn's
+    #: deadline may be sooner.
+    wait_expire_seconds: float = Field(7 * 86_400, gt=0, le=366 * 86_400, allow_inf_nan=False)
     #: Failures in a row, in one worker, after which a model's breaker opens: the other workers do not ask it either.
     breaker_failures: int = Field(5, ge=1)
     #: Seconds between two probes, over all workers, whether a model whose breaker is open is back.
@@ -82,6 +85,10 @@ class WorkerSettings(BaseModel):
     sweep_grace_seconds: SecondsOrZero = 10
     #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
     status_max_wait_seconds: Seconds = 300
+    #: Seconds between two looks for schedules whose time has come.
+    schedule_interval_seconds: Seconds = 5
+    #: Seconds by which a run may be late that is sent although its schedule skips missed ones.
+    schedule_grace_seconds: SecondsOrZero = 300
     #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Wake-ups that may wait in the broker before a sweep publishes no more.

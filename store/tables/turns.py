@@ -21,13 +21,13 @@ from store.tables.metadata import index_where, metadata
 from store.tables.threads import FILLFACTOR, said_columns
 
 #: A turn in one of these states still has work ahead of it.
-UNFINISHED = "state in ('queued', 'running')"
+UNFINISHED = "state in ('queued', 'running', 'waiting')"
 #: A turn that no worker has taken, or that waits for its next attempt.
 QUEUED = "state = 'queued'"
 #: When a turn that waits is due.
 DUE_AT = "coalesce(retry_at, not_before, created_at)"
-#: When a turn is only to be ended: it was asked to stop then, or its deadline is over.
-MUST_END_AT = "coalesce(cancel_requested_at, deadline)"
+#: When a turn is only to be ended: it was asked to stop then, or its wait or its deadline is over.
+MUST_END_AT = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
 #: A turn that ends those before it.
 INTERRUPTING = f"{UNFINISHED} and when_busy in ('interrupt', 'rollback')"
 
@@ -55,6 +55,8 @@ turns = Table(
     Column("request_digest", Text),
     #: The library caller's process that alone may run it; null where any worker may.
     Column("local_process_id", OurId),
+    #: The schedule that sent its message; null of most.
+    Column("schedule_id", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
     #: What becomes of it beside the others of its thread; null: it waits for those before it.
@@ -86,6 +88,8 @@ turns = Table(
     Column("failing_since", Time),
     #: The breaker of its model, where that was open when it was queued again: closing it makes the turn due.
     Column("waits_for", Text),
+    #: When its wait for a decision is over, of a turn that waits for one: no later than its deadline.
+    Column("wait_expires_at", Time),
     #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context. No foreign
     #: key: each claim would lock the summary's row to check what it has just read out of the thread's.
     Column("window_to_seq", BigInteger),
@@ -113,7 +117,9 @@ turns = Table(
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
     ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
-    CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled', 'merged')", name="state"),
+    CheckConstraint(
+        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
+    ),
     CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
     # The turns of one thread, by their arrival.
     Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
@@ -137,6 +143,8 @@ turns = Table(
     index_where("ix_turns_rolled_back", "thread_key", "arrival_seq", where="rolled_back"),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
+    # Few turns are in it, too: the runs of one schedule.
+    index_where("ix_turns_schedule_id", "schedule_id", "arrival_seq", where="schedule_id is not null"),
     postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )
@@ -168,7 +176,43 @@ steps = Table(
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
     CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
-    CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+    CheckConstraint("state in ('waiting', 'started', 'finished', 'failed', 'unknown')", name="state"),
+)
+
+pending_calls = Table(
+    "pending_calls",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    #: The model's id of the call where that is fit to be an address and new in its turn.
+    Column("call_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    #: The step of the journal that waits for it.
+    Column("step_index", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    #: The tool's name.
+    Column("name", Text, nullable=False),
+    #: The JSON text that the model wrote, to the byte: what is shown, and what runs.
+    Column("arguments", Text, nullable=False),
+    #: SHA-256 of the name and the arguments.
+    Column("arguments_digest", Text, nullable=False),
+    Column("question", Text),
+    Column("choices", Json),
+    #: The JSON schema of an answer or a result.
+    Column("schema", Json),
+    Column("requested_at", Time, nullable=False),
+    Column("expires_at", Time, nullable=False),
+    Column("decision", Text),
+    #: The name of whoever decided, as they gave it.
+    Column("decided_by", Text),
+    Column("decided_at", Time),
+    #: What was decided, as `{"value": …}`: an answer, a result, or the text of edited arguments.
+    Column("value", Json),
+    Column("reason", Text),
+    CheckConstraint("kind in ('approval', 'question', 'client_tool', 'child')", name="kind"),
+    CheckConstraint("decision in ('approve', 'deny', 'edit', 'answer', 'result', 'closed')", name="decision"),
+    CheckConstraint("(decision is null) = (decided_at is null)", name="decided"),
+    # What a tenant's people have to decide, in the order in which it was asked.
+    index_where("ix_pending_calls_open", "tenant", "requested_at", "turn_id", "call_id", where="decision is null"),
 )
 
 turn_attempts = Table(
@@ -188,7 +232,7 @@ turn_attempts = Table(
     #: When the turn was to be tried again; null where that was at once.
     Column("next_try_at", Time),
     CheckConstraint(
-        "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+        "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'waited', 'failed', 'cancelled')", name="outcome"
     ),
 )
 

@@ -12,12 +12,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
+from conversation.pending_call import PendingCall
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
-from store.turns import journal, rolled_back
+from store.turns import journal, pending_calls, rolled_back
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
 from store.turns.frozen_context import context_texts
 
@@ -59,6 +60,10 @@ class FunctionTurn:
     local_process_id: str | None
     is_cancel_requested: bool
     remaining_seconds: float | None
+    #: What the turn waited for was not decided in time.
+    wait_is_over: bool
+    #: Earlier attempts, or the decision that made it, may have written steps.
+    has_journal: bool
     window_to_seq: int
     metadata: dict[str, Any]
     user: str | None
@@ -90,7 +95,7 @@ class PartialClaim:
 
     @property
     def has_journal(self) -> bool:
-        return self.turn.attempt > 1
+        return self.turn.has_journal
 
     @property
     def needs_rolled_back_calls(self) -> bool:
@@ -101,9 +106,13 @@ class PartialClaim:
         return [] if self.is_refused else message_rows.ids_with_attachments(self.turn.window or ())
 
     def finish(
-        self, steps: dict[int, Step], files: Mapping[str, list[Attachment]], notes: Sequence[str] = ()
+        self,
+        steps: dict[int, Step],
+        files: Mapping[str, list[Attachment]],
+        pending: tuple[PendingCall, ...] = (),
+        notes: Sequence[str] = (),
     ) -> ClaimedTurn | RefusedTurn:
-        """The turn with its journal, by index, the files of its window, by message id, and further system texts."""
+        """The turn with its journal, the files of its window by message id, what it waited for, and further texts."""
         turn = self.turn
         lease = Lease(thread_key=turn.thread_key, worker=self.claimant.worker, fencing_token=turn.fencing_token)
         if self.is_refused:
@@ -129,6 +138,7 @@ class PartialClaim:
             remaining_seconds=turn.remaining_seconds,
             window=message_rows.build_messages(turn.window or (), files),
             steps=steps,
+            pending=pending,
             context=(*context_texts(turn.context or (), turn.summary), *notes),
             metadata=turn.metadata,
             user=turn.user,
@@ -144,7 +154,7 @@ def read(value: Any, tenant: str, thread_id: str, claimant: ClaimRequest) -> Cla
     if "quarantined" in value:
         return Quarantined(value["quarantined"])
     turn = FunctionTurn(**value)
-    error = refusal_of(turn, claimant, remaining_seconds=turn.remaining_seconds)
+    error = refusal_of(turn, claimant, remaining_seconds=turn.remaining_seconds, wait_is_over=turn.wait_is_over)
     partial_claim = PartialClaim(tenant, thread_id, claimant, turn, error)
     if partial_claim.has_journal or partial_claim.message_ids_with_files or partial_claim.needs_rolled_back_calls:
         return partial_claim
@@ -156,5 +166,7 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     turn, message_ids = partial_claim.turn, partial_claim.message_ids_with_files
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
     files = load_attachments(connection, turn.thread_key, message_ids) if message_ids else {}
+    # Only a turn whose journal has a step that waits, or that waited, has any.
+    pending = pending_calls.load(connection, turn.id) if steps else ()
     notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
-    return partial_claim.finish(steps, files, notes)
+    return partial_claim.finish(steps, files, pending, notes)

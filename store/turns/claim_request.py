@@ -18,6 +18,8 @@ from conversation.window import window_start
 SHARED_CRASHES = 2
 #: The kind of error of a turn for whose runs processes lacked something: threads, memory, descriptors.
 EXHAUSTED = "exhausted"
+#: The kind of error of a turn that waited for a decision that did not come in time.
+WAITING_EXPIRED = "waiting_expired"
 #: Runs of a turn that may break off while their process lives: an agent that stops its workers, or whose end
 #: cannot be stored, would go on for ever. Deployments interrupt a turn, too, but not so often.
 INTERRUPTIONS_MAX = 10
@@ -80,10 +82,21 @@ class StartedTurn(Protocol):
     def error_kind(self) -> str | None: ...
 
 
-def refusal_of(turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: float | None) -> TurnError | None:
+def refusal_of(
+    turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: float | None, wait_is_over: bool
+) -> TurnError | None:
     """The error with which a claimed turn must end without being run; None for most."""
     if turn.local_process_id not in (None, claimant.local_process_id):
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
+    if remaining_seconds is not None and remaining_seconds <= 0:
+        return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
+    if wait_is_over:
+        return TurnError(WAITING_EXPIRED, "nobody decided in time what the turn waited for", fault=Fault.CALLER)
+    return _poison_of(turn)
+
+
+def _poison_of(turn: StartedTurn) -> TurnError | None:
+    """The error of a turn that broke off too often; None of most."""
     if turn.crashes > SHARED_CRASHES and turn.error_kind == EXHAUSTED:
         problem = f"{turn.crashes} processes ran out of something under this turn, the last one alone with it"
         return TurnError(EXHAUSTED, problem, fault=Fault.TOOL)
@@ -93,8 +106,6 @@ def refusal_of(turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: 
         )
     if turn.interruptions >= INTERRUPTIONS_MAX:
         return TurnError("poison", f"{turn.interruptions} runs of this turn broke off without an end", fault=Fault.TOOL)
-    if remaining_seconds is not None and remaining_seconds <= 0:
-        return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
     return None
 
 

@@ -19,7 +19,7 @@ from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SHARED_COLUMNS
 from store.tables import inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
-from store.turns import attempts, journal, rolled_back
+from store.turns import attempts, journal, pending_calls, rolled_back
 from store.turns.attempts import AttemptOutcome
 from store.turns.claim_request import (
     SHARED_CRASHES,
@@ -71,7 +71,7 @@ def claim(
         # SQLite goes on in floating point, where PostgreSQL refuses.
         raise OverflowError("the thread has no seq left")
     lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
-    error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn))
+    error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn), wait_is_over=_is_wait_over(turn))
     if error is not None or turn.cancel_requested_at is not None:
         return _load_refused(connection, thread, turn, lease, error)
     return _load_claimed(connection, thread, turn, lease, claimant)
@@ -169,9 +169,11 @@ def _is_foreign(claimant: ClaimRequest) -> ColumnElement[bool]:
 
 
 def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> dict[str, Any]:
-    merged = turns.alias("merged")
-    answered = select(merged.c.id).where(or_(merged.c.id == turns.c.id, merged.c.merged_into == turns.c.id))
-    inputs = select(func.count()).where(inbox_messages.c.turn_id.in_(answered)).scalar_subquery()
+    answered = turns.alias("answered")
+    # In one select: the columns of the turn itself would be no longer the updated row's in one below it.
+    of_answered = inbox_messages.join(answered, answered.c.id == inbox_messages.c.turn_id)
+    is_answered = or_(answered.c.id == turns.c.id, answered.c.merged_into == turns.c.id)
+    inputs = select(func.count()).select_from(of_answered).where(is_answered).scalar_subquery()
     has_crashed = _has_crashed(lease_owner)
     return {
         "state": "running",
@@ -228,7 +230,8 @@ def _load_refused(
     connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
 ) -> RefusedTurn:
     """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
-    rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
+    writes = [*move_inbox_into_history(thread, turn, lease), pending_calls.close_open(turn.id)]
+    rows = execute_together(connection, writes, journal.select_steps(turn.id))
     ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
 
@@ -243,6 +246,7 @@ def _load_claimed(
     window = message_rows.window_rows(
         thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
+    has_journal = turn.attempt > 1 or turn.requeued_from is not None
     rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), window)
     return convert_row(
         turn,
@@ -252,7 +256,8 @@ def _load_claimed(
         failing_seconds=_seconds_failing(turn),
         remaining_seconds=_seconds_left(turn),
         window=message_rows.load(connection, thread.key, rows),
-        steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
+        steps=journal.load(connection, turn.id) if has_journal else {},
+        pending=pending_calls.load(connection, turn.id) if has_journal else (),
         context=(
             *load_context(connection, thread.key, turn.window_context_version, summary),
             *(rolled_back.tell_calls(connection, thread.key) if turn.has_rolled_back else ()),
@@ -295,6 +300,11 @@ def move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[
 def _seconds_failing(turn: AnyRow) -> float:
     """Seconds since what the turn needs was found away, by the database's clock alone."""
     return 0 if turn.failing_since is None else float((turn.claimed_at - turn.failing_since).total_seconds())
+
+
+def _is_wait_over(turn: AnyRow) -> bool:
+    """Whether what the turn waited for was not decided in time, by the database's clock alone."""
+    return turn.wait_expires_at is not None and turn.wait_expires_at <= turn.claimed_at
 
 
 def _seconds_left(turn: AnyRow) -> float | None:

@@ -80,6 +80,10 @@ def is_interrupted() -> ColumnElement[bool]:
 def select_interrupted() -> Select[Any]:
     """Select turns that wait for their retry, and are to be ended by one that came after them."""
     before = turns.alias("before")
-    waits = (before.c.thread_key == _asking.c.thread_key, before.c.state == "queued", before.c.attempt > 0)
+    waits = (
+        before.c.thread_key == _asking.c.thread_key,
+        before.c.state.in_(("queued", "waiting")),
+        before.c.attempt > 0,
+    )
     came_after = before.c.arrival_seq < _asking.c.arrival_seq
     return select(before.c.id).join(_asking, and_(*waits, came_after)).where(_asks)

@@ -11,15 +11,21 @@ from sqlalchemy import Connection, FromClause, Select, Update, case, exists, sel
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
 from store.tables import steps, threads, turns
+from store.turns import pending_calls
 
 
-def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> bool:
-    """Write entries of the journal; returns whether messages wait that are to be read while the turn runs.
+def record(
+    connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], pending: Sequence[PendingRequest] = ()
+) -> bool:
+    """Write entries of the journal, and what the turn leaves to be decided while it goes on.
+
+    Returns whether messages wait that are to be read while the turn runs.
 
     Raises `LeaseLost` if another worker has claimed the thread.
     """
@@ -40,6 +46,9 @@ def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
     rows = execute_together(connection, [write], select(held_thread.c.key, is_steered))
     if not rows:
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
+    if pending:
+        tenant = connection.execute(select(threads.c.tenant).where(threads.c.key == lease.thread_key)).scalar_one()
+        connection.execute(pending_calls.insert_requests(turn_id, tenant, pending))
     return bool(rows[0].is_steered)
 
 
@@ -55,7 +64,7 @@ def upsert(
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={"started_at": started_at, **{name: statement.excluded[name] for name in names}},
-        where=steps.c.state == "started",
+        where=steps.c.state.in_(("waiting", "started")),
     )
 
 

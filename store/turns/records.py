@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, select
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
+from conversation.pending_call import PendingCall
 from conversation.quotation import quote
 from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
 from conversation.when_busy import WhenBusy
@@ -14,6 +15,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.tables import messages, threads, turns
+from store.turns import pending_calls
 from store.turns.turn_user import turn_user
 
 
@@ -23,7 +25,7 @@ def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> 
     row = connection.execute(select_records().where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
         raise turn_not_found(turn_id, tenant)
-    return build_record(row)
+    return build_record(row, pending_calls.load_open(connection, turn_id) if row.state == "waiting" else ())
 
 
 @read_only
@@ -47,8 +49,8 @@ def select_records() -> Select[Any]:
     )
 
 
-def build_record(row: AnyRow) -> TurnRecord:
-    """Build a turn's record from a row of `select_records`."""
+def build_record(row: AnyRow, awaiting: tuple[PendingCall, ...] = ()) -> TurnRecord:
+    """Build a turn's record from a row of `select_records`, with what it waits for."""
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None
@@ -60,6 +62,7 @@ def build_record(row: AnyRow) -> TurnRecord:
         next_try_at=next_try_at,
         usage=usage,
         when_busy=WhenBusy(row.when_busy or WhenBusy.ENQUEUE),
+        awaiting=awaiting,
     )
 
 
@@ -98,6 +101,13 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     )
     rows = connection.execute(statement).all()
     return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
+
+
+@read_only
+def find_by_key(connection: Connection, tenant: str, idempotency_key: str) -> str | None:
+    """The id of the turn that has an idempotency key; None where it is not stored any more."""
+    of_key = (turns.c.tenant == tenant) & (turns.c.idempotency_key == idempotency_key)
+    return connection.execute(select(turns.c.id).where(of_key)).scalar_one_or_none()
 
 
 def is_turn(turn_id: str, tenant: str | None = None) -> Any:

@@ -27,8 +27,8 @@ from store.turns.records import is_turn, turn_not_found
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
 #: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
 RESET_COLUMNS = (
-    *("not_before", "retry_at", "failing_since", "waits_for", "deadline", "cancel_requested_at", "cancel_requested_by"),
-    *("when_busy", "steers", "interrupted_by"),
+    *("not_before", "retry_at", "failing_since", "waits_for", "wait_expires_at", "deadline"),
+    *("cancel_requested_at", "cancel_requested_by", "when_busy", "steers", "interrupted_by"),
     *("finished_at", "usage", "cost"),
     *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker", "omitted"),
 )
@@ -156,6 +156,7 @@ def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_i
             priority=turn.priority,
             metadata=turn.metadata,
             sender=turn.sender,
+            schedule_id=turn.schedule_id,
             requeued_from=turn.id,
             created_at=clock(),
             notified_at=clock(),

@@ -12,7 +12,19 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, lite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.message import Message
-from conversation.turn import Cancelled, Completed, Ending, Failed, FinalEnding, HandOver, Lease, RetryLater, TurnState
+from conversation.pending_call import PendingRequest
+from conversation.turn import (
+    Cancelled,
+    Completed,
+    Ending,
+    Failed,
+    FinalEnding,
+    HandOver,
+    Lease,
+    RetryLater,
+    TurnState,
+    Waiting,
+)
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, execute_together, with_rows
 from store.files.attachments import insert_attachments
@@ -21,7 +33,7 @@ from store.history import message_rows
 from store.history.counters import tokens_of
 from store.summaries.due import may_be_summarized
 from store.tables import messages, threads, turns
-from store.turns import attempts, journal
+from store.turns import attempts, journal, pending_calls
 from store.turns.interrupts import interrupt_in_statements
 from store.turns.next_turn import next_turn_after
 from store.turns.rolled_back import hide_rolled_back
@@ -43,6 +55,8 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
+    if isinstance(ending, Waiting):
+        writes.append(pending_calls.insert_requests(turn_id, thread.tenant, ending.pending))
     if ending.steps:
         writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, _own(replies))
@@ -51,7 +65,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     (row,) = execute_together(connection, writes, thread_write)
     if isinstance(ending, FinalEnding):
         hide_rolled_back(connection, lease.thread_key, turn_id)
-    if isinstance(ending, RetryLater | HandOver):
+    if isinstance(ending, RetryLater | HandOver | Waiting):
         attempts.record_settled(connection, turn_id, ending, worker=lease.worker)
     return _settle_outcome(row, ending)
 
@@ -163,8 +177,22 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
             error_values = {} if error is None else error_columns(error)
             counts = {counted.name: counted + 1}
             return statement.values(state="queued", notified_at=None, waits_for=None, **counts, **error_values)
+        case Waiting(pending=pending):
+            return statement.values(state="waiting", **_wait_columns(pending))
         case _:
             assert_never(ending)
+
+
+def _wait_columns(pending: Sequence[PendingRequest]) -> dict[str, Any]:
+    expires_at = clock(plus_seconds=min(request.expire_seconds for request in pending))
+    return {
+        "notified_at": None,
+        "waits_for": None,
+        "failing_since": None,
+        # Decided anywhere, it goes on wherever its agent is served.
+        "local_process_id": None,
+        "wait_expires_at": case((turns.c.deadline < expires_at, turns.c.deadline), else_=expires_at),
+    }
 
 
 def _finish_columns(ending: FinalEnding) -> dict[str, Any]:

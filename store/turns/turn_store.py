@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from conversation.errors import DatabaseRefused
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
@@ -105,10 +106,15 @@ class TurnJournal:
     lease: Lease
     turn_id: str
 
-    async def record(self, steps: Sequence[Step]) -> bool:
-        """Write entries; returns whether messages wait for the turn. Raises `LeaseLost` if it has another worker."""
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
+        """Write entries, and what is left to be decided; returns whether messages wait for the turn.
+
+        Raises `LeaseLost` if another worker has the thread.
+        """
         database = self.turn_store.database.patient(self.turn_store.patience_seconds)
-        return await database.run_async(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)
+        return await database.run_async(
+            journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps, pending=pending
+        )
 
     async def take_messages(self, index: int) -> list[Step]:
         """Take the messages that wait for the turn into its journal, from this index on. Raises `LeaseLost`."""

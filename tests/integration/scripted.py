@@ -15,6 +15,7 @@ from agent.tools.thread_pool import ToolThreads
 from conversation.errors import ModelError
 from conversation.history import check_next, open_calls
 from conversation.message import Message, ToolCall, Usage
+from conversation.pending_call import PendingRequest
 from conversation.step import Step, input_step
 from conversation.turn import ClaimedTurn, Completed, Failed, FinalEnding, Lease
 
@@ -64,11 +65,13 @@ class Memory:
 
     steps: dict[int, Step] = field(default_factory=dict)
     before: Callable[[Sequence[Step]], None] = lambda _: None
+    pending: list[PendingRequest] = field(default_factory=list)
     #: Messages that wait to be told to the turn.
     told: list[Message] = field(default_factory=list)
 
-    async def record(self, steps: Sequence[Step]) -> bool:
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
         await asyncio.sleep(0)
+        self.pending += pending
         self.before(steps)
         for step in steps:
             known = self.steps.get(step.index)

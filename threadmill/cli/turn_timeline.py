@@ -63,6 +63,7 @@ def _head_of(timeline: "Timeline") -> Iterator[tuple[str, object]]:
     yield "worker", timeline.worker if timeline.worker is None else f"{timeline.worker} ({timeline.turn.worker_id})"
     yield "attempts", record.attempt
     yield "crashes", record.crashes or None
+    yield "schedule", record.schedule_id
     yield "requeued from", record.requeued_from
     yield "when busy", None if record.when_busy is WhenBusy.ENQUEUE else record.when_busy.value
     yield "answered by", record.merged_into

@@ -94,6 +94,8 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A requeued turn may be run by any worker.
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # The schedules of another installation are not there.
+    "schedule_id": (LEAVES, RESETS, COPIES, COPIES),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
     # A turn that is asked again waits for those before it.
@@ -115,6 +117,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),
     "waits_for": (LEAVES, RESETS, RESETS, RESETS),
+    "wait_expires_at": (LEAVES, RESETS, RESETS, RESETS),
     # A resumed turn goes on in the window that its journal was written in.
     "window_to_seq": (LEAVES, COPIES, COPIES, RESETS),
     "window_summary_id": (LEAVES, RESETS, COPIES, RESETS),
@@ -192,6 +195,7 @@ TURN: Row = {
     "interrupted_by": new_id(),
     "merged_into": new_id(),
     "rolled_back": True,
+    "schedule_id": new_id(),
     "priority": 6,
     "metadata": {"ticket": 7},
     "sender": "bob",
@@ -199,6 +203,7 @@ TURN: Row = {
     "retry_at": moment(4),
     "failing_since": moment(4),
     "waits_for": "openai/gpt-5:0f",
+    "wait_expires_at": moment(5),
     "deadline": moment(5),
     "idempotency_key": "once",
     "request_digest": "d" * 64,
