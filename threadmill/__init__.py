@@ -106,6 +106,7 @@ _MODULES = {
     "TurnPage": "store.turns.thread_turns",
     "TurnRecord": "conversation.turn",
     "TurnState": "conversation.turn",
+    "WhenBusy": "conversation.when_busy",
     "TurnError": "conversation.turn",
     "TurnResult": "conversation.turn",
     # What a backend shows
@@ -206,6 +207,7 @@ _MODULES = {
     "ThreadNotFound": "conversation.errors",
     "TurnNotFound": "conversation.errors",
     "TurnNotRequeueable": "conversation.errors",
+    "ThreadBusy": "conversation.errors",
     "PendingCallNotFound": "conversation.errors",
     "AlreadyDecided": "conversation.errors",
     "DigestMismatch": "conversation.errors",

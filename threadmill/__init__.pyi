@@ -41,6 +41,7 @@ from conversation.errors import OperatorError as OperatorError
 from conversation.errors import PendingCallNotFound as PendingCallNotFound
 from conversation.errors import ScannerUnavailable as ScannerUnavailable
 from conversation.errors import ScheduleNotFound as ScheduleNotFound
+from conversation.errors import ThreadBusy as ThreadBusy
 from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound
 from conversation.errors import ThreadUnderLegalHold as ThreadUnderLegalHold
@@ -85,6 +86,7 @@ from conversation.turn import TurnError as TurnError
 from conversation.turn import TurnRecord as TurnRecord
 from conversation.turn import TurnResult as TurnResult
 from conversation.turn import TurnState as TurnState
+from conversation.when_busy import WhenBusy as WhenBusy
 from producers import AsyncTurn as AsyncTurn
 from producers import Producer as Producer
 from producers import RequeueReport as RequeueReport

@@ -41,9 +41,7 @@ from tests.integration.store.walls.one_of_each import OURS, THEIRS, Row, Rows, i
 from tests.tries import check_tries
 
 #: How columns are called that name a row.
-_NAMES_ROW = re.compile(
-    r"(^|_)(id|key|sha256|owner|sender|worker|agent|claim|by|requeued_from|merged_into|steers|worker_id)$"
-)
+_NAMES_ROW = re.compile(r"(^|_)(id|key|sha256|owner|sender|worker|agent|claim|by|requeued_from|worker_id)$")
 #: The columns that say whose a row is: they stand in the keys beside what the row points to.
 _OF_OWNER = {"tenant", "thread_key", "key"}
 
