@@ -68,7 +68,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What came of an attempt."""
+    """The outcome of an attempt."""
 
     #: The HTTP status; None where there was no answer.
     status: int | None = None
