@@ -14,8 +14,8 @@ KEY_BYTES = 32
 class WebhookSettings(BaseModel):
     """How events are sent to webhooks: with which keys, to which networks, how often and for how long."""
 
-    #: Keys that encrypt the signing keys of webhooks where they are stored, comma-separated: each 32 bytes in base64. The
-    #: first encrypts, all decrypt; empty: no webhook can be made.
+    #: Keys that encrypt the signing keys of webhooks where they are stored, comma-separated: each 32 bytes in base64.
+    #: The first encrypts, all decrypt; empty: no webhook can be made.
     webhook_encryption_keys: SecretStr = SecretStr("")
     #: Networks in which webhooks may be beside public addresses, comma-separated: `10.1.0.0/16`. With one, any port is
     #: sent to.
