@@ -18,16 +18,7 @@ from store.erasure.items import record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.retention.deletion import add_erased_counts
-from store.tables import (
-    attachments,
-    inbox_messages,
-    messages,
-    steps,
-    threads,
-    turn_attempts,
-    turns,
-    webhook_deliveries,
-)
+from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns, webhook_deliveries
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
