@@ -12,11 +12,14 @@ from conversation.events import ThreadEvent
 from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnState
+from conversation.validation import check_tenant
 from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
+from store.turns import pending_listing
 from store.turns.bulk_requeue import RequeueFilter
+from store.turns.pending_listing import PendingPage
 
 if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
@@ -31,7 +34,7 @@ _default: Producer | None = None
 _default_lock = threading.Lock()
 
 
-def _move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+def move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Make the twin of a function for an event loop: it runs in another thread."""
 
     @wraps(function)
@@ -160,6 +163,28 @@ def user_events_async(
     return default_producer().user_events_async(user, tenant=tenant, cursor=cursor)
 
 
+def list_pending(
+    *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
+) -> PendingPage:
+    """The pending calls of a tenant's turns, the oldest first: approvals, questions, tools of the client.
+
+    With `user`, only of turns in which this user asks. `next_cursor` of a page leads to the next one. Each call is
+    decided by its turn: `find_turn(call.turn_id, tenant=tenant).approve(call.call_id, by=…)`.
+
+    Raises `InvalidInput` and `DatabaseUnavailable`.
+    """
+    runner = default_producer().database.acting_for(check_tenant(tenant))
+    return runner.run(pending_listing.list_pending, tenant, user=user, limit=limit, cursor=cursor)
+
+
+async def list_pending_async(
+    *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
+) -> PendingPage:
+    """As `list_pending`, on the event loop."""
+    runner = default_producer().database.acting_for(check_tenant(tenant))
+    return await runner.run_async(pending_listing.list_pending, tenant, user=user, limit=limit, cursor=cursor)
+
+
 def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = "default") -> TurnState:
     """Ask a turn to stop; returns its state now. What was said so far is kept. Raises `TurnNotFound`.
 
@@ -218,7 +243,7 @@ def requeue_turns(
     return RequeueReport(tuple(default_producer().requeue_turns(filters, by=by, limit=limit, dry_run=dry_run)))
 
 
-requeue_turns_async = _move_to_thread(requeue_turns)
+requeue_turns_async = move_to_thread(requeue_turns)
 
 
 def create_upload(filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> "Upload":
@@ -231,7 +256,7 @@ def create_upload(filename: str, media_type: str, size: int, sha256: str, *, ten
     return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)
 
 
-create_upload_async = _move_to_thread(create_upload)
+create_upload_async = move_to_thread(create_upload)
 
 
 def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
@@ -244,7 +269,7 @@ def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
     return default_producer().uploads.complete(upload_id, tenant=tenant)
 
 
-complete_upload_async = _move_to_thread(complete_upload)
+complete_upload_async = move_to_thread(complete_upload)
 
 
 def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attachment:
@@ -256,7 +281,7 @@ def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attach
     return default_producer().uploads.find(thread_id, sha256, tenant=tenant)
 
 
-find_file_async = _move_to_thread(find_file)
+find_file_async = move_to_thread(find_file)
 
 
 def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
@@ -264,7 +289,7 @@ def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
     return default_producer().uploads.read(file, tenant=tenant)
 
 
-read_file_async = _move_to_thread(read_file)
+read_file_async = move_to_thread(read_file)
 
 
 def file_url(
@@ -279,7 +304,7 @@ def file_url(
     return default_producer().uploads.url(file, tenant=tenant, expires=expires, inline=inline)
 
 
-file_url_async = _move_to_thread(file_url)
+file_url_async = move_to_thread(file_url)
 
 
 def thumbnail_url(
@@ -289,7 +314,7 @@ def thumbnail_url(
     return default_producer().uploads.thumbnail_url(file, tenant=tenant, expires=expires)
 
 
-thumbnail_url_async = _move_to_thread(thumbnail_url)
+thumbnail_url_async = move_to_thread(thumbnail_url)
 
 
 def default_producer() -> Producer:

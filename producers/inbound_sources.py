@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from conversation.inbound_signature import Scheme
 from conversation.inbound_source import InboundSourceRecord, NewInboundSource, make_source_id
 from conversation.webhooks import make_secret
-from producers.api import _move_to_thread, default_producer
+from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
 from store.database.engine import PatientRunner
 from store.inbound import sources
@@ -87,11 +87,11 @@ def delete_inbound_source(source_id: str, *, tenant: str = "default") -> None:
     _database(default_producer(), tenant).run(sources.delete_source, tenant, source_id)
 
 
-create_inbound_source_async = _move_to_thread(create_inbound_source)
-list_inbound_sources_async = _move_to_thread(list_inbound_sources)
-enable_inbound_source_async = _move_to_thread(enable_inbound_source)
-rotate_inbound_source_async = _move_to_thread(rotate_inbound_source)
-delete_inbound_source_async = _move_to_thread(delete_inbound_source)
+create_inbound_source_async = move_to_thread(create_inbound_source)
+list_inbound_sources_async = move_to_thread(list_inbound_sources)
+enable_inbound_source_async = move_to_thread(enable_inbound_source)
+rotate_inbound_source_async = move_to_thread(rotate_inbound_source)
+delete_inbound_source_async = move_to_thread(delete_inbound_source)
 
 
 def make_inbound_secret(scheme: str) -> str:

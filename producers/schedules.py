@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from conversation.ids import new_id
 from conversation.schedule import CatchUp, ScheduleRecord
 from conversation.validation import check_id
-from producers.api import _move_to_thread, default_producer
+from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
 from producers.send_request import limits_of
 from producers.turn import Turn
@@ -131,14 +131,14 @@ def list_schedule_runs(
     return runner.run(repository.list_runs, Viewer(tenant), schedule_id, limit=limit, cursor=cursor)
 
 
-create_schedule_async = _move_to_thread(create_schedule)
-find_schedule_async = _move_to_thread(find_schedule)
-list_schedules_async = _move_to_thread(list_schedules)
-pause_schedule_async = _move_to_thread(pause_schedule)
-resume_schedule_async = _move_to_thread(resume_schedule)
-run_schedule_async = _move_to_thread(run_schedule)
-delete_schedule_async = _move_to_thread(delete_schedule)
-list_schedule_runs_async = _move_to_thread(list_schedule_runs)
+create_schedule_async = move_to_thread(create_schedule)
+find_schedule_async = move_to_thread(find_schedule)
+list_schedules_async = move_to_thread(list_schedules)
+pause_schedule_async = move_to_thread(pause_schedule)
+resume_schedule_async = move_to_thread(resume_schedule)
+run_schedule_async = move_to_thread(run_schedule)
+delete_schedule_async = move_to_thread(delete_schedule)
+list_schedule_runs_async = move_to_thread(list_schedule_runs)
 
 
 def send_now(

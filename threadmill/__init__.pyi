@@ -18,8 +18,10 @@ from agent.tools.tool import Tool as Tool
 from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
+from conversation.errors import AlreadyDecided as AlreadyDecided
 from conversation.errors import DatabaseRefused as DatabaseRefused
 from conversation.errors import DatabaseUnavailable as DatabaseUnavailable
+from conversation.errors import DigestMismatch as DigestMismatch
 from conversation.errors import Fault as Fault
 from conversation.errors import FileNotReady as FileNotReady
 from conversation.errors import FileNotStored as FileNotStored
@@ -34,6 +36,7 @@ from conversation.errors import LimitReached as LimitReached
 from conversation.errors import MessagesNotLoaded as MessagesNotLoaded
 from conversation.errors import ModelError as ModelError
 from conversation.errors import OperatorError as OperatorError
+from conversation.errors import PendingCallNotFound as PendingCallNotFound
 from conversation.errors import ScannerUnavailable as ScannerUnavailable
 from conversation.errors import ScheduleNotFound as ScheduleNotFound
 from conversation.errors import ThreadmillError as ThreadmillError
@@ -49,6 +52,7 @@ from conversation.errors import UploadIncomplete as UploadIncomplete
 from conversation.errors import UploadNotFound as UploadNotFound
 from conversation.errors import UploadsNotSupported as UploadsNotSupported
 from conversation.errors import UserError as UserError
+from conversation.errors import WebhookNotFound as WebhookNotFound
 from conversation.events import MessageDelta as MessageDelta
 from conversation.events import MessageDone as MessageDone
 from conversation.events import MessageRestarted as MessageRestarted
@@ -83,6 +87,8 @@ from producers import RequeueReport as RequeueReport
 from producers import Turn as Turn
 from producers import cancel_turn as cancel_turn
 from producers import cancel_turn_async as cancel_turn_async
+from producers import change_webhook as change_webhook
+from producers import change_webhook_async as change_webhook_async
 from producers import complete_upload as complete_upload
 from producers import complete_upload_async as complete_upload_async
 from producers import create_inbound_source as create_inbound_source
@@ -91,11 +97,15 @@ from producers import create_schedule as create_schedule
 from producers import create_schedule_async as create_schedule_async
 from producers import create_upload as create_upload
 from producers import create_upload_async as create_upload_async
+from producers import create_webhook as create_webhook
+from producers import create_webhook_async as create_webhook_async
 from producers import default_producer as default_producer
 from producers import delete_inbound_source as delete_inbound_source
 from producers import delete_inbound_source_async as delete_inbound_source_async
 from producers import delete_schedule as delete_schedule
 from producers import delete_schedule_async as delete_schedule_async
+from producers import delete_webhook as delete_webhook
+from producers import delete_webhook_async as delete_webhook_async
 from producers import enable_inbound_source as enable_inbound_source
 from producers import enable_inbound_source_async as enable_inbound_source_async
 from producers import file_url as file_url
@@ -106,6 +116,8 @@ from producers import find_schedule as find_schedule
 from producers import find_schedule_async as find_schedule_async
 from producers import find_turn as find_turn
 from producers import find_turn_async as find_turn_async
+from producers import find_webhook as find_webhook
+from producers import find_webhook_async as find_webhook_async
 from producers import list_inbound_sources as list_inbound_sources
 from producers import list_inbound_sources_async as list_inbound_sources_async
 from producers import list_schedule_runs as list_schedule_runs
@@ -114,12 +126,20 @@ from producers import list_schedules as list_schedules
 from producers import list_schedules_async as list_schedules_async
 from producers import list_turns as list_turns
 from producers import list_turns_async as list_turns_async
+from producers import list_webhook_deliveries as list_webhook_deliveries
+from producers import list_webhook_deliveries_async as list_webhook_deliveries_async
+from producers import list_webhooks as list_webhooks
+from producers import list_webhooks_async as list_webhooks_async
 from producers import pause_schedule as pause_schedule
 from producers import pause_schedule_async as pause_schedule_async
 from producers import read_file as read_file
 from producers import read_file_async as read_file_async
 from producers import read_thread as read_thread
 from producers import read_thread_async as read_thread_async
+from producers import replay_dead_webhook_deliveries as replay_dead_webhook_deliveries
+from producers import replay_dead_webhook_deliveries_async as replay_dead_webhook_deliveries_async
+from producers import replay_webhook_delivery as replay_webhook_delivery
+from producers import replay_webhook_delivery_async as replay_webhook_delivery_async
 from producers import requeue_turn as requeue_turn
 from producers import requeue_turn_async as requeue_turn_async
 from producers import requeue_turns as requeue_turns
@@ -128,6 +148,8 @@ from producers import resume_schedule as resume_schedule
 from producers import resume_schedule_async as resume_schedule_async
 from producers import rotate_inbound_source as rotate_inbound_source
 from producers import rotate_inbound_source_async as rotate_inbound_source_async
+from producers import rotate_webhook_secret as rotate_webhook_secret
+from producers import rotate_webhook_secret_async as rotate_webhook_secret_async
 from producers import run_schedule as run_schedule
 from producers import run_schedule_async as run_schedule_async
 from producers import send_message as send_message
@@ -149,6 +171,10 @@ from producers.send_options import SendOptions as SendOptions
 from producers.sqlalchemy_orm import send_message_in as send_message_in
 from producers.sqlalchemy_orm import send_message_in_async as send_message_in_async
 from producers.uploads import Upload as Upload
+from producers.webhooks import DeliveryPage as DeliveryPage
+from producers.webhooks import NewSecret as NewSecret
+from producers.webhooks import Webhook as Webhook
+from producers.webhooks import WebhookDelivery as WebhookDelivery
 from store.file_store import FileStore as FileStore
 from store.schedules.repository import SchedulePage as SchedulePage
 from store.settings import Settings as Settings
@@ -159,3 +185,13 @@ from threadmill.agent_result import AgentResult as AgentResult
 from threadmill.local_agent import Agent as Agent
 
 __version__: str
+from agent.tools.approval import ApprovalRequest as ApprovalRequest
+from agent.tools.ask_user import ask_user as ask_user
+from agent.tools.client_tool import ClientTool as ClientTool
+from agent.tools.questions import QuestionDeclined as QuestionDeclined
+from conversation.pending_call import Decision as Decision
+from conversation.pending_call import DecisionKind as DecisionKind
+from conversation.pending_call import PendingCall as PendingCall
+from conversation.pending_call import PendingKind as PendingKind
+from producers import list_pending as list_pending
+from producers import list_pending_async as list_pending_async

@@ -8,15 +8,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from agent.web.address_guard import AddressGuard, Network
-from agent.web.answer import Answer, accept_any_type
+from agent.web.answer import Answer, PostAnswer, accept_any_type
 from agent.web.limits import WebLimits
 from agent.web.reach import Reach, Resolve
-
-if TYPE_CHECKING:
-    from agent.web.post import PostAnswer
 
 #: Where the web is served. With any port at all, an agent could knock on mail servers and databases.
 WEB_PORTS = (80, 443, 8080, 8443)
@@ -60,7 +56,7 @@ class WebClient:
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, limits: WebLimits, shown_url: str
-    ) -> "PostAnswer":
+    ) -> PostAnswer:
         """POST a body, and return the status of the answer; no redirect is followed. Raises `WebError`.
 
         Errors call the URL `shown_url`: it may hold a secret in its path.

@@ -5,12 +5,12 @@ What stays true: it follows no redirect, reads no body of an answer, and goes wh
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
+from agent.web.answer import PostAnswer
 from agent.web.errors import TooSlow, UrlRejected
 from agent.web.exchange import exchange
 from agent.web.limits import WebLimits
@@ -19,15 +19,6 @@ from agent.web.url import parse
 
 #: Characters of a `Retry-After` that are read: a date has 29.
 _RETRY_AFTER_MAX_CHARS = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostAnswer:
-    """The answer to a POST."""
-
-    status: int
-    #: The pause that the server asked for, in seconds; None without one.
-    retry_after_seconds: float | None
 
 
 async def post(

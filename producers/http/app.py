@@ -29,6 +29,7 @@ from producers.http import (
     threads,
     turns,
     usage,
+    webhooks,
 )
 from producers.http.authenticator import CredentialAuthenticator
 from producers.http.dependencies import Gateway
@@ -46,7 +47,9 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, schedules, usage, inbound)
+_RESOURCES = (
+    threads, messages, turns, streams, stream_tokens, files, context, summaries, usage, schedules, inbound, webhooks
+)  # fmt: skip
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",

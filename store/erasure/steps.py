@@ -33,6 +33,7 @@ from store.tables.retention import (
     retention_policies,
 )
 from store.tables.turns import unfinished
+from store.webhooks import endpoints
 
 #: Threads or files of one page.
 PAGE = 100
@@ -323,8 +324,9 @@ def _has_keys(subject: Subject) -> ColumnElement[bool]:
 
 
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:
-    """Delete rows that belong to a tenant and to none of its threads: uploads, and its policies."""
+    """Delete rows that belong to a tenant and to none of its threads: uploads, its policies and webhooks."""
     counts = {
+        "webhooks": endpoints.delete_webhooks(connection, tenant),
         "inbound_sources": delete_of_tenant(connection, tenant),
         "uploads": connection.execute(delete(uploads).where(uploads.c.tenant == tenant)).rowcount,
         "policies": connection.execute(

@@ -7,13 +7,14 @@ its keys; a change of keys leaves one that signs, and the one before it signs as
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from conversation.arguments import check_duration, check_one_of, take_items
+from conversation.arguments import check_duration, check_flag, check_one_of, take_items
 from conversation.errors import InvalidInput, LimitReached, WebhookNotFound
 from conversation.ids import is_our_id
+from conversation.quotation import quote
 from conversation.validation import check_id, check_tenant, check_tenant_of_user, check_text
 from conversation.webhooks import WebhookKind, check_link_template, check_secret, check_webhook_url
 from store.audit import write_audit_row
@@ -85,6 +86,18 @@ class Webhook:
     updated_at: datetime
 
 
+class WebhookChanges(TypedDict, total=False):
+    """What a caller may change of a webhook: the fields that are there."""
+
+    url: str
+    name: str
+    kinds: Collection[str] | None
+    agents: Collection[str] | None
+    link_template: str | None
+    #: Whether it is told of anything.
+    enabled: bool
+
+
 def check_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
     """What a caller may say of a webhook, checked. Raises `InvalidInput`."""
     checks: dict[str, Callable[[str, Any], Any]] = {
@@ -94,6 +107,10 @@ def check_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
         "agents": _check_agents,
         "link_template": lambda name, value: None if value is None else check_link_template(name, value),
     }
+    for name in changes:
+        if name not in checks:
+            fields = ", ".join([*checks, "enabled"])
+            raise InvalidInput(quote(name), "is no field of a webhook that can be changed", f"name one of {fields}")
     return {name: checks[name](name, value) for name, value in changes.items()}
 
 
@@ -166,7 +183,7 @@ def change_webhook(connection: Connection, tenant: str | None, webhook_id: str, 
     row = find_row(connection, tenant, webhook_id, locks=True)
     columns = check_columns({name: value for name, value in changes.items() if name != "enabled"})
     if "enabled" in changes:
-        is_enabled = bool(changes["enabled"])
+        is_enabled = check_flag("enabled", changes["enabled"])
         columns |= {"state": "enabled" if is_enabled else "disabled", "failures": 0, "retry_at": None}
         columns["disabled_reason"] = None if is_enabled else ASKED
     if columns:

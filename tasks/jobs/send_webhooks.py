@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import structlog
 
 from agent.web import WebClient, WebError, WebLimits
+from agent.web.answer import PostAnswer
 from agent.web.client import WEB_PORTS
-from agent.web.post import PostAnswer
 from conversation.errors import InvalidSettings
 from conversation.ids import new_id
 from conversation.webhooks import sign
 from store.database.engine import Database
 from store.settings import Settings
-from store.webhooks import outbox
+from store.webhooks import outbox, upkeep
 from store.webhooks.outbox import Attempt, ClaimedDelivery, DueWebhook
 from store.webhooks.sealed_secrets import SealedSecrets
 
@@ -63,6 +63,17 @@ def make_client(settings: Settings) -> WebClient:
     """Make the client that reaches webhooks: public addresses on ports of the web, and the networks of the settings."""
     networks = settings.webhook_allow_networks
     return WebClient(allow_networks=networks, allow_ports=range(1, 65_536) if networks else WEB_PORTS)
+
+
+def prune_deliveries(database: Database, settings: Settings) -> int:
+    """Delete deliveries that are old enough, or that nobody gets any more; returns how many."""
+    total, until = 0, time.monotonic() + RUN_SECONDS
+    for delete_some in (upkeep.delete_old, upkeep.delete_unwanted):
+        while count := database.run(delete_some, retention_days=settings.webhook_retention_days):
+            total += count
+            if time.monotonic() >= until:
+                return total
+    return total
 
 
 @dataclass(slots=True)

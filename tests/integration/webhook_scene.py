@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from agent.web import NotReached, WebLimits
-from agent.web.post import PostAnswer
+from agent.web.answer import PostAnswer
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, TurnError

@@ -22,6 +22,7 @@ from threadmill.cli import (
     summaries,
     threads,
     turns,
+    webhooks,
     workers,
 )
 from threadmill.cli.chat import chat
@@ -89,6 +90,7 @@ app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
+app.add_typer(webhooks.group, name="webhooks")
 app.add_typer(inbound.group, name="inbound")
 app.add_typer(recurring.group, name="recurring")
 app.command()(schedules)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import producers
-from conversation.errors import InboundSourceNotFound, ScheduleNotFound, ThreadNotFound, UploadNotFound
+from conversation.errors import InboundSourceNotFound, ScheduleNotFound, ThreadNotFound, UploadNotFound, WebhookNotFound
 from producers.sqlalchemy_orm import send_message_in
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import MOMENT, Make, Verb, just
@@ -45,6 +45,9 @@ _SENT: dict[str, Make] = {
     "allow_unknown_agent": just(True),
 }
 _OF_FILE: dict[str, Make] = {"file": lambda stage: stage.file, "tenant": just("default")}
+
+_OF_WEBHOOK: dict[str, Make] = {"webhook_id": lambda stage: stage.webhook_id, "tenant": just("default")}
+_NO_WEBHOOK = "0195a1f0-0000-7000-8000-000000000000"
 
 
 _SCHEDULE: dict[str, Make] = {
@@ -138,6 +141,33 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("read_file", **_OF_FILE),
     **_of_producers("file_url", **_OF_FILE, expires=just(timedelta(minutes=1)), inline=just(False)),
     **_of_producers("thumbnail_url", **_OF_FILE, expires=just(timedelta(minutes=1))),
+    **_of_producers(
+        "create_webhook",
+        url=just("https://example.org/hooks"),
+        tenant=just("hooked"),
+        kinds=just(["turn.completed"]),
+        agents=just(["a"]),
+        link_template=just("https://example.org/{turn_id}"),
+        name=just("mine"),
+        secret=just(None),
+    ),
+    **_of_producers("list_webhooks", tenant=just("default")),
+    **_of_producers("find_webhook", **_OF_WEBHOOK),
+    **_of_producers(
+        "change_webhook",
+        **_OF_WEBHOOK,
+        url=just("https://example.org/hooks"),
+        kinds=just(None),
+        agents=just(["a"]),
+        link_template=just(None),
+        name=just("mine"),
+        enabled=just(True),
+    ),
+    **_of_producers("delete_webhook", _raises=WebhookNotFound, webhook_id=just(_NO_WEBHOOK), tenant=just("default")),
+    **_of_producers("rotate_webhook_secret", **_OF_WEBHOOK, secret=just(None), grace=just(timedelta(hours=1))),
+    **_of_producers("list_webhook_deliveries", **_OF_WEBHOOK, state=just("dead"), limit=just(1), cursor=just(None)),
+    **_of_producers("replay_webhook_delivery", _raises=WebhookNotFound, **_OF_WEBHOOK, delivery_id=just(_NO_WEBHOOK)),
+    **_of_producers("replay_dead_webhook_deliveries", **_OF_WEBHOOK, since=just(MOMENT)),
     **_of_producers("create_schedule", **_SCHEDULE),
     **_of_producers("find_schedule", **_OF_SCHEDULE),
     **_of_producers("pause_schedule", **_OF_SCHEDULE),

@@ -67,6 +67,7 @@ class Stage:
         self.ended_turn = producers.send_message("ended", "hello", allow_unknown_agent=True)
         self.ended_async_turn = self.await_(producers.find_turn_async(self.ended_turn.id))
         self.producer.database.run(self._fail, self.ended_turn.id)
+        self.webhook_id = producers.create_webhook("https://example.org/hooks", agents=["nobody"]).webhook.id
         self.schedule = producers.create_schedule("hello", cron="0 9 * * *", thread_id="s")
         mapping = {"thread_id": "s", "text": "x", "idempotency_key": "{/id}"}
         self.inbound_source = producers.create_inbound_source("shop", mapping).source

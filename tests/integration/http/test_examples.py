@@ -1,10 +1,12 @@
 """The examples in the description are requests that work, and answers have the shapes that it says."""
 
+import base64
 import hashlib
 from typing import Any
 
 import httpx
 from openapi_schema_validator import OAS31Validator
+from pydantic import SecretStr
 
 from producers.http.app import create_gateway
 from producers.http.openapi import list_operations
@@ -55,6 +57,16 @@ STEPS = {
     "list_schedule_turns": 200,
     "delete_schedule": 204,
     "read_usage": 200,
+    "create_webhook": 201,
+    "list_webhooks": 200,
+    "read_webhook": 200,
+    "change_webhook": 200,
+    "rotate_webhook_secret": 200,
+    "list_webhook_deliveries": 200,
+    # No turn has ended.
+    "replay_webhook_delivery": 404,
+    "replay_dead_webhook_deliveries": 202,
+    "delete_webhook": 204,
     "delete_thread": 204,
 }
 #: What the examples say that only this installation can know.
@@ -67,13 +79,22 @@ PARAMETERS = {name: {"wait": 0} for name in ("follow_turn", "follow_thread")} | 
 
 async def test_each_operation_does_what_its_example_says(settings: Settings, database: Database) -> None:
     register_agent(database, "assistant")
+    key = SecretStr(base64.urlsafe_b64encode(b"k" * 32).decode())
+    settings = settings.model_copy(update={"webhook_encryption_keys": key})
     app = create_gateway(settings, authenticator=NameAuthenticator())
     document = app.openapi()
     operations = {
         operation["operationId"]: (path, method, operation) for path, method, operation in list_operations(document)
     }
     assert operations.keys() == STEPS.keys()
-    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": "", "source_id": "none"}
+    values = {
+        "thread_id": "order-4711",
+        "key": "language",
+        "upload_id": "none",
+        "turn_id": "",
+        "delivery_id": "none",
+        "source_id": "none",
+    }
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -85,6 +106,8 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
             answer = await client.send(request)
             assert answer.status_code == status, f"{name}: {answer.text}"
             check_shape(document, operation, answer)
+            if name == "create_webhook":
+                values["webhook_id"] = answer.json()["webhook"]["id"]
             if name == "create_schedule":
                 values["schedule_id"] = answer.json()["id"]
             if name == "send_message":

@@ -24,13 +24,14 @@ from conversation.inbound_source import make_source_id
 from producers.http import dependencies
 from producers.http.app import create_gateway
 from producers.http.principal import SCOPES, Principal
+from producers.webhooks import Webhooks
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.inbound.sources import InboundSourceRequest, create_source
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
-from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads
+from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads, webhooks
 from store.walls.roles import GATEWAY
 from store.webhooks.sealed_secrets import SealedSecrets
 from tests.integration.http.foreign_ids import (
@@ -90,6 +91,8 @@ class Place:
 
     async def fill(self) -> Ids:
         """Have something of everything; returns the ids."""
+        verbs = Webhooks(self.database, self.settings)
+        webhook = verbs.create(f"https://example.org/{SECRET}", tenant=THEIRS, name=SECRET).webhook.id
         site = Site(self.settings, None)  # type: ignore[arg-type]  # nobody listens to the wire here
         await site.open()
         app = create_gateway(self.settings)
@@ -104,11 +107,14 @@ class Place:
         await site.close()
         upload = new_id()
         self.database.run(_insert_the_rest, upload)
+        (delivery,) = verbs.list_deliveries(webhook, tenant=THEIRS)
         return Ids(
             answered_turn=answered_turn,
             waiting_turn=waiting_turn,
             upload=upload,
             cursor=cursor,
+            webhook=webhook,
+            delivery=delivery.id,
             schedule=schedule,
             source=self._make_source(),
         )
@@ -151,6 +157,7 @@ def list_rows(connection: Connection) -> dict[str, list[str]]:
     conditions = {
         threads: threads.c.key.in_(hers),
         uploads: uploads.c.filename.startswith(SECRET),
+        webhooks: webhooks.c.name == SECRET,
         schedules: schedules.c.content == SECRET,
     }
     for table in metadata.sorted_tables:

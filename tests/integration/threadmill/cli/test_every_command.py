@@ -31,6 +31,7 @@ WRITTEN = {
     "schedule_runs": ["error"],
     "retention_policies": ["agent"],
     "api_keys": ["name"],
+    "webhooks": ["name"],
     "attachments": ["filename"],
     "schedules": ["content", "name", "last_error"],
     "inbound_sources": ["name"],
@@ -44,6 +45,7 @@ LISTS = {
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
+    ("webhooks", "list"): ("WEBHOOK STATE TENANT KINDS AGENTS FAILURES NEXT NAME URL", "no webhooks are made"),
     ("recurring", "list"): ("SCHEDULE STATE WHEN ZONE NEXT LAST THREAD AGENT USER NAME ERROR", "no schedules are made"),
     ("inbound", "list"): ("SOURCE STATE TENANT SCHEME AGENT CREATED NAME", "no inbound sources are made"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
@@ -62,6 +64,7 @@ TRIED = [
     "keys",
     "recurring",
     "inbound",
+    "webhooks",
 ]
 
 
@@ -107,6 +110,7 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         ("retention", "set", "--tenant", "default", "--max-messages", "4", "--keep-summary", "--archive", "--yes"): "",
         ("retention", "run", "--yes"): "",
         ("keys", "create", "--name", "shop"): "",
+        ("webhooks", "create", "https://example.org/hooks", "--name", "shop"): "",
         ("inbound", "create", "shop", "--thread", "t", "--text", "x", "--key", "{/id}"): "",
         ("recurring", "create", "hello", "--cron", "0 9 * * *", "--thread", "x", "--name", "daily"): "",
     }.items():
@@ -175,6 +179,7 @@ def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
         ("schedules",),
         ("retention", "list"),
         ("keys", "list"),
+        ("webhooks", "list"),
         ("recurring", "list"),
         ("inbound", "list"),
         ("chat",),
