@@ -749,7 +749,7 @@ def _create_schedules() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint(
-            "scheme in ('standard-webhooks', 'hmac-sha256', 'github', 'stripe', 'token')", name="scheme"
+            "scheme in ('github', 'hmac-sha256', 'standard-webhooks', 'stripe', 'token')", name="scheme"
         ),
     )
     op.create_index("ix_inbound_sources_tenant", "inbound_sources", ["tenant", "id"])
