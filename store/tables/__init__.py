@@ -19,6 +19,7 @@ from store.tables.retention import (
     retention_policies,
     retention_rescans,
 )
+from store.tables.slack import slack_messages
 from store.tables.threads import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
@@ -47,6 +48,8 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "pending_deletions", "retention_rescans", "retention_policies",
     # Access
     "api_keys", "installation",
+    # Chat systems
+    "slack_messages",
     # Operations
     "audit", "idempotent_answers", "schedule_runs",
 ]  # fmt: skip

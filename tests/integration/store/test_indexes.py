@@ -68,6 +68,12 @@ BOUNDS = {
     "retention_policies.tenant": TENANT,
     "retention_policies.thread_id": ID,
     "schedule_runs.schedule": WORD,  # names of our own tasks
+    "slack_messages.channel_id": WORD,  # producers.slack.payloads, as the others
+    "slack_messages.team_id": WORD,
+    "slack_messages.tenant": TENANT,
+    "slack_messages.thread_id": ID,
+    "slack_messages.ts": WORD,
+    "slack_messages.user_id": WORD,
     "thread_context.key": len(LEADING) + ID,
     "threads.agent": ID,
     "threads.id": ID,
