@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, sel
 
 from store.database.column_types import clock, moment_ago, moment_now
 from store.database.statements import convert_row, insert_for
-from store.tables import threads
+from store.tables import threads, turns
 from store.tables.slack import SLACK_UNFINISHED, slack_messages
 
 #: Rows of one statement that forgets those that are over.
@@ -121,10 +121,17 @@ def claim_due(
     return sorted((convert_row(row, SlackMessage) for row in rows), key=lambda message: message.key)
 
 
-def extend_claim(connection: Connection, tenant: str, claim: str, *, lease_seconds: float) -> int:
-    """Go on holding all messages that a process has claimed; returns how many these are."""
-    statement = update(slack_messages).where(_rows.tenant == tenant, _rows.claim == claim, text(SLACK_UNFINISHED))
-    return connection.execute(statement.values(due_at=clock(plus_seconds=lease_seconds))).rowcount
+def extend_claim(connection: Connection, tenant: str, claim: str, keys: Sequence[int], *, lease_seconds: float) -> int:
+    """Go on holding messages that a process has claimed; returns how many of these are still its own."""
+    is_own = and_(_rows.tenant == tenant, _rows.claim == claim, _rows.key.in_(keys), text(SLACK_UNFINISHED))
+    statement = update(slack_messages).where(is_own).values(due_at=clock(plus_seconds=lease_seconds))
+    return connection.execute(statement).rowcount
+
+
+def find_turn(connection: Connection, tenant: str, idempotency_key: str) -> str | None:
+    """The turn that was sent under a key; None where none was."""
+    query = select(turns.c.id).where(turns.c.tenant == tenant, turns.c.idempotency_key == idempotency_key)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def mark_sent(connection: Connection, message: SlackMessage, claim: str, turn_id: str) -> bool:
@@ -169,7 +176,7 @@ def wake(connection: Connection, tenant: str, turn_id: str) -> None:
     connection.execute(update(slack_messages).where(is_waiting).values(due_at=clock()))
 
 
-def find_prompt(connection: Connection, tenant: str, turn_id: str, team_id: str) -> SlackMessage | None:
+def find_of_turn(connection: Connection, tenant: str, turn_id: str, team_id: str) -> SlackMessage | None:
     """The message that a turn answers, in a workspace; None where there is none."""
     columns = (_rows[name] for name in SlackMessage.__slots__)
     query = select(*columns).where(_rows.tenant == tenant, _rows.turn_id == turn_id, _rows.team_id == team_id)

@@ -160,9 +160,9 @@ def test_whoever_lost_the_claim_writes_nothing(any_database: Database, verb: str
 def test_claims_that_are_extended_go_on(any_database: Database) -> None:
     any_database.run(slack_messages.enter, new_message())
     one, other = new_id(), new_id()
-    claim(any_database, one, lease_seconds=-1)
+    (message,) = claim(any_database, one, lease_seconds=-1)
 
-    assert any_database.run(slack_messages.extend_claim, "default", one, lease_seconds=60) == 1
+    assert any_database.run(slack_messages.extend_claim, "default", one, [message.key], lease_seconds=60) == 1
     assert claim(any_database, other) == []
 
 

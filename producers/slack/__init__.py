@@ -1,0 +1,10 @@
+"""Agents in Slack: messages and mentions become turns, and the answers are written where people asked.
+
+What stays true: nothing of Slack's own libraries is needed, and nothing is imported that the rest of the producers
+does without.
+"""
+
+from producers.slack.app import SlackApp, create_slack_app
+from producers.slack.workspace import Workspace, workspaces_of
+
+__all__ = ["SlackApp", "Workspace", "create_slack_app", "workspaces_of"]
