@@ -5,6 +5,7 @@ does without.
 """
 
 from producers.slack.app import SlackApp, create_slack_app
-from producers.slack.workspace import Workspace, workspaces_of
+from producers.slack.bolt import attach_to_bolt
+from producers.slack.workspace import SlackWorkspace, workspaces_of
 
-__all__ = ["SlackApp", "Workspace", "create_slack_app", "workspaces_of"]
+__all__ = ["SlackApp", "SlackWorkspace", "attach_to_bolt", "create_slack_app", "workspaces_of"]

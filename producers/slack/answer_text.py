@@ -26,7 +26,7 @@ _NO_ANSWER = "_There is no answer._"
 
 @dataclass(slots=True)
 class AnswerText:
-    """What is shown of a turn."""
+    """The texts of a turn's agent, and a note on how it stands."""
 
     #: The agent's texts, by message, in the order of their beginnings.
     texts: dict[str, str] = field(default_factory=dict)

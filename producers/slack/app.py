@@ -22,7 +22,7 @@ from producers.slack.desk import Desk
 from producers.slack.payloads import read_message, read_presses, team_of
 from producers.slack.presses import Presses
 from producers.slack.signature import is_signed
-from producers.slack.workspace import Workspace, workspaces_of
+from producers.slack.workspace import SlackWorkspace, workspaces_of
 from store import slack_messages
 from store.settings import Settings, current, variable
 
@@ -46,7 +46,7 @@ class SlackApp:
     own lifespan or `run` on. Made by `create_slack_app`. Only on one event loop.
     """
 
-    def __init__(self, producer: Producer, signing_secret: str, workspaces: Mapping[str, Workspace]) -> None:
+    def __init__(self, producer: Producer, signing_secret: str, workspaces: Mapping[str, SlackWorkspace]) -> None:
         """`workspaces` are looked up by their ids each time: a mapping of your own may change."""
         settings = producer.settings
         self._signing_secret = signing_secret
@@ -87,6 +87,7 @@ class SlackApp:
         if self._deliveries is not None:
             deliveries, self._deliveries = self._deliveries, None
             await deliveries.stop()
+        await self._desk.settle()
         await self._desk.api.close()
         if self._owns_producer:
             await self._desk.producer.close_async()
@@ -107,7 +108,8 @@ class SlackApp:
         if incoming is None:
             return False
         operation, only = slack_messages.enter, incoming.only_in_known_threads
-        is_new = await self._desk.run(workspace.tenant, operation, incoming.message, only_in_known_threads=only)
+        tenant, message = workspace.tenant, incoming.message
+        is_new = await self._desk.run_or_leave(tenant, operation, message, only_in_known_threads=only)
         if is_new and self._deliveries is not None:
             self._deliveries.look()
         return is_new
@@ -171,7 +173,7 @@ def create_slack_app(
     settings: Settings | None = None,
     *,
     producer: Producer | None = None,
-    workspaces: Mapping[str, Workspace] | None = None,
+    workspaces: Mapping[str, SlackWorkspace] | None = None,
 ) -> SlackApp:
     """Make an agent's app for Slack out of the settings; `workspaces`, by their ids, are the settings' if not given.
 

@@ -14,7 +14,7 @@ import structlog
 from conversation.errors import ThreadmillError
 from producers.slack.delivery import Delivery
 from producers.slack.desk import LEASE_SECONDS, Desk
-from producers.slack.workspace import Workspace
+from producers.slack.workspace import SlackWorkspace
 from store import slack_messages
 from store.slack_messages import SlackMessage
 
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 class Deliveries:
     """The deliveries of one process."""
 
-    def __init__(self, desk: Desk, workspaces: Mapping[str, Workspace]) -> None:
+    def __init__(self, desk: Desk, workspaces: Mapping[str, SlackWorkspace]) -> None:
         self._desk = desk
         self._workspaces = workspaces
         self._wanted = asyncio.Event()

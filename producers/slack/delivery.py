@@ -20,7 +20,7 @@ from producers.slack.desk import Desk, LostClaim
 from producers.slack.files import FileFetcher
 from producers.slack.mrkdwn import escape
 from producers.slack.posts import Posts
-from producers.slack.workspace import Workspace
+from producers.slack.workspace import SlackWorkspace
 from producers.turn import AsyncTurn
 from store import slack_messages
 from store.slack_messages import SlackMessage
@@ -40,7 +40,9 @@ class _Interrupted(Exception):
 class Delivery:
     """The work at one message that this process has claimed."""
 
-    def __init__(self, desk: Desk, message: SlackMessage, workspace: Workspace, on_sent: Callable[[], None]) -> None:
+    def __init__(
+        self, desk: Desk, message: SlackMessage, workspace: SlackWorkspace, on_sent: Callable[[], None]
+    ) -> None:
         """`on_sent` is called when the message has its turn: the next one of its thread may be taken up."""
         self._desk = desk
         self._on_sent = on_sent

@@ -29,7 +29,7 @@ def escape(text: str) -> str:
 
 
 def read_mrkdwn(text: str, *, bot_user_id: str | None = None) -> str:
-    """What a person wrote, as plain text; a mention of the agent itself is left out."""
+    """Read a text of Slack's as plain text; a mention of the agent itself is left out."""
     mention = f"<@{bot_user_id}>" if bot_user_id else None
     without_mention = text.replace(mention, " ") if mention else text
     plain = _REFERENCE.sub(_read_reference, without_mention)

@@ -1,4 +1,4 @@
-"""What Slack sends, read: events that are messages to the agent, and what people press.
+"""Payloads of Slack's, read: events that are messages to the agent, and what people press.
 
 What stays true: a message that a bot wrote, the agent itself above all, is passed over, and so are edits, deletions
 and whatever else is no new message of a person; nothing is taken from a payload without a look at its kind.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from producers.slack.mrkdwn import read_mrkdwn
-from producers.slack.workspace import Workspace
+from producers.slack.workspace import SlackWorkspace
 from store.slack_messages import NewSlackMessage
 
 #: Ids of Slack's workspaces, channels, people, events and files.
@@ -62,7 +62,7 @@ def team_of(envelope: Json) -> str | None:
     return team_id if _is_id(team_id) else None
 
 
-def read_message(envelope: Json, team_id: str, workspace: Workspace) -> IncomingMessage | None:
+def read_message(envelope: Json, team_id: str, workspace: SlackWorkspace) -> IncomingMessage | None:
     """The message that an event tells of; None where it is none of a person to the agent."""
     event, event_id = envelope.get("event"), envelope.get("event_id")
     if not isinstance(event, dict) or not _is_id(event_id) or not _is_of_person(event):
@@ -114,7 +114,7 @@ def _read_file(file: Json) -> dict[str, Any]:
 
 
 def read_presses(payload: Json) -> Iterable[Press]:
-    """What somebody pressed, of an interaction with a message."""
+    """Read what somebody pressed, of an interaction with a message."""
     if payload.get("type") != "block_actions":
         return
     team_id, user_id = _id_in(payload, "team"), _id_in(payload, "user")

@@ -9,7 +9,7 @@ from typing import Any
 
 from producers.slack.api import Arguments, Place, SlackAway, SlackRefused
 from producers.slack.desk import Desk, LostClaim
-from producers.slack.workspace import Workspace
+from producers.slack.workspace import SlackWorkspace
 from store import slack_messages
 from store.slack_messages import SlackMessage
 
@@ -25,7 +25,7 @@ _GONE = "message_not_found"
 class Posts:
     """The messages that show one answer."""
 
-    def __init__(self, desk: Desk, message: SlackMessage, workspace: Workspace) -> None:
+    def __init__(self, desk: Desk, message: SlackMessage, workspace: SlackWorkspace) -> None:
         self._desk = desk
         self._message = message
         self._token = workspace.bot_token
@@ -99,7 +99,7 @@ class Posts:
         for number in range(1, POST_TRIES_MAX + 1):
             body = render() or {}
             try:
-                ts = await self._desk.api.post(self._token, self._place, part, self._checked(body))
+                ts = await self._desk.api.post(self._token, self._place, part, self._guard(body))
                 break
             except SlackAway:
                 if number == POST_TRIES_MAX:
@@ -111,7 +111,7 @@ class Posts:
         self.posted[part], self._shown[part] = ts, body
         await self._note()
 
-    def _checked(self, body: Arguments) -> Callable[[], Arguments]:
+    def _guard(self, body: Arguments) -> Callable[[], Arguments]:
         def check_and_give() -> Arguments:
             self._desk.check_claim()
             return body

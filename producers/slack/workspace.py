@@ -7,7 +7,7 @@ from store.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
+class SlackWorkspace:
     """A workspace in which the app is installed."""
 
     #: The tenant that has its threads: those of two workspaces never meet, unless they have the same.
@@ -20,12 +20,12 @@ class Workspace:
     approvers: tuple[str, ...] = ()
 
 
-def workspaces_of(settings: Settings) -> Mapping[str, Workspace]:
+def workspaces_of(settings: Settings) -> Mapping[str, SlackWorkspace]:
     """The workspaces that the settings name, by their ids. One without a tenant has its id as the tenant."""
     tenants = dict(pair.split("=", 1) for pair in settings.slack_tenants)
     tokens = dict(pair.split("=", 1) for pair in _list_pairs(settings.slack_bot_tokens.get_secret_value()))
     return {
-        team_id: Workspace(
+        team_id: SlackWorkspace(
             tenant=tenants.get(team_id, team_id),
             bot_token=token,
             agent=settings.slack_agent or None,

@@ -100,6 +100,6 @@ def _error_line(error: ErrorDetails) -> str:
 def _masked_value(field: str, value: object) -> str:
     if isinstance(value, dict):
         return ""
-    if any(word in field for word in ("url", "secret", "key", "password", "token")):
+    if any(word in field for word in ("url", "secret", "key", "password", "bot_token")):
         return "=***"
     return f"={value!r}"

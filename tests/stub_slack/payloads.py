@@ -1,4 +1,4 @@
-"""What Slack sends, in the shapes of its reference: https://docs.slack.dev/reference/events and …/interaction-payloads."""
+"""What Slack sends, in the shapes of its reference: docs.slack.dev/reference/events, …/interaction-payloads."""
 
 import json
 import time
@@ -58,8 +58,15 @@ def direct_message(text: str = "Where is my order?", ts: str = "1700000000.00010
 
 def bot_message(text: str = "done", ts: str = "1700000050.000100") -> Json:
     return {
-        **{"type": "message", "subtype": "bot_message", "ts": ts, "text": text, "bot_id": "B0OTHER"},
-        **{"username": "deploys", "channel": DIRECT, "channel_type": "im", "event_ts": ts},
+        "type": "message",
+        "subtype": "bot_message",
+        "ts": ts,
+        "text": text,
+        "bot_id": "B0OTHER",
+        "username": "deploys",
+        "channel": DIRECT,
+        "channel_type": "im",
+        "event_ts": ts,
     }
 
 
@@ -72,17 +79,28 @@ def own_message(ts: str = "1700000060.000100") -> Json:
 def changed_message(ts: str = "1700000070.000100") -> Json:
     message = {"type": "message", "user": PERSON, "text": "Where is it?", "ts": "1700000000.000100"}
     return {
-        **{"type": "message", "subtype": "message_changed", "hidden": True, "channel": DIRECT, "ts": ts},
+        "type": "message",
+        "subtype": "message_changed",
+        "hidden": True,
+        "channel": DIRECT,
+        "ts": ts,
         "message": {**message, "edited": {"user": PERSON, "ts": ts}},
         "previous_message": message,
-        **{"channel_type": "im", "event_ts": ts},
+        "channel_type": "im",
+        "event_ts": ts,
     }
 
 
 def deleted_message(ts: str = "1700000080.000100") -> Json:
     return {
-        **{"type": "message", "subtype": "message_deleted", "hidden": True, "channel": DIRECT, "ts": ts},
-        **{"deleted_ts": "1700000000.000100", "channel_type": "im", "event_ts": ts},
+        "type": "message",
+        "subtype": "message_deleted",
+        "hidden": True,
+        "channel": DIRECT,
+        "ts": ts,
+        "deleted_ts": "1700000000.000100",
+        "channel_type": "im",
+        "event_ts": ts,
     }
 
 
@@ -122,8 +140,11 @@ def press(action_id: str, value: str, *, channel: str = CHANNEL, user: str = PER
         "api_app_id": "A0THREAD",
         "token": "XXYYZZ",
         "container": {
-            **{"type": "message", "message_ts": "1800000000.000001", "channel_id": channel},
-            **{"is_ephemeral": False, "thread_ts": "1700000000.000100"},
+            "type": "message",
+            "message_ts": "1800000000.000001",
+            "channel_id": channel,
+            "is_ephemeral": False,
+            "thread_ts": "1700000000.000100",
         },
         "trigger_id": "12466734323.1395872398",
         "team": {"id": team, "domain": "acme"},
@@ -135,8 +156,12 @@ def press(action_id: str, value: str, *, channel: str = CHANNEL, user: str = PER
         "response_url": "https://hooks.slack.com/actions/T0ACME/1/abc",
         "actions": [
             {
-                **{"action_id": action_id, "block_id": "=qXel", "type": "button", "value": value},
-                **{"text": {"type": "plain_text", "text": "Stop"}, "action_ts": "1700000090.926119"},
+                "action_id": action_id,
+                "block_id": "=qXel",
+                "type": "button",
+                "value": value,
+                "text": {"type": "plain_text", "text": "Stop"},
+                "action_ts": "1700000090.926119",
             }
         ],
     }

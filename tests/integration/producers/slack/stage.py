@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from conversation.message import Message
 from conversation.turn import ClaimedTurn, Completed, Ending
 from producers.producer import Producer
-from producers.slack import SlackApp, Workspace
+from producers.slack import SlackApp, SlackWorkspace
 from store import tables
 from store.database.engine import Database
 from store.settings import Settings
@@ -67,7 +67,9 @@ class Stage:
     database: Database
     worker: str
     slack: StubSlack
-    workspaces: dict[str, Workspace] = field(default_factory=lambda: {TEAM: Workspace(tenant=TENANT, bot_token=TOKEN)})
+    workspaces: dict[str, SlackWorkspace] = field(
+        default_factory=lambda: {TEAM: SlackWorkspace(tenant=TENANT, bot_token=TOKEN)}
+    )
     processes: list[Process] = field(default_factory=list)
 
     def process(self, **changed: Any) -> Process:

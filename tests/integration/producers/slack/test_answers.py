@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from conversation.errors import Fault
 from conversation.message import Message
 from conversation.turn import Cancelled, Failed, TurnError
-from producers.slack import Workspace
+from producers.slack import SlackWorkspace
 from store import tables
 from store.database.column_types import clock
 from tests.integration.producers.slack.stage import TENANT, THREAD, TOKEN, Stage
@@ -193,7 +193,7 @@ async def test_a_process_that_dies_while_it_shows_an_answer_is_replaced(stage: S
     claimed = await stage.take()
     await stage.until(lambda: stage.slack.texts(CHANNEL) != [])
     await one.die()
-    let_claims_end(stage)
+    await let_claims_end(stage)
 
     stage.process().app.start()
     stage.settle(claimed, "It is on its way.")
@@ -244,7 +244,7 @@ async def test_a_process_that_dies_between_two_writes_leaves_one_turn_and_one_an
     await asyncio.wait_for(hangs.wait(), 10)
     await one.die()
     monkeypatch.undo()
-    let_claims_end(stage)
+    await let_claims_end(stage)
 
     stage.process().app.start()
     await stage.answer("It is on its way.")
@@ -346,7 +346,7 @@ async def test_a_turn_is_stopped_by_the_button_under_its_answer(stage: Stage) ->
 
 
 async def test_workspaces_are_tenants_that_never_meet(stage: Stage) -> None:
-    stage.workspaces["T0RIVAL"] = Workspace(tenant="rival", bot_token="xoxb-rival")
+    stage.workspaces["T0RIVAL"] = SlackWorkspace(tenant="rival", bot_token="xoxb-rival")
     process = stage.process()
 
     for team in (TEAM, "T0RIVAL", "T0NOBODY"):
@@ -372,15 +372,14 @@ async def test_a_thread_that_is_deleted_under_its_answer_ends_it(stage: Stage) -
         of_thread = (tables.threads.c.tenant == TENANT) & (tables.threads.c.id == THREAD)
         connection.execute(tables.threads.delete().where(of_thread))
 
-    stage.database.run(delete)
+    await asyncio.to_thread(stage.database.run, delete)
 
     await stage.until(lambda: stage.rows() == [])
 
 
-def let_claims_end(stage: Stage) -> None:
-    stage.database.run(
-        lambda c: c.execute(update(tables.slack_messages).values(due_at=clock(plus_seconds=-1))) and None
-    )
+async def let_claims_end(stage: Stage) -> None:
+    ending = update(tables.slack_messages).values(due_at=clock(plus_seconds=-1))
+    await asyncio.to_thread(stage.database.run, lambda connection: connection.execute(ending) and None)
 
 
 def cancel_requests(stage: Stage) -> list[str | None]:

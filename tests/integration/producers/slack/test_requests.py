@@ -16,7 +16,7 @@ from store.settings import Settings, load
 from tests.integration.producers.backend import silent_server
 from tests.integration.producers.slack.stage import TENANT, Process, Stage
 from tests.stub_slack import payloads
-from tests.stub_slack.payloads import CHANNEL, SECRET, TEAM
+from tests.stub_slack.payloads import SECRET, TEAM
 
 
 def challenge() -> bytes:

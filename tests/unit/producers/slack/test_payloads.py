@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from producers.slack.payloads import IncomingMessage, read_message, read_presses, team_of
-from producers.slack.workspace import Workspace
+from producers.slack.workspace import SlackWorkspace
 from tests.stub_slack import payloads
 from tests.stub_slack.payloads import BOT, CHANNEL, DIRECT, PERSON, TEAM
 
-WORKSPACE = Workspace(tenant="acme", bot_token="xoxb-1")
+WORKSPACE = SlackWorkspace(tenant="acme", bot_token="xoxb-1")
 
 
 def read(event: dict[str, Any], /, **more: Any) -> IncomingMessage | None:
