@@ -10,7 +10,20 @@ from datetime import UTC, datetime
 from sys import intern
 from typing import Any
 
-from sqlalchemy import Column, Connection, ScalarSelect, Select, func, literal, null, select, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    Subquery,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from conversation.attachment import Attachment
@@ -39,12 +52,20 @@ def stored_columns() -> list[Column[Any]]:
 
 
 def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
-    """The messages with `after_seq < seq <= to_seq`, above the thread's cutoff."""
-    return stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(messages.c.seq > cutoff_of(thread_key))
+    """The messages in view with `after_seq < seq <= to_seq`, above the thread's cutoff."""
+    return stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(
+        messages.c.seq > cutoff_of(thread_key), messages.c.rolled_back.is_(False)
+    )
+
+
+def kept_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
+    """As `history_rows`, with those out of view, each with whether it is."""
+    rows = stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(messages.c.seq > cutoff_of(thread_key))
+    return rows.add_columns(messages.c.rolled_back)
 
 
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
-    """As `history_rows`, with the messages below the cutoff, which are about to be deleted."""
+    """As `history_rows`, with those out of view, and those below the cutoff, which are about to be deleted."""
     return select(*stored_columns()).where(
         messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq
     )
@@ -53,17 +74,31 @@ def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
 def window_rows(thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int) -> CompoundSelect[Any]:
     """The window: system messages of any age, the history, then the turn's inputs that wait in the inbox."""
     history_defaults = {"state": literal("complete").label("state")}
+    inputs = input_rows(turn_id)
     inbox_rows = select(
-        (literal(inbox_after) + inbox_messages.c.index + 1).label("seq"),
-        inbox_messages.c.turn_id,
-        *(inbox_messages.c[name] for name in SHARED_COLUMNS),
+        (literal(inbox_after) + inputs.c.position).label("seq"),
+        inputs.c.turn_id,
+        *(inputs.c[name] for name in SHARED_COLUMNS),
         *(history_defaults.get(name, null().label(name)) for name in HISTORY_COLUMNS),
-    ).where(inbox_messages.c.turn_id == turn_id)
+    )
     history = [history_rows(thread_key, after_seq=after_seq, to_seq=to_seq)]
     if after_seq > 0:
         older = history_rows(thread_key, after_seq=0, to_seq=min(after_seq, to_seq))
         history.append(older.where(messages.c.role == "system"))
     return union_all(*history, inbox_rows).order_by("seq")
+
+
+def input_rows(turn_id: str) -> Subquery:
+    """The messages in the inbox that a turn answers, its own first, each with its position among them, from 1."""
+    own_order = turns.c.arrival_seq, inbox_messages.c["index"]
+    position = func.row_number().over(order_by=own_order).label("position")
+    rows = select(inbox_messages, position).join(turns, turns.c.id == inbox_messages.c.turn_id)
+    return rows.where(answers_for(turn_id)).subquery("inputs")
+
+
+def answers_for(turn_id: Any) -> ColumnElement[bool]:
+    """The condition that a turn, of `turns`, is this one, or is answered by it."""
+    return or_(turns.c.id == turn_id, turns.c.merged_into == turn_id)
 
 
 def load(connection: Connection, thread_key: int, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
@@ -119,9 +154,15 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
 def reply_rows(
     thread_key: int, turn_id: str | None, *, after_seq: int, replies: Sequence[Message]
 ) -> list[dict[str, Any]]:
-    """The rows of messages, with the seqs that follow `after_seq`."""
+    """The rows of a turn's messages, or of no turn's, with the seqs that follow `after_seq`."""
     return [
-        {"thread_key": thread_key, "seq": after_seq + index, "turn_id": turn_id, **_reply_columns(reply)}
+        # A message that the turn was told while it ran stays that of its own turn.
+        {
+            "thread_key": thread_key,
+            "seq": after_seq + index,
+            "turn_id": turn_id and (reply.turn_id or turn_id),
+            **_reply_columns(reply),
+        }
         for index, reply in enumerate(replies, start=1)
     ]
 
@@ -132,6 +173,7 @@ def reply_json(position: int, reply: Message) -> dict[str, Any]:
     columns = _reply_columns(reply) | {
         "seq": position,
         "created_at": created_at,
+        "turn_id": reply.turn_id,
         # As text: a parser of JSON would not keep its bytes.
         "provider_fields": None if fields is None else json.dumps(fields),
     }

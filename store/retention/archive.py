@@ -149,7 +149,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     """Read the thread as the lines of an export that has only the batch's messages."""
     thread, pending_deletion = batch.thread, batch.pending_deletion
     statement = message_rows.stored_rows(thread.key, after_seq=pending_deletion.deleted_to, to_seq=batch.to_seq)
-    rows = connection.execute(statement.order_by(messages.c.seq)).all()
+    rows = connection.execute(statement.add_columns(messages.c.rolled_back).order_by(messages.c.seq)).all()
     header = header_line(thread)
     # Makes the bytes unique: two processes that archive one batch never delete each other's object.
     header["archive"] = new_id()
@@ -166,7 +166,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     finished_ids = {line["id"] for line in lines if line["kind"] == "turn"}
     for message, row in zip(message_rows.load(connection, thread.key, rows), rows, strict=True):
         turn_id = message.turn_id if message.turn_id in finished_ids else None
-        lines.append(message_line(message, row.tokens, turn_id=turn_id))
+        lines.append(message_line(message, row.tokens, turn_id=turn_id, rolled_back=row.rolled_back))
     yield from lines
     yield {"kind": "end", "lines": len(lines)}
 

@@ -76,6 +76,7 @@ def _insert(connection: Connection, source: AnyRow, new_id: str, at: int) -> int
         history_starts_after=min(at, source.history_starts_after),
         context_version=source.context_version,
         agent=source.agent,
+        when_busy=source.when_busy,
     )
     insertion = statement.on_conflict_do_nothing(index_elements=["tenant", "id"]).returning(threads.c.key)
     key: int | None = connection.execute(insertion).scalar_one_or_none()
@@ -98,7 +99,7 @@ def _copy_messages(connection: Connection, source: int, key: int, at: int) -> No
     """Copy messages and attachments, one statement a table: the rows never leave the database."""
     columns = ["seq", *SHARED_COLUMNS, *message_rows.HISTORY_COLUMNS]
     is_copied = (messages.c.thread_key == source) & (messages.c.seq <= at)
-    is_copied &= messages.c.seq > cutoff_of(source)
+    is_copied &= (messages.c.seq > cutoff_of(source)) & messages.c.rolled_back.is_(False)
     _copy_rows(connection, messages, columns, key, is_copied)
     of_copied = attachments.c.message_id.in_(select(messages.c.id).where(is_copied))
     file_columns = ["message_id", "index", "filename", "tenant", "sha256"]

@@ -264,7 +264,7 @@ def _check_last(last: int) -> int:
 def _seq_before_last(connection: Connection, key: int, last: int) -> int:
     newest_seqs = (
         select(messages.c.seq)
-        .where(messages.c.thread_key == key, messages.c.seq > cutoff_of(key))
+        .where(messages.c.thread_key == key, messages.c.seq > cutoff_of(key), messages.c.rolled_back.is_(False))
         .order_by(messages.c.seq.desc())
         .limit(last)
         .subquery()

@@ -82,7 +82,8 @@ def _load_rows(
 ) -> tuple[list[AnyRow], bool]:
     """The rows of a page, and whether there are more behind it."""
     position = messages.c.seq
-    of_thread = (messages.c.thread_key == thread_key) & (position > cutoff_of(thread_key))
+    is_shown = messages.c.rolled_back.is_(False) & (position > cutoff_of(thread_key))
+    of_thread = (messages.c.thread_key == thread_key) & is_shown
     statement = select(*message_rows.stored_columns()).where(of_thread)
     if after_seq is not None:
         statement = statement.where(position > after_seq if order == "asc" else position < after_seq)
