@@ -46,8 +46,18 @@ class SlackApp:
     own lifespan or `run` on. Made by `create_slack_app`. Only on one event loop.
     """
 
-    def __init__(self, producer: Producer, signing_secret: str, workspaces: Mapping[str, SlackWorkspace]) -> None:
-        """`workspaces` are looked up by their ids each time: a mapping of your own may change."""
+    def __init__(
+        self,
+        producer: Producer,
+        signing_secret: str,
+        workspaces: Mapping[str, SlackWorkspace],
+        *,
+        owns_producer: bool = False,
+    ) -> None:
+        """`workspaces` are looked up by their ids each time: a mapping of your own may change.
+
+        With `owns_producer`, the producer is closed with the app.
+        """
         settings = producer.settings
         self._signing_secret = signing_secret
         self._workspaces = workspaces
@@ -55,8 +65,7 @@ class SlackApp:
         self._desk = Desk(producer, api)
         self._presses = Presses(self._desk, workspaces)
         self._deliveries: Deliveries | None = None
-        #: The producer is the app's own, and is closed with it.
-        self._owns_producer = False
+        self._owns_producer = owns_producer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of Slack's, as ASGI has it."""
