@@ -21,6 +21,7 @@ from store.audit import hash_of
 from store.blobs import BlobStore
 from store.database.column_types import DAY, clock, moment_ago
 from store.history import message_rows
+from store.history.lineage import stored_with
 from store.retention import deletion
 from store.retention.deletion import Batch, BatchOutcome, lock_next_batch, remove_batch
 from store.retention.thread_user import enter_user
@@ -164,7 +165,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
         *_read_turns(connection, thread.key, turn_ids),
     ]
     finished_ids = {line["id"] for line in lines if line["kind"] == "turn"}
-    for message, row in zip(message_rows.load(connection, thread.key, rows), rows, strict=True):
+    for message, row in zip(message_rows.load(connection, stored_with(thread.key), rows), rows, strict=True):
         turn_id = message.turn_id if message.turn_id in finished_ids else None
         lines.append(message_line(message, row.tokens, turn_id=turn_id))
     yield from lines

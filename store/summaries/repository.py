@@ -21,6 +21,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
+from store.history.lineage import Lineage
 from store.history.visibility import is_summary_of
 from store.summaries.next_range import find_range_end
 from store.tables import messages, summaries, threads, turns
@@ -58,7 +59,7 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
         history_starts_after=thread.history_starts_after,
         from_seq=thread.from_seq or thread.history_starts_after + 1,
         to_seq=to_seq,
-        covered_messages=_load_covered(connection, thread.key, after_seq=after_seq, to_seq=to_seq),
+        covered_messages=_load_covered(connection, Lineage.of(thread), after_seq=after_seq, to_seq=to_seq),
         after_seq=after_seq,
     )
 
@@ -75,6 +76,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     row: AnyRow | None = connection.execute(
         select(
             threads.c.key,
+            threads.c.lineage,
             threads.c.owner,
             threads.c.last_seq,
             threads.c.history_starts_after,
@@ -92,9 +94,9 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     return row
 
 
-def _load_covered(connection: Connection, key: int, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
-    statement = message_rows.history_rows(key, after_seq=after_seq, to_seq=to_seq).order_by(messages.c.seq)
-    return message_rows.load(connection, key, connection.execute(statement))
+def _load_covered(connection: Connection, lineage: Lineage, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
+    statement = message_rows.history_rows(lineage, after_seq=after_seq, to_seq=to_seq)
+    return message_rows.load(connection, lineage, connection.execute(statement))
 
 
 def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None:
