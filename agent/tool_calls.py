@@ -17,6 +17,7 @@ from agent.tool_failures import ToolFailures
 from agent.tools.result import ToolResult, failure
 from agent.tools.run_context import RunContext
 from conversation.attachment import Attachment
+from conversation.branch_address import split_address
 from conversation.errors import FileRejected, LimitReached
 from conversation.message import Message, ToolCall
 from conversation.replay import JournalledResult, assistant_message, tool_message, tool_result_of
@@ -111,7 +112,7 @@ class ToolCalls:
         claimed = self.state.claimed
         return RunContext(
             tenant=claimed.tenant,
-            thread_id=claimed.thread_id,
+            thread_id=split_address(claimed.thread_id)[0],
             turn_id=claimed.id,
             call_id=call.id,
             # By its index, which a resume finds again: ids of calls may repeat within a turn.

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from conversation.branch_address import MAIN, address_of, row_id_of
 from conversation.errors import Fault
 from conversation.message import Message, Usage
 from conversation.step import Step
@@ -79,6 +80,13 @@ class TurnRecord:
     next_try_at: datetime | None = None
     #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
+    #: The branch of its thread on which it is.
+    branch: str = MAIN
+
+    @property
+    def address(self) -> str:
+        """The id of the row of its thread or branch."""
+        return row_id_of(address_of(self.thread_id, self.branch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,7 +234,7 @@ class Producer:
         return kind(
             id=accepted_turn.turn_id,
             tenant=request.tenant,
-            thread_id=request.thread_id,
+            address=accepted_turn.address,
             is_new=accepted_turn.is_new,
             connections=self.connections,
             priority=request.priority,
@@ -243,14 +243,14 @@ class Producer:
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:
         return kind(
-            id=record.id, tenant=record.tenant, thread_id=record.thread_id, is_new=False, connections=self.connections
+            id=record.id, tenant=record.tenant, address=record.address, is_new=False, connections=self.connections
         )
 
     def _handle_of_requeued(self, kind: type[AnyTurn], outcome: RequeueOutcome) -> AnyTurn:
         return kind(
             id=outcome.turn_id,
             tenant=outcome.tenant,
-            thread_id=outcome.thread_id,
+            address=outcome.address,
             is_new=outcome.is_new,
             connections=self.connections,
         )

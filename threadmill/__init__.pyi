@@ -18,6 +18,8 @@ from agent.tools.tool import Tool as Tool
 from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
+from conversation.errors import BranchInUse as BranchInUse
+from conversation.errors import BranchNotFound as BranchNotFound
 from conversation.errors import DatabaseRefused as DatabaseRefused
 from conversation.errors import DatabaseUnavailable as DatabaseUnavailable
 from conversation.errors import Fault as Fault
@@ -30,6 +32,7 @@ from conversation.errors import InvalidInput as InvalidInput
 from conversation.errors import InvalidSettings as InvalidSettings
 from conversation.errors import LeaseLost as LeaseLost
 from conversation.errors import LimitReached as LimitReached
+from conversation.errors import MessageNotFound as MessageNotFound
 from conversation.errors import MessagesNotLoaded as MessagesNotLoaded
 from conversation.errors import ModelError as ModelError
 from conversation.errors import OperatorError as OperatorError

@@ -13,10 +13,13 @@ from threadmill import InvalidInput, ThreadmillError
 STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.UserError: 400,
     threadmill.ThreadNotFound: 404,
+    threadmill.BranchNotFound: 404,
+    threadmill.MessageNotFound: 404,
     threadmill.TurnNotFound: 404,
     threadmill.UploadNotFound: 404,
     threadmill.FileNotStored: 404,
     threadmill.IdempotencyConflict: 409,
+    threadmill.BranchInUse: 409,
     threadmill.TurnNotRequeueable: 409,
     threadmill.UploadIncomplete: 409,
     threadmill.FileNotReady: 409,

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.datastructures import UploadFile
 
 from conversation.attachment import Attachment
+from conversation.branch_address import split_address
 from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.parts import Content
 from conversation.turn import TurnState
@@ -130,7 +131,7 @@ async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> Non
         turn = AsyncTurn(
             id=sent.accepted.turn_id,
             tenant=request.tenant,
-            thread_id=request.thread_id,
+            address=sent.accepted.address,
             is_new=sent.accepted.is_new,
             connections=gateway.producer.connections,
             priority=request.priority,
@@ -142,7 +143,7 @@ def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
     nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "messages")
     return {
         "id": sent.accepted.turn_id,
-        "thread_id": request.thread_id,
+        "thread_id": split_address(request.thread_id)[0],
         "state": TurnState.QUEUED.value,
         "agent": request.agent,
         "attempt": 0,

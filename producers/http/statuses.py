@@ -10,10 +10,13 @@ from conversation.errors import ThreadmillError
 STATUSES: dict[type[ThreadmillError], int] = {
     errors.UserError: 400,
     errors.ThreadNotFound: 404,
+    errors.BranchNotFound: 404,
+    errors.MessageNotFound: 404,
     errors.TurnNotFound: 404,
     errors.UploadNotFound: 404,
     errors.FileNotStored: 404,
     errors.IdempotencyConflict: 409,
+    errors.BranchInUse: 409,
     errors.TurnNotRequeueable: 409,
     errors.UploadIncomplete: 409,
     errors.FileNotReady: 409,

@@ -98,7 +98,7 @@ async def follow_turn(
     """Follow the events of a turn, to its end."""
     turn = await visible_turn(gateway, principal, turn_id)
     seen = _choose_after(last_event_id, after)
-    source = Source(principal.tenant, turn.record.thread_id, turn.record.id)
+    source = Source(principal.tenant, turn.record.address, turn.record.id)
     events = _follow_turn(gateway, source, seen)
     if wait is not None:
         look = _look_at_turn(database_of(gateway, principal), source, seen)

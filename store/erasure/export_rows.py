@@ -17,6 +17,7 @@ from store.erasure.archives import parts_of, thread_keys_naming
 from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
+from store.history.lineage import stored_with
 from store.history.visibility import is_hidden_turn
 from store.tables import (
     attachments,
@@ -75,7 +76,7 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
         return []
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-    message_pairs = zip(message_rows.load(connection, key, rows), rows, strict=True)
+    message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
     return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in message_pairs]
 
 

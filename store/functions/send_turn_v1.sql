@@ -9,7 +9,8 @@
 -- leaves the new one to the sweep, which takes it at its next tick, as it was never notified.
 --
 -- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key"}, the last where the turn was inserted by this call; or
--- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, or busy.
+-- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, unknown_branch, or busy.
+-- "address" is the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -41,7 +42,9 @@ CREATE FUNCTION threadmill.send_turn_v1(
     max_unfinished_turns integer DEFAULT 0,
     -- The caller notifies a worker right after this, unless the answer says that it need not: the sweep waits a while
     -- before it does so itself. False of a transaction that may last: it could not know what has ended by its commit.
-    mark_notified boolean DEFAULT false
+    mark_notified boolean DEFAULT false,
+    -- The branch of the thread; null for the chosen one.
+    branch text DEFAULT NULL
 ) RETURNS json
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -52,11 +55,13 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_variable
 DECLARE
+    row_id CONSTANT text := CASE WHEN branch IS NULL OR branch = 'main' THEN thread_id ELSE thread_id || '/' || branch END;
     obstacle text;
     stored_key bigint;
     is_marked boolean;
     new_thread_key bigint;
     is_unowned boolean;
+    address text;
     earlier record;
 BEGIN
     -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
@@ -72,6 +77,9 @@ BEGIN
             ) THEN 'limit_reached'
             WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = agent)
                 THEN 'unknown_agent'
+            WHEN branch IS NOT NULL AND NOT EXISTS (
+                SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = row_id
+            ) THEN 'unknown_branch'
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
@@ -93,21 +101,33 @@ BEGIN
                     ORDER BY ahead.attempt = 0, ahead.arrival_seq LIMIT 1
                 ) IS NOT TRUE THEN clock_timestamp() END
             FROM threads
-            WHERE threads.tenant = tenant AND threads.id = thread_id
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            )
             -- On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
             ON CONFLICT DO NOTHING
             RETURNING
                 turns.thread_key,
                 turns.notified_at IS NOT NULL,
-                turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key)
-            INTO stored_key, is_marked, is_unowned;
+                turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key),
+                (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key)
+            INTO stored_key, is_marked, is_unowned, address;
             IF FOUND THEN
                 IF is_unowned THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
                     UPDATE threads SET owner = "user"
                     WHERE threads.key IN (
                         SELECT unowned.key FROM threads AS unowned
-                        WHERE unowned.key = stored_key AND unowned.owner IS NULL
+                        WHERE unowned.owner IS NULL AND unowned.key IN (
+                            SELECT stored_key
+                            UNION ALL
+                            -- A thread and all its branches are one user's.
+                            SELECT other.key FROM threads AS own
+                            JOIN threads AS other
+                                ON other.key = own.root_key OR other.root_key = coalesce(own.root_key, own.key)
+                            WHERE own.key = stored_key
+                        )
                         FOR NO KEY UPDATE SKIP LOCKED
                     );
                 END IF;
@@ -120,19 +140,20 @@ BEGIN
                     );
                 END IF;
                 RETURN json_build_object(
-                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key,
+                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key, 'address', address,
                     'needs_wake_up', not_before IS NULL AND (is_marked OR NOT mark_notified)
                 );
             END IF;
         END IF;
 
-        SELECT turns.id, turns.request_digest INTO earlier FROM turns
+        SELECT turns.id, turns.request_digest, threads.id AS address INTO earlier
+        FROM turns JOIN threads ON threads.key = turns.thread_key
         WHERE (turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key))
             -- Of its own tenant alone; as an equality, it would have an index of all turns of the tenant walked through.
             AND turns.tenant IS NOT DISTINCT FROM tenant;
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
             RETURN json_build_object(
-                'turn_id', earlier.id, 'is_new', earlier.id = turn_id,
+                'turn_id', earlier.id, 'is_new', earlier.id = turn_id, 'address', earlier.address,
                 -- Its own row: the answer to its commit was lost, and nobody was notified.
                 'needs_wake_up', earlier.id = turn_id AND not_before IS NULL
             );

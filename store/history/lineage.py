@@ -82,6 +82,12 @@ class Lineage:
         """The seq up to which it is shared; 0 where it shares nothing."""
         return self.parts[-1].after_seq
 
+    def key_at(self, seq: int | None) -> int:
+        """The key of the row with which the message of a seq is stored; of one that has none yet, its own."""
+        if seq is None:
+            return self.key
+        return next(part.thread_key for part in self.parts if seq <= part.to_seq)
+
     def slices(self, after_seq: int, to_seq: int = OPEN_END) -> tuple[Part, ...]:
         """The parts of a range of seqs, oldest first: at least one, which may be empty."""
         clipped = [part.clip(after_seq, to_seq) for part in self.parts]
@@ -98,6 +104,11 @@ class Lineage:
         return [[part.thread_key, part.to_seq, int(flag)] for part, flag in clipped if not part.is_empty]
 
 
+def stored_with(key: int) -> Lineage:
+    """The messages that are stored with a row, and no other: for those that delete and archive them."""
+    return Lineage.build(key, None)
+
+
 def read_lineage(connection: Connection, key: int) -> Lineage:
     """The lineage of the thread or branch with this key; of one that is not stored, of nothing shared."""
     statement = select(threads.c.lineage).where(threads.c.key == key)
@@ -111,16 +122,17 @@ def select_range(
     after_seq: int = 0,
     to_seq: int = OPEN_END,
     where: Sequence[ColumnElement[bool]] = (),
+    source: FromClause = messages,
     newest_first: bool = False,
     limit: int | None = None,
 ) -> Select[Any]:
     """Select columns of a range of a history, in its order; `seq` has to be among them.
 
-    Each part is read by the index of its messages and stops at the limit by itself.
+    Each part is read by the index of its messages and stops at the limit by itself. `source` may join them to others.
     """
     members = []
     for part in lineage.slices(after_seq, to_seq):
-        member = select(*columns).where(part.holds(), *where)
+        member = select(*columns).select_from(source).where(part.holds(), *where)
         members.append(member.order_by(messages.c.seq.desc() if newest_first else messages.c.seq).limit(limit))
     if len(members) == 1:
         return members[0]

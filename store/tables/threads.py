@@ -53,6 +53,9 @@ threads = Table(
     Column("branch_name", Text),
     #: The branch for which the thread's id stands, where that is not the thread's first one.
     Column("chosen_key", Key),
+    #: When it was chosen last: a fencing token above all that its events had, and the newest seq of its history.
+    Column("chosen_fence", BigInteger),
+    Column("chosen_after_seq", BigInteger),
     #: It was deleted, and others share its history: its messages up to what they share are all that is left.
     Column("deleted_at", Time),
     #: The user whose thread it is, by the caller's own id of them; null where nobody was named.

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
+from conversation.branch_address import MAIN, split_address
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
@@ -12,6 +13,7 @@ from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
+from store.history.lineage import stored_with
 from store.tables import messages, threads, turns
 from store.turns.turn_user import turn_user
 
@@ -44,8 +46,10 @@ def build_record(row: AnyRow) -> TurnRecord:
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None
+    thread_id, branch = split_address(row.thread_id)
+    named = {"thread_id": thread_id, "branch": branch or MAIN}
     state, error = TurnState(row.state), stored_error(row)
-    return convert_row(row, TurnRecord, state=state, error=error, next_try_at=next_try_at, usage=usage)
+    return convert_row(row, TurnRecord, **named, state=state, error=error, next_try_at=next_try_at, usage=usage)
 
 
 @read_only
@@ -76,7 +80,7 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
         .order_by(messages.c.seq)
     )
     rows = connection.execute(statement).all()
-    return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
+    return message_rows.load(connection, stored_with(rows[0].thread_key), rows) if rows else ()
 
 
 def is_turn(turn_id: str, tenant: str | None = None) -> Any:

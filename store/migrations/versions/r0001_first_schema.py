@@ -179,6 +179,8 @@ def upgrade() -> None:
         sa.Column("branch_origin", sa.Text(), nullable=True),
         sa.Column("branch_name", sa.Text(), nullable=True),
         sa.Column("chosen_key", KEY, nullable=True),
+        sa.Column("chosen_fence", sa.BigInteger(), nullable=True),
+        sa.Column("chosen_after_seq", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at", TIME, nullable=True),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
