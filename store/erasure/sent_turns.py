@@ -14,6 +14,7 @@ from conversation.errors import ThreadUnderLegalHold
 from conversation.turn import FINAL_STATES
 from store.audit import hash_of
 from store.database.statements import AnyRow
+from store.history.row_ids import thread_id_of
 from store.erasure.items import record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
@@ -53,7 +54,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     if thread is None:
         return False
     if thread.legal_hold:
-        raise ThreadUnderLegalHold([thread.id])
+        raise ThreadUnderLegalHold([thread_id_of(thread.id)])
     page = select(turns.c.id, turns.c.state).where(is_sent_by(subject), turns.c.thread_key == thread.key)
     rows = connection.execute(page.order_by(turns.c.arrival_seq).limit(PAGE)).all()
     for row in rows:
@@ -73,7 +74,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
         connection.execute(update(table).where(quotes).values(error_message=ERASED))
-    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread.id)])
+    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
