@@ -30,6 +30,7 @@ from store.retention.thread_archives import ThreadArchives
 from store.settings import Settings, load
 from store.summaries.thread_summaries import ThreadSummaries
 from store.threads import forks, repository
+from store.threads.thread_branches import ThreadBranches
 from store.threads.thread_queries import ThreadQueries
 
 IN_MEMORY = "sqlite://"
@@ -49,7 +50,7 @@ class ImportedMessages:
     changes: tuple[str, ...]
 
 
-class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure):
+class ThreadStore(ThreadQueries, ThreadBranches, ThreadSummaries, ThreadArchives, ThreadErasure):
     """A store of threads, for library users."""
 
     def __init__(self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None) -> None:
@@ -181,7 +182,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         return self._set_home(await self.database.run_async(repository.get_or_create, thread=thread))
 
     async def fork(self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None) -> Thread:
-        """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
+        """A new thread with the history up to `at`, which is shared: messages and blobs are copied nowhere."""
         return self._set_home(
             await self._run_on_thread(
                 forks.fork, thread_id, new_id=new_id() if new_thread_id is None else new_thread_id, at=at

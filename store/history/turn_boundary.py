@@ -10,7 +10,6 @@ where library code appended messages between them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, func, not_, select
 

@@ -32,7 +32,7 @@ from store.threads.listing import ThreadFilter
 from store.threads.thread_views import list_views, read_view
 from store.threads.visible_threads import Viewer
 from store.turns.branch_turns import BranchTurn, branch_id_for, edit_message, regenerate
-from store.turns.event_rows import read_thread_events
+from store.turns.event_rows import resume_thread_events
 from store.turns.message_pages import list_messages
 from store.turns.send_request import UNLIMITED, SendRequest
 from tests.integration.store.turns.test_lifecycle import Store, answer
@@ -97,7 +97,7 @@ class Desk(Store):
                 return shown
 
     def events(self, thread: str = "t", after: int = 0) -> list[ThreadEvent]:
-        return list(self.database.run(read_thread_events, "default", thread, after=after).events)
+        return list(self.database.run(resume_thread_events, "default", thread, after=after).events)
 
     def count(self, table: Any) -> int:
         with self.database.engine.begin() as connection:
