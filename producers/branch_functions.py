@@ -8,7 +8,7 @@ from producers.send_options import AnswerKeywords, SendKeywords
 from producers.turn import AsyncTurn, Turn
 
 if TYPE_CHECKING:
-    from store.threads.branches import Branch, Comparison
+    from store.branches.branches import Branch, Comparison
 
 
 def regenerate(thread_id: str, **options: Unpack[AnswerKeywords]) -> Turn:

@@ -5,40 +5,41 @@ them; a broker that is away delays both, and loses neither.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from conversation.branch_address import address_of, new_branch_id, split_address
 from conversation.parts import Content
 from conversation.validation import check_id
+from producers.connections import Connections
 from producers.send_options import AnswerKeywords, SendKeywords, SendOptions
 from producers.send_request import build_answer_request, build_request, limits_of
 from producers.turn import AsyncTurn, Turn
+from store.blobs import BlobStore
+from store.branches import branch_turns, branches
+from store.branches.branch_turns import BranchTurn, branch_id_for
+from store.branches.branches import Branch, Comparison
+from store.branches.delete_branch import delete_branch
 from store.database.engine import PatientRunner
 from store.files.ingest import FileIngest
 from store.live.event_channel import Ring, seal, topic_of
-from store.retention.delete_branch import delete_branch
-from store.threads import branches
-from store.threads.branches import Branch, Comparison
 from store.threads.visible_threads import Viewer
-from store.turns import branch_turns
-from store.turns.branch_turns import BranchTurn, branch_id_for
 from store.turns.send_request import SendRequest
-
-if TYPE_CHECKING:
-    from producers.producer import Producer
 
 
 @dataclass(frozen=True, slots=True)
 class Branches:
     """The branches of a producer's threads."""
 
-    producer: "Producer"
+    connections: Connections
+    #: Opens the store of attachments, with the first one.
+    open_blobs: Callable[[], BlobStore]
 
     def regenerate(self, thread_id: str, **options: Unpack[AnswerKeywords]) -> Turn:
         """Have the last question answered once more; see `producers.regenerate`."""
-        request = build_answer_request(thread_id, SendOptions(**options), self.producer.settings)
+        request = build_answer_request(thread_id, SendOptions(**options), self.connections.settings)
         made = self._run(request, branch_turns.regenerate, keeps_agent=options.get("agent") is None)
         return self._finish(request, made)
 
@@ -49,9 +50,9 @@ class Branches:
     def edit_message(self, thread_id: str, message_id: str, content: Content, **options: Unpack[SendKeywords]) -> Turn:
         """Send another message in the place of a user's; see `producers.edit_message`."""
         message_id = check_id("message_id", message_id)
-        request = build_request(thread_id, content, SendOptions(**options), self.producer.settings)
+        request = build_request(thread_id, content, SendOptions(**options), self.connections.settings)
         if request.attachments:
-            FileIngest(self.producer.database, self.producer.blobs).store(request.tenant, request.attachments)
+            FileIngest(self.connections.database, self.open_blobs()).store(request.tenant, request.attachments)
         keeps_files = options.get("attachments") is None
         made = self._run(request, branch_turns.edit_message, message_id=message_id, keeps_files=keeps_files)
         return self._finish(request, made)
@@ -107,15 +108,15 @@ class Branches:
         """Have the viewers of a thread read its rows: its id stands for another branch. Never raises."""
         topic = topic_of("thread", tenant, split_address(thread_id)[0])
         # A ring is not signed: rows say what is true.
-        self.producer.connections.signals.publish(topic, seal(topic, Ring(thread_id=thread_id, number=0), b""))
+        self.connections.signals.publish(topic, seal(topic, Ring(thread_id=thread_id, number=0), b""))
 
     def _runner(self, tenant: str) -> PatientRunner:
-        return self.producer.database.acting_for(tenant)
+        return self.connections.database.acting_for(tenant)
 
     def _run(self, request: SendRequest, verb: Any, **options: Any) -> BranchTurn:
         run = partial(verb, branch_id=branch_id_for(request), **options)
         made: BranchTurn = self._runner(request.tenant).run(
-            run, Viewer(request.tenant), request, limits_of(self.producer.settings)
+            run, Viewer(request.tenant), request, limits_of(self.connections.settings)
         )
         return made
 
@@ -126,7 +127,7 @@ class Branches:
             tenant=request.tenant,
             address=made.accepted.address,
             is_new=made.accepted.is_new,
-            connections=self.producer.connections,
+            connections=self.connections,
             priority=request.priority,
             needs_notify=made.accepted.needs_wake_up,
         )

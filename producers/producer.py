@@ -84,7 +84,7 @@ class Producer:
         """The branches of threads: another answer, a changed message, and the choice between them."""
         from producers.branches import Branches
 
-        return Branches(self)
+        return Branches(self.connections, lambda: self.blobs)
 
     def warm_up(self) -> None:
         """Connect to the database and the broker; see `producers.warm_up`."""

@@ -20,6 +20,7 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from conversation.validation import check_text
 from store import migrations
+from store.branches.thread_branches import ThreadBranches
 from store.database.engine import Database
 from store.database.sqlite import lift_statement_limit
 from store.erasure.thread_erasure import ThreadErasure
@@ -30,7 +31,6 @@ from store.retention.thread_archives import ThreadArchives
 from store.settings import Settings, load
 from store.summaries.thread_summaries import ThreadSummaries
 from store.threads import forks, repository
-from store.threads.thread_branches import ThreadBranches
 from store.threads.thread_queries import ThreadQueries
 
 IN_MEMORY = "sqlite://"

@@ -87,8 +87,8 @@ _MODULES = {
     "regenerate_async": "producers",
     "rename_branch": "producers",
     "rename_branch_async": "producers",
-    "Branch": "store.threads.branches",
-    "Comparison": "store.threads.branches",
+    "Branch": "store.branches.branches",
+    "Comparison": "store.branches.branches",
     # What a backend shows
     "read_thread": "producers",
     "read_thread_async": "producers",

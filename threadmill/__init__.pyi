@@ -134,11 +134,11 @@ from producers.send_options import SendOptions as SendOptions
 from producers.sqlalchemy_orm import send_message_in as send_message_in
 from producers.sqlalchemy_orm import send_message_in_async as send_message_in_async
 from producers.uploads import Upload as Upload
+from store.branches.branches import Branch as Branch
+from store.branches.branches import Comparison as Comparison
 from store.file_store import FileStore as FileStore
 from store.settings import Settings as Settings
 from store.thread_store import ThreadStore as ThreadStore
-from store.threads.branches import Branch as Branch
-from store.threads.branches import Comparison as Comparison
 from store.threads.listing import ThreadPage as ThreadPage
 from store.turns.thread_turns import TurnPage as TurnPage
 from threadmill.agent_result import AgentResult as AgentResult

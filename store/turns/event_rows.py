@@ -46,7 +46,7 @@ from conversation.step import Step
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
-from store.history.lineage import Lineage, select_range, stored_with
+from store.lineage import Lineage, select_range, stored_with
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import is_row_of, not_found
@@ -140,7 +140,7 @@ def _number_of(event: ThreadEvent) -> int:
 
 @read_only
 def resume_thread_events(connection: Connection, tenant: str, thread_id: str, *, after: int = 0) -> EventPage:
-    """As `read_thread_events`, for a viewer who comes again: behind a switch that they have not seen, where there is one."""
+    """As `read_thread_events`, for a viewer who comes again: from the newest switch on, where they have not seen it."""
     page = read_thread_events(connection, tenant, thread_id, after=after)
     if page.switch is not None and 0 < after < page.switch.number:
         return read_thread_events(connection, tenant, thread_id, after=page.switch.number - 1)

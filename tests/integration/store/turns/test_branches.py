@@ -22,16 +22,16 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.turn import ClaimedTurn, Completed
 from store import tables
+from store.branches.branch_turns import BranchTurn, branch_id_for, edit_message, regenerate
+from store.branches.branches import Branch, choose_branch, compare_branches, list_branches, make_branch, rename_branch
+from store.branches.delete_branch import delete_branch
 from store.database.engine import Database
 from store.files.blob_rows import confirm, reserve
-from store.retention.delete_branch import delete_branch
 from store.threads import repository
-from store.threads.branches import Branch, choose_branch, compare_branches, list_branches, make_branch, rename_branch
 from store.threads.forks import fork
 from store.threads.listing import ThreadFilter
 from store.threads.thread_views import list_views, read_view
 from store.threads.visible_threads import Viewer
-from store.turns.branch_turns import BranchTurn, branch_id_for, edit_message, regenerate
 from store.turns.event_rows import resume_thread_events
 from store.turns.message_pages import list_messages
 from store.turns.send_request import UNLIMITED, SendRequest

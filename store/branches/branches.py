@@ -19,8 +19,8 @@ from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
-from store.history.lineage import OPEN_END, Lineage, select_range
 from store.history.visibility import cutoff_of
+from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import is_first, is_of_thread

@@ -5,9 +5,11 @@ from functools import partial
 from conversation.branch_address import address_of, new_branch_id
 from conversation.thread import Thread
 from conversation.validation import check_id
+from store.branches import branches
+from store.branches.branches import Branch, Comparison
+from store.branches.delete_branch import delete_branch
 from store.open_store import OpenStore
-from store.threads import branches, repository
-from store.threads.branches import Branch, Comparison
+from store.threads import repository
 from store.threads.visible_threads import Viewer
 
 
@@ -17,9 +19,9 @@ class ThreadBranches(OpenStore):
     async def branch(
         self, thread_id: str, *, at: int | str | None = None, name: str | None = None, branch: str | None = None
     ) -> Branch:
-        """A new branch behind a message, by its id or `seq`, of the chosen branch or of `branch`.
+        """A new branch behind a message, by its id or `seq`, of the chosen branch or of `branch`; none is chosen by it.
 
-        It is not chosen by that. Its history is shared, so it costs the same however long that is. Raises `ThreadNotFound`, `BranchNotFound`,
+        Its history is shared, so it costs the same however long that is. Raises `ThreadNotFound`, `BranchNotFound`,
         `MessageNotFound`, `LimitReached`, and `InvalidInput` where `at` parts a tool call from its result.
         """
         make = partial(branches.make_branch, branch_id=new_branch_id(), at=at, name=name)
@@ -55,9 +57,6 @@ class ThreadBranches(OpenStore):
 
         Raises `ThreadNotFound`, `BranchNotFound`, `BranchInUse` and `ThreadUnderLegalHold`.
         """
-        # Retention imports what threads are made of.
-        from store.retention.delete_branch import delete_branch
-
         await self.database.run_async(delete_branch, self._viewer, check_id("thread_id", thread_id), branch)
 
     @property

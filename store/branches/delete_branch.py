@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from conversation.branch_address import MAIN, address_of
 from conversation.errors import BranchInUse, InvalidInput, ThreadUnderLegalHold
 from conversation.validation import check_id
+from store.branches.branches import check_idle, lock_first
 from store.retention.delete_thread import delete_rows
-from store.threads.branches import check_idle, lock_first
 from store.threads.visible_threads import Viewer, lock_visible_thread
 
 
