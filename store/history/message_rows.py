@@ -69,11 +69,12 @@ def window_rows(
         *(inbox_messages.c[name] for name in SHARED_COLUMNS),
         *(history_defaults.get(name, null().label(name)) for name in HISTORY_COLUMNS),
     ).where(inbox_messages.c.turn_id == turn_id)
-    of_history = select(*stored_columns()).where(messages.c.seq > cutoff_of(lineage.key))
-    history = [of_history.where(part.holds()) for part in lineage.slices(after_seq, to_seq)]
+    above_cutoff, is_system = messages.c.seq > cutoff_of(lineage.key), messages.c.role == "system"
+    of_history = select(*stored_columns())
+    history = [of_history.where(part.holds(), above_cutoff) for part in lineage.slices(after_seq, to_seq)]
     if after_seq > 0:
-        older = of_history.where(messages.c.role == "system")
-        history += [older.where(part.holds()) for part in system_parts(lineage, min(after_seq, to_seq))]
+        older = system_parts(lineage, min(after_seq, to_seq))
+        history += [of_history.where(part.holds(), above_cutoff, is_system) for part in older]
     return union_all(*history, inbox_rows).order_by("seq")
 
 
