@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, false, fun
 
 from conversation.errors import ThreadUnderLegalHold
 from store.database.statements import AnyRow
-from store.history.row_ids import thread_id_of
 from store.erasure.subject import Subject
+from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
 from store.tables import threads
 from store.tables.retention import archives, erasure_items

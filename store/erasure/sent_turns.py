@@ -14,10 +14,10 @@ from conversation.errors import ThreadUnderLegalHold
 from conversation.turn import FINAL_STATES
 from store.audit import hash_of
 from store.database.statements import AnyRow
-from store.history.row_ids import thread_id_of
 from store.erasure.items import record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
+from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
 from store.tables import attachments, inbox_messages, messages, threads, turn_attempts, turns
 from store.turns.cancel import request_cancel
