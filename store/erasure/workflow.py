@@ -128,9 +128,7 @@ def _iterate_locked_out_keys(database: TransactionRunner, erasure_id: str) -> It
         after = page[-1]
 
 
-def iterate_thread_keys(
-    database: TransactionRunner, subject: Subject, *, newest_first: bool = False
-) -> Iterator[int]:
+def iterate_thread_keys(database: TransactionRunner, subject: Subject, *, newest_first: bool = False) -> Iterator[int]:
     """Iterate over the keys of the subject's threads and their branches, ascending or descending."""
     after = None
     while page := database.run(

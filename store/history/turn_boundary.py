@@ -88,8 +88,8 @@ def _read_page(
     """Messages of a range, each with the first and the last seq of its turn in this history."""
     tokens = func.coalesce(messages.c.tokens, estimate_of(messages)).label("tokens")
     columns = (messages.c.seq, messages.c.role, messages.c.turn_id, tokens)
-    bounds = {"after_seq": after_seq, "to_seq": to_seq, "limit": limit}
-    page = select_range(lineage, columns, **bounds, newest_first=is_descending).cte("page")
+    newest = select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, newest_first=is_descending, limit=limit)
+    page = newest.cte("page")
     # By turn, not by message: a turn of hundreds of messages is looked up once.
     spans = (
         select(

@@ -164,11 +164,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
         "summary_id": thread.summary_id or pending_deletion.summary_id,
     }
     turn_ids = {row.turn_id for row in rows} | set(batch.turns)
-    lines = [
-        header,
-        *_read_context_and_summaries(connection, thread.key),
-        *_read_turns(connection, lineage, turn_ids),
-    ]
+    lines = [header, *_read_context_and_summaries(connection, thread.key), *_read_turns(connection, lineage, turn_ids)]
     finished_ids = {line["id"] for line in lines if line["kind"] == "turn"}
     for message, row in zip(message_rows.load(connection, lineage, rows), rows, strict=True):
         turn_id = message.turn_id if message.turn_id in finished_ids else None

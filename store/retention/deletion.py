@@ -69,7 +69,7 @@ class Batch:
     @property
     def is_archived(self) -> bool:
         """Whether it is in the thread's archive already: it was shared when the deletion came by first."""
-        return self.after_seq < self.pending_deletion.deleted_to
+        return bool(self.after_seq < self.pending_deletion.deleted_to)
 
 
 def lock_next_batch(
@@ -93,8 +93,9 @@ def lock_next_batch(
         # What was shared when the deletion came by, and is free by now.
         after_seq = 0
         to_seq, count, size = _measure(connection, _select_freed_messages(connection, thread, shared, limit))
-    # Turns stay until the last message that they may have is among those that go.
-    to_seq = thread.history_starts_after if count < limit else to_seq
+    if to_seq is None or count < limit:
+        # Turns stay until the last message that they may have is among those that go.
+        to_seq = int(thread.history_starts_after)
     ids = connection.execute(_select_turns(thread, pending_deletion, to_seq, limit, shared)).scalars().all()
     return Batch(
         thread=thread,
@@ -132,9 +133,7 @@ def _select_messages(
     )
 
 
-def _select_freed_messages(
-    connection: Connection, thread: AnyRow, shared: Sequence[Range], limit: int
-) -> Select[Any]:
+def _select_freed_messages(connection: Connection, thread: AnyRow, shared: Sequence[Range], limit: int) -> Select[Any]:
     is_deleted = (messages.c.thread_key == thread.key) & sharing.is_free(shared)
     below = messages.c.seq <= thread.history_starts_after
     statement = select(*_measured_columns(connection, is_deleted)).where(is_deleted, below)

@@ -169,9 +169,7 @@ def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> li
 
 def _load_pending_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
     key = pending_deletions.c.thread_key
-    statement = select(key.label("key"), pending_deletions.c.archive).where(
-        pending_deletions.c.erasure_id.is_(None)
-    )
+    statement = select(key.label("key"), pending_deletions.c.archive).where(pending_deletions.c.erasure_id.is_(None))
     if after is not None:
         statement = statement.where(key < after.key)
     # Branches before what they were branched from.

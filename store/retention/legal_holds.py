@@ -13,7 +13,7 @@ and each release leaves a row in `audit`.
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
 from conversation.errors import ThreadNotFound
 from conversation.validation import check_text
@@ -73,7 +73,7 @@ def _lock_rows(connection: Connection, tenant: str, thread_id: str) -> Sequence[
 
 def _is_of_thread(first: AnyRow) -> ColumnElement[bool]:
     """The condition for the first row of a thread, and those of its branches."""
-    return (threads.c.key == first.key) | (threads.c.root_key == first.key)
+    return or_(threads.c.key == first.key, threads.c.root_key == first.key)
 
 
 def undo_cutoff(connection: Connection, thread: AnyRow) -> int:

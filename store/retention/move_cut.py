@@ -53,7 +53,8 @@ def inspect_thread(connection: Connection, key: int, *, locks: bool) -> Inspecti
     state = connection.execute(_select_state(key, thread.lease_owner)).one()
     if state.is_pending or thread.deleted_at is not None:
         return Inspection("nothing", thread)
-    effective = combine_policies(policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread_id_of(thread.id)))
+    thread_id = thread_id_of(thread.id)
+    effective = combine_policies(policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread_id))
     cutoff = compute_cutoff(connection, thread, effective)
     if cutoff.field is None and not cutoff.whole:
         return Inspection("nothing", thread, cutoff, None, effective)

@@ -96,7 +96,12 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
     for table in (thread_context, summaries):
         connection.execute(delete(table).where(table.c.thread_key == thread.key))
     # A request that is sent again is not answered by a turn of a thread that is gone.
-    nameless = {"idempotency_key": None, "request_digest": None, "metadata": {}, "cancel_requested_by": None}
+    nameless: dict[str, Any] = {
+        "idempotency_key": None,
+        "request_digest": None,
+        "metadata": {},
+        "cancel_requested_by": None,
+    }
     connection.execute(update(turns).where(turns.c.thread_key == thread.key).values(nameless))
 
 

@@ -44,7 +44,9 @@ def _drop_summary(connection: Connection, row: AnyRow) -> str:
     """Remove a missing summary from its thread: models see the messages again."""
     thread_update = update(threads).where(threads.c.key == row.key)
     cutoff = select(threads.c.history_starts_after).where(threads.c.key == row.key).scalar_subquery()
-    connection.execute(thread_update.values(summary_id=None, **recount(read_lineage(connection, row.key), after_seq=cutoff)))
+    connection.execute(
+        thread_update.values(summary_id=None, **recount(read_lineage(connection, row.key), after_seq=cutoff))
+    )
     return "the thread has no summary any more"
 
 
