@@ -12,7 +12,7 @@ from store import tables
 from store.erasure.certificate import digest_of
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
-from store.history.lineage import Lineage, select_range
+from store.lineage import Lineage, select_range
 from store.retention import delete_thread, deletion, legal_holds, sharing
 from store.retention.restore import list_archived_threads
 from store.retention.sharing import Range
