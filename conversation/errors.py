@@ -11,6 +11,10 @@ ThreadmillError
 │   ├── MessageNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
+│   ├── PendingCallNotFound
+│   ├── AlreadyDecided
+│   ├── DigestMismatch
+│   ├── ThreadBusy            (names the turn that comes first)
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── UploadIncomplete
@@ -109,6 +113,32 @@ class TurnNotFound(UserError, LookupError):
 
 class TurnNotRequeueable(UserError):
     """Only a turn that failed or was cancelled can be requeued."""
+
+
+class PendingCallNotFound(UserError, LookupError):
+    """No pending call with this id is stored for this turn."""
+
+
+class AlreadyDecided(UserError):
+    """The pending call was decided otherwise, or its turn waits no longer; nothing was changed."""
+
+
+class DigestMismatch(UserError):
+    """The digest is not that of the call's stored arguments: the caller looked at something else."""
+
+
+class ThreadBusy(UserError):
+    """The message was sent to be refused while its thread has an unfinished turn, and it has."""
+
+    retryable = True
+
+    def __init__(self, thread_id: str, turn_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id!r} is busy with turn {turn_id}; send the message again when that has ended, "
+            "or with another when_busy"
+        )
+        #: The turn that comes first in the thread.
+        self.turn_id = turn_id
 
 
 class LimitReached(UserError):

@@ -247,6 +247,7 @@ class Producer:
             connections=self.connections,
             priority=request.priority,
             needs_notify=accepted_turn.needs_wake_up,
+            interrupts=accepted_turn.interrupts,
         )
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:

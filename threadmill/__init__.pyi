@@ -18,10 +18,12 @@ from agent.tools.tool import Tool as Tool
 from agent.tools.tool import tool as tool
 from agent.web import WEB_TOOLS as WEB_TOOLS
 from conversation.attachment import Attachment as Attachment
+from conversation.errors import AlreadyDecided as AlreadyDecided
 from conversation.errors import BranchInUse as BranchInUse
 from conversation.errors import BranchNotFound as BranchNotFound
 from conversation.errors import DatabaseRefused as DatabaseRefused
 from conversation.errors import DatabaseUnavailable as DatabaseUnavailable
+from conversation.errors import DigestMismatch as DigestMismatch
 from conversation.errors import Fault as Fault
 from conversation.errors import FileNotReady as FileNotReady
 from conversation.errors import FileNotStored as FileNotStored
@@ -36,6 +38,7 @@ from conversation.errors import MessageNotFound as MessageNotFound
 from conversation.errors import MessagesNotLoaded as MessagesNotLoaded
 from conversation.errors import ModelError as ModelError
 from conversation.errors import OperatorError as OperatorError
+from conversation.errors import PendingCallNotFound as PendingCallNotFound
 from conversation.errors import ScannerUnavailable as ScannerUnavailable
 from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound
@@ -145,3 +148,13 @@ from threadmill.agent_result import AgentResult as AgentResult
 from threadmill.local_agent import Agent as Agent
 
 __version__: str
+from agent.tools.approval import ApprovalRequest as ApprovalRequest
+from agent.tools.ask_user import ask_user as ask_user
+from agent.tools.client_tool import ClientTool as ClientTool
+from agent.tools.questions import QuestionDeclined as QuestionDeclined
+from conversation.pending_call import Decision as Decision
+from conversation.pending_call import DecisionKind as DecisionKind
+from conversation.pending_call import PendingCall as PendingCall
+from conversation.pending_call import PendingKind as PendingKind
+from producers import list_pending as list_pending
+from producers import list_pending_async as list_pending_async

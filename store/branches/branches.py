@@ -193,7 +193,7 @@ def check_idle(connection: Connection, row: AnyRow) -> None:
 def seq_of(connection: Connection, row: AnyRow, message_id: str) -> int:
     """The seq of a message of a branch. Raises `MessageNotFound`."""
     lineage, is_message = Lineage.of(row), messages.c.id == check_id("message_id", message_id)
-    is_visible = messages.c.seq > cutoff_of(row.key)
+    is_visible = (messages.c.seq > cutoff_of(row.key)) & messages.c.rolled_back.is_(False)
     seq = connection.execute(select(messages.c.seq).where(lineage.holds(), is_message, is_visible)).scalar_one_or_none()
     if seq is None:
         raise MessageNotFound(f"message_id: no message {message_id!r} is in the history of thread {row.id!r}")
@@ -262,7 +262,7 @@ def _count_unfinished() -> ScalarSelect[int]:
 
 
 def _load_behind(connection: Connection, row: AnyRow, seq: int) -> tuple[Message, ...]:
-    lineage, above_cutoff = Lineage.of(row), messages.c.seq > cutoff_of(row.key)
+    lineage, in_view = Lineage.of(row), [messages.c.seq > cutoff_of(row.key), messages.c.rolled_back.is_(False)]
     columns = message_rows.stored_columns()
-    statement = select_range(lineage, columns, after_seq=seq, to_seq=OPEN_END, where=[above_cutoff], limit=COMPARED_MAX)
+    statement = select_range(lineage, columns, after_seq=seq, to_seq=OPEN_END, where=in_view, limit=COMPARED_MAX)
     return message_rows.load(connection, lineage, connection.execute(statement))

@@ -75,9 +75,13 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     if row is None or not row.legal_hold:
         return []
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
+    statement = statement.add_columns(messages.c.rolled_back)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
     message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
-    return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in message_pairs]
+    return [
+        message_line(message, each.tokens, turn_id=each.turn_id, rolled_back=each.rolled_back)
+        for message, each in message_pairs
+    ]
 
 
 @read_only
@@ -119,7 +123,8 @@ def load_sent_turns(connection: Connection, subject: Subject, after: int) -> tup
     if not sent_turns:
         return None
     is_visible = (messages.c.seq > threads.c.history_starts_after) | threads.c.legal_hold
-    is_input = (messages.c.seq <= turns.c.window_to_seq) & is_visible
+    # Of a message that another turn answers, there is nothing else.
+    is_input = ((messages.c.seq <= turns.c.window_to_seq) | turns.c.merged_into.is_not(None)) & is_visible
     rows: list[AnyRow] = []
     is_own = messages.c.thread_key == turns.c.thread_key
     for table, condition in ((messages, is_own & is_input), (inbox_messages, true())):

@@ -18,7 +18,7 @@ AS $$
     FROM messages JOIN threads ON messages.thread_key = threads.key
     WHERE threads.tenant = nullif(current_setting('threadmill.tenant', true), '')
         AND (p_owner IS NULL OR threads.owner = p_owner)
-        AND messages.seq > threads.history_starts_after
+        AND messages.seq > threads.history_starts_after AND NOT messages.rolled_back
         AND to_tsvector('simple', left(messages.content, 100000)) @@ p_words
     ORDER BY messages.created_at DESC, messages.seq DESC LIMIT p_limit
 $$;

@@ -31,7 +31,7 @@ from store.tables.threads import (
     thread_context,
     threads,
 )
-from store.tables.turns import UNFINISHED, agents, inbox_messages, steps, turn_attempts, turns, workers
+from store.tables.turns import UNFINISHED, agents, inbox_messages, pending_calls, steps, turn_attempts, turns, workers
 
 __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
@@ -39,7 +39,7 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
     "FILLS_WINDOW", "HISTORY_STEP", "UNCOVERED_MESSAGES_STEP", "UNCOVERED_TOKENS_STEP",
     # Turns
-    "turns", "inbox_messages", "steps", "turn_attempts", "workers", "agents", "UNFINISHED",
+    "turns", "inbox_messages", "steps", "pending_calls", "turn_attempts", "workers", "agents", "UNFINISHED",
     # Files
     "attachments", "blobs", "renditions", "uploads",
     # Retention and erasure

@@ -278,8 +278,8 @@ def _check_last(last: int) -> int:
 
 
 def _seq_before_last(connection: Connection, lineage: Lineage, last: int) -> int:
-    above_cutoff = messages.c.seq > cutoff_of(lineage.key)
-    newest = select_range(lineage, [messages.c.seq], where=[above_cutoff], newest_first=True, limit=last)
+    in_view = [messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)]
+    newest = select_range(lineage, [messages.c.seq], where=in_view, newest_first=True, limit=last)
     newest_seqs = newest.subquery()
     return int(connection.execute(select(func.coalesce(func.min(newest_seqs.c.seq), 1))).scalar_one()) - 1
 

@@ -43,6 +43,7 @@ SEARCHED_CHARS = 100_000
 #: The marks before and behind a highlight.
 MARKS = ("**", "**")
 
+_is_in_view = messages.c.rolled_back.is_(False)
 _MESSAGE_COLUMNS = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
 _SIMPLE: ColumnElement[str] = literal_column("'simple'")
 _TERM = re.compile(r'(-?)(?:"([^"]*)"|([^\s"]+))')
@@ -161,7 +162,7 @@ def _select_matches(connection: Connection, words: ColumnElement[Any], scope: _S
         columns = [column(each.name, each.type) for each in (threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)]
         find = getattr(func, SCHEMA).find_messages_v1(words, scope.user, RANKED_MAX)
         return select(find.table_valued(*columns))
-    is_visible = scope.condition & (messages.c.seq > threads.c.history_starts_after)
+    is_visible = scope.condition & (messages.c.seq > threads.c.history_starts_after) & _is_in_view
     return (
         select(threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)
         .join(threads, messages.c.thread_key == threads.c.key)
@@ -177,7 +178,9 @@ def _select_recent_matches(words: ColumnElement[Any], scope: _Scope) -> Select[A
     recent_threads = select(*keys).where(scope.condition).order_by(threads.c.updated_period.desc())
     thread = recent_threads.limit(READ_MAX).subquery()
     of_thread = (messages.c.thread_key == thread.c.key) & (messages.c.seq > thread.c.history_starts_after)
-    newest_messages = select(*_MESSAGE_COLUMNS).where(of_thread).order_by(messages.c.seq.desc()).limit(READ_MAX)
+    newest_messages = (
+        select(*_MESSAGE_COLUMNS).where(of_thread, _is_in_view).order_by(messages.c.seq.desc()).limit(READ_MAX)
+    )
     message = newest_messages.lateral()
     # Limited by itself, so that what is read is bounded, whatever matches.
     read_messages = select(thread.c.id.label("thread_id"), message).join_from(thread, message, true()).limit(READ_MAX)

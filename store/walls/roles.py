@@ -27,7 +27,9 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     # Turns
     "turns": ("SIU", "SIU", "SIUD"),
     "inbox_messages": ("SID", "SID", "SIUD"),
-    "steps": ("S", "SIU", "SIUD"),
+    # A decision on a call that was left open begins a turn with it.
+    "steps": ("SI", "SIU", "SIUD"),
+    "pending_calls": ("SIU", "SIU", "SIUD"),
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
     "agents": ("S", "SIU", "SIU"),

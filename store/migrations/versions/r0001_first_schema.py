@@ -28,6 +28,7 @@ OWN_THREAD = (["thread_key", "tenant"], ["threads.key", "threads.tenant"])
 FUNCTIONS: tuple[str, ...] = (
     "canonical_json_v1",
     "send_turn_v1",
+    "interrupt_turns_v1",
     "window_start_v1",
     "claim_turn_v1",
     "settle_turn_v1",
@@ -51,6 +52,7 @@ def upgrade() -> None:
         "agents",
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("registered_at", TIME, nullable=False),
     )
     op.create_table(
@@ -190,6 +192,7 @@ def upgrade() -> None:
         sa.Column("last_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("lease_owner", sa.Uuid(), nullable=True),
         sa.Column("fencing_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("summary_id", sa.Uuid(), nullable=True),
         sa.Column("context_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("uncovered_messages", sa.BigInteger(), server_default="0", nullable=False),
@@ -307,6 +310,10 @@ def upgrade() -> None:
         sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("local_process_id", sa.Uuid(), nullable=True),
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("when_busy", sa.Text(), nullable=True),
+        sa.Column("steers", sa.Uuid(), nullable=True),
+        sa.Column("interrupted_by", sa.Uuid(), nullable=True),
+        sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
@@ -318,6 +325,7 @@ def upgrade() -> None:
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
         sa.Column("waits_for", sa.Text(), nullable=True),
+        sa.Column("wait_expires_at", TIME, nullable=True),
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
@@ -327,6 +335,7 @@ def upgrade() -> None:
         sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("agent_version", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("merged_into", sa.Uuid(), nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("error_kind", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
@@ -335,7 +344,10 @@ def upgrade() -> None:
         sa.Column("omitted", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
-        sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
+        sa.CheckConstraint(
+            "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
+        ),
+        sa.CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
         sa.UniqueConstraint("id"),
         sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
         postgresql_with={"fillfactor": 85},
@@ -374,6 +386,7 @@ def upgrade() -> None:
         sa.Column("usage", JSON, nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
+        sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
         sa.CheckConstraint("state in ('complete', 'partial', 'truncated')", name="state"),
         sa.UniqueConstraint("thread_key", "id"),
@@ -403,9 +416,10 @@ def upgrade() -> None:
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
-        sa.CheckConstraint("kind in ('model', 'tool')", name="kind"),
-        sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+        sa.CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
+        sa.CheckConstraint("state in ('waiting', 'started', 'finished', 'failed', 'unknown')", name="state"),
     )
+    _create_pending_calls()
     op.create_table(
         "turn_attempts",
         sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
@@ -419,7 +433,8 @@ def upgrade() -> None:
         sa.Column("error_fault", sa.Text(), nullable=True),
         sa.Column("next_try_at", TIME, nullable=True),
         sa.CheckConstraint(
-            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'waited', 'failed', 'cancelled')",
+            name="outcome",
         ),
     )
     op.create_table(
@@ -524,9 +539,41 @@ def _make_computed_columns(dialect: str) -> list[sa.Column[object]]:
     ]
 
 
+def _create_pending_calls() -> None:
+    """What turns wait for: a person's decision, a client's result, another turn's end."""
+    op.create_table(
+        "pending_calls",
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("call_id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("step_index", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arguments", sa.Text(), nullable=False),
+        sa.Column("arguments_digest", sa.Text(), nullable=False),
+        sa.Column("question", sa.Text(), nullable=True),
+        sa.Column("choices", JSON, nullable=True),
+        sa.Column("schema", JSON, nullable=True),
+        sa.Column("requested_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", TIME, nullable=True),
+        sa.Column("value", JSON, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.CheckConstraint("kind in ('approval', 'question', 'client_tool', 'child')", name="kind"),
+        sa.CheckConstraint("decision in ('approve', 'deny', 'edit', 'answer', 'result', 'closed')", name="decision"),
+        sa.CheckConstraint("(decision is null) = (decided_at is null)", name="decided"),
+    )
+    _create_index_where(
+        "ix_pending_calls_open", "pending_calls", ["tenant", "requested_at", "turn_id", "call_id"], "decision is null"
+    )
+
+
 def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
-    unfinished, must_end_at = "state in ('queued', 'running')", "coalesce(cancel_requested_at, deadline)"
+    unfinished = "state in ('queued', 'running', 'waiting')"
+    must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
     op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(
@@ -538,6 +585,13 @@ def _create_turn_indexes() -> None:
     _create_index_where(
         "ix_turns_must_end", "turns", [sa.text(f"({must_end_at})")], f"{unfinished} and {must_end_at} is not null"
     )
+    interrupting = f"{unfinished} and when_busy in ('interrupt', 'rollback')"
+    _create_index_where("ix_turns_interrupting", "turns", ["thread_key", "arrival_seq"], interrupting)
+    rejecting = f"{unfinished} and when_busy = 'reject'"
+    _create_index_where("uq_turns_rejecting", "turns", ["thread_key"], rejecting, unique=True)
+    _create_index_where("ix_turns_steers", "turns", ["steers"], "state = 'queued' and steers is not null")
+    _create_index_where("ix_turns_merged_into", "turns", ["merged_into"], "merged_into is not null")
+    _create_index_where("ix_turns_rolled_back", "turns", ["thread_key", "arrival_seq"], "rolled_back")
 
 
 def _create_retention_indexes() -> None:

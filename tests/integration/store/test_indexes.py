@@ -64,6 +64,8 @@ BOUNDS = {
     "renditions.sha256": HASH,
     "pending_deletions.tenant": TENANT,
     "renditions.tenant": TENANT,
+    "pending_calls.call_id": WORD,  # agent.pending
+    "pending_calls.tenant": TENANT,
     "retention_policies.agent": ID,
     "retention_policies.tenant": TENANT,
     "retention_policies.thread_id": ID,
