@@ -96,6 +96,8 @@ class TurnRecord:
     interrupted_by: str | None = None
     #: Whether what it asked and said was taken out of view.
     rolled_back: bool = False
+    #: The schedule that sent its message; None of most.
+    schedule_id: str | None = None
     #: The branch of its thread on which it is.
     branch: str = MAIN
 

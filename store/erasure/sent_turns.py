@@ -19,7 +19,7 @@ from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
-from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns
+from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns, webhook_deliveries
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
@@ -75,6 +75,9 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
         connection.execute(update(table).where(quotes).values(error_message=ERASED))
+    # The question or the arguments that a person was asked about may quote them.
+    of_turns = (webhook_deliveries.c.thread_key == thread.key) & webhook_deliveries.c.turn_id.in_(ids)
+    connection.execute(delete(webhook_deliveries).where(of_turns))
     record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})

@@ -23,6 +23,7 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
         "not_before": request.not_before,
         "deadline": request.deadline,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
         "allow_unknown_agent": request.allow_unknown_agent,
