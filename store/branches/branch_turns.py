@@ -129,9 +129,7 @@ def _find_question(connection: Connection, source: AnyRow) -> _Question:
     lineage = Lineage.of(source)
     names = ("seq", "role", "turn_id")
     in_view = [messages.c.seq > cutoff_of(source.key), messages.c.rolled_back.is_(False)]
-    newest = select_range(
-        lineage, [messages.c[name] for name in names], where=in_view, newest_first=True, limit=1
-    )
+    newest = select_range(lineage, [messages.c[name] for name in names], where=in_view, newest_first=True, limit=1)
     row = connection.execute(newest).one_or_none()
     if row is not None and row.turn_id is not None:
         of_turn = (turns.c.id == row.turn_id) & turns.c.thread_key.in_(lineage.keys)

@@ -179,8 +179,8 @@ class _Runs:
 
 
 def _wake_up_of(request: SendRequest, accepted: AcceptedTurn) -> WakeUp:
-    ids = {"tenant": request.tenant, "thread_id": accepted.address, "turn_id": accepted.turn_id}
-    return WakeUp(**ids, priority=request.priority)
+    turn_id, address = accepted.turn_id, accepted.address
+    return WakeUp(tenant=request.tenant, thread_id=address, turn_id=turn_id, priority=request.priority)
 
 
 def _put_off(row: AnyRow, error: str) -> dict[str, Any]:
