@@ -38,6 +38,7 @@ from store.turns.thread_turns import TurnPage, list_of_thread
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from producers.branches import Branches
     from producers.caller_transaction import AsyncCallerConnection
     from producers.uploads import Uploads
     from store.database.caller_connection import CallerConnection
@@ -78,6 +79,13 @@ class Producer(WebhookOwner):
         from producers.uploads import Uploads
 
         return Uploads(self.database, self.blobs, self.settings)
+
+    @property
+    def branches(self) -> "Branches":
+        """The branches of threads: another answer, a changed message, and the choice between them."""
+        from producers.branches import Branches
+
+        return Branches(self.connections, lambda: self.blobs)
 
     def warm_up(self) -> None:
         """Connect to the database and the broker; see `producers.warm_up`."""
@@ -235,7 +243,7 @@ class Producer(WebhookOwner):
         return kind(
             id=accepted_turn.turn_id,
             tenant=request.tenant,
-            thread_id=request.thread_id,
+            address=accepted_turn.address,
             is_new=accepted_turn.is_new,
             connections=self.connections,
             priority=request.priority,
@@ -245,14 +253,14 @@ class Producer(WebhookOwner):
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:
         return kind(
-            id=record.id, tenant=record.tenant, thread_id=record.thread_id, is_new=False, connections=self.connections
+            id=record.id, tenant=record.tenant, address=record.address, is_new=False, connections=self.connections
         )
 
     def _handle_of_requeued(self, kind: type[AnyTurn], outcome: RequeueOutcome) -> AnyTurn:
         return kind(
             id=outcome.turn_id,
             tenant=outcome.tenant,
-            thread_id=outcome.thread_id,
+            address=outcome.address,
             is_new=outcome.is_new,
             connections=self.connections,
         )

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, FromClause, ScalarSelect, func, or_, selec
 
 from conversation.message import Message
 from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, estimate_tokens
+from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads, turns
 
 
@@ -38,39 +39,49 @@ def inbox_tokens(turn_id: str) -> ScalarSelect[Any]:
     return total.where(inbox_messages.c.turn_id.in_(answered)).scalar_subquery()
 
 
-def count_behind(thread_key: Any, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """The number of a thread's messages after a seq."""
-    return _aggregate_after(func.count(), thread_key, seq, *conditions)
+def count_behind(lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The number of messages of a history after a seq."""
+    return _aggregate_after(func.count(), lineage, seq, *conditions)
 
 
-def tokens_behind(thread_key: Any, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """The tokens of a thread's messages after a seq."""
-    tokens = func.coalesce(messages.c.tokens, estimate_of(messages))
-    return _aggregate_after(func.coalesce(func.sum(tokens), 0), thread_key, seq, *conditions)
+def tokens_behind(lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The tokens of the messages of a history after a seq."""
+    return _aggregate_after(_sum_of_tokens(), lineage, seq, *conditions)
 
 
-def recount(thread_key: Any, *, after_seq: Any) -> dict[str, ScalarSelect[Any]]:
+def recount(lineage: Lineage, *, after_seq: Any) -> dict[str, ScalarSelect[Any]]:
     """Count both counters of `threads` again, in a statement after the one that locked the thread."""
     return {
-        "uncovered_messages": count_behind(thread_key, after_seq),
-        "uncovered_tokens": tokens_behind(thread_key, after_seq),
+        "uncovered_messages": count_behind(lineage, after_seq),
+        "uncovered_tokens": tokens_behind(lineage, after_seq),
     }
 
 
-def subtract_covered(thread_key: Any, *, after_seq: int, to_seq: int) -> dict[str, ColumnElement[Any]]:
+def subtract_covered(lineage: Lineage, *, after_seq: int, to_seq: int) -> dict[str, ColumnElement[Any]]:
     """Subtract what is newly covered from both counters of `threads`, for an update of the locked thread."""
     is_covered = messages.c.seq <= to_seq
     return {
-        "uncovered_messages": threads.c.uncovered_messages - count_behind(thread_key, after_seq, is_covered),
-        "uncovered_tokens": threads.c.uncovered_tokens - tokens_behind(thread_key, after_seq, is_covered),
+        "uncovered_messages": threads.c.uncovered_messages - count_behind(lineage, after_seq, is_covered),
+        "uncovered_tokens": threads.c.uncovered_tokens - tokens_behind(lineage, after_seq, is_covered),
     }
 
 
+def stored_behind(thread_key: ColumnElement[int], seq: ColumnElement[int]) -> tuple[ScalarSelect[Any], ...]:
+    """The number and the tokens of messages after a seq that are stored with a row: all of one that shares none."""
+    is_behind = (messages.c.thread_key == thread_key) & (messages.c.seq > seq)
+    aggregates = func.count(), _sum_of_tokens()
+    return tuple(select(each).where(is_behind).correlate_except(messages).scalar_subquery() for each in aggregates)
+
+
+def _sum_of_tokens() -> ColumnElement[int]:
+    return func.coalesce(func.sum(func.coalesce(messages.c.tokens, estimate_of(messages))), 0)
+
+
 def _aggregate_after(
-    aggregate: ColumnElement[Any], thread_key: Any, seq: Any, *conditions: ColumnElement[bool]
+    aggregate: ColumnElement[Any], lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]
 ) -> ScalarSelect[Any]:
-    statement = select(aggregate).where(messages.c.thread_key == thread_key, messages.c.seq > seq, *conditions)
-    return statement.correlate_except(messages).scalar_subquery()
+    is_behind = lineage.holds(after_seq=seq) if isinstance(seq, int) else lineage.holds() & (messages.c.seq > seq)
+    return select(aggregate).where(is_behind, *conditions).correlate_except(messages).scalar_subquery()
 
 
 #: The largest number that the column `tokens` can hold.

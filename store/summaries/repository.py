@@ -22,6 +22,7 @@ from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage
 from store.summaries.next_range import find_range_end
 from store.tables import messages, summaries, threads, turns
 from store.tables.turns import unfinished
@@ -40,7 +41,7 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
     after_seq = max(thread.history_starts_after, thread.to_seq or 0)
     to_seq = find_range_end(
         connection,
-        thread.key,
+        Lineage.of(thread),
         after_seq=after_seq,
         last_seq=thread.last_seq,
         # Messages of an unfinished turn are not covered.
@@ -58,7 +59,7 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
         history_starts_after=thread.history_starts_after,
         from_seq=thread.from_seq or thread.history_starts_after + 1,
         to_seq=to_seq,
-        covered_messages=_load_covered(connection, thread.key, after_seq=after_seq, to_seq=to_seq),
+        covered_messages=_load_covered(connection, Lineage.of(thread), after_seq=after_seq, to_seq=to_seq),
         after_seq=after_seq,
     )
 
@@ -75,6 +76,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     row: AnyRow | None = connection.execute(
         select(
             threads.c.key,
+            threads.c.lineage,
             threads.c.owner,
             threads.c.last_seq,
             threads.c.history_starts_after,
@@ -92,19 +94,19 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     return row
 
 
-def _load_covered(connection: Connection, key: int, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
-    statement = message_rows.history_rows(key, after_seq=after_seq, to_seq=to_seq).order_by(messages.c.seq)
-    return message_rows.load(connection, key, connection.execute(statement))
+def _load_covered(connection: Connection, lineage: Lineage, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
+    statement = message_rows.history_rows(lineage, after_seq=after_seq, to_seq=to_seq)
+    return message_rows.load(connection, lineage, connection.execute(statement))
 
 
 def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None:
     """Store a thread's next summary; None if another one came first, or the thread is gone."""
     thread = connection.execute(
-        select(threads.c.summary_version, threads.c.summary_id, threads.c.history_starts_after)
+        select(threads.c.summary_version, threads.c.summary_id, threads.c.history_starts_after, threads.c.lineage)
         .where(threads.c.key == draft.thread_key)
         .with_for_update(key_share=True)
     ).one_or_none()
-    if thread is None or tuple(thread) != (draft.version, draft.previous_id, draft.history_starts_after):
+    if thread is None or tuple(thread)[:3] != (draft.version, draft.previous_id, draft.history_starts_after):
         return None
     values = _values(draft, new)
     thread_update = (
@@ -117,7 +119,9 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
             # A policy that keeps summaries can now take more.
             retention_checked_at=None,
             # Not counted again: a long history is covered in many steps, and each would read the remainder.
-            **subtract_covered(draft.thread_key, after_seq=draft.after_seq, to_seq=draft.to_seq),
+            **subtract_covered(
+                Lineage.build(draft.thread_key, thread.lineage), after_seq=draft.after_seq, to_seq=draft.to_seq
+            ),
         )
     )
     summary_insert = summaries.insert().values(**values, created_at=clock()).returning(summaries)
@@ -178,7 +182,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
             summary_version=threads.c.summary_version + 1,
             summary_failures=0,
             summary_retry_at=clock(plus_seconds=RESTORE_PAUSE_SECONDS),
-            **recount(key, after_seq=max(previous_to_seq, thread.history_starts_after)),
+            **recount(Lineage.of(thread), after_seq=max(previous_to_seq, thread.history_starts_after)),
         )
     )
     return _summary(current_summary, current_id=None)

@@ -10,7 +10,8 @@ from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Inspection, Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
-from store.history.counters import count_behind, recount, tokens_behind
+from store.history.counters import recount, stored_behind
+from store.lineage import read_lineage
 from store.summaries.due import reset_failures
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead
@@ -26,8 +27,7 @@ _covered_to_seq = func.coalesce(
 _uncovered_after_seq = case(
     (_covered_to_seq > threads.c.history_starts_after, _covered_to_seq), else_=threads.c.history_starts_after
 )
-_uncovered_messages = count_behind(threads.c.key, _uncovered_after_seq)
-_uncovered_tokens = tokens_behind(threads.c.key, _uncovered_after_seq)
+_uncovered_messages, _uncovered_tokens = stored_behind(threads.c.key, _uncovered_after_seq)
 
 
 def _select_missing_summaries(_: Connection, __: Scope) -> Select[Any]:
@@ -44,7 +44,9 @@ def _drop_summary(connection: Connection, row: AnyRow) -> str:
     """Remove a missing summary from its thread: models see the messages again."""
     thread_update = update(threads).where(threads.c.key == row.key)
     cutoff = select(threads.c.history_starts_after).where(threads.c.key == row.key).scalar_subquery()
-    connection.execute(thread_update.values(summary_id=None, **recount(row.key, after_seq=cutoff)))
+    connection.execute(
+        thread_update.values(summary_id=None, **recount(read_lineage(connection, row.key), after_seq=cutoff))
+    )
     return "the thread has no summary any more"
 
 
@@ -80,7 +82,7 @@ def _report_miscounted(row: AnyRow) -> Finding:
 
 
 def _recount(connection: Connection, row: AnyRow) -> str:
-    counters = recount(row.key, after_seq=row.covered_to)
+    counters = recount(read_lineage(connection, row.key), after_seq=row.covered_to)
     connection.execute(update(threads).where(threads.c.key == row.key).values(counters))
     return f"uncovered_messages was set to {row.uncovered}"
 
