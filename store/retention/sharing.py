@@ -5,9 +5,9 @@ A deletion of a row passes over what others read; when one of them ends, or its 
 rows that it read is opened again (`release`), and ends what is left. A row that nobody reads, and that was deleted
 before (`deleted_at`), goes then.
 
-What stays true: no message that a thread or branch shows is deleted, whoever's deletion comes to it; and what was to be
-deleted is, as soon as the last that showed it is gone. Both hold after a crash, since what is opened again is written by
-the transaction that ended the reading.
+What stays true: no message that a thread or branch shows is deleted, whoever's deletion comes to it; and what was to
+be deleted is, as soon as the last that showed it is gone. Both hold after a crash, since what is opened again is written
+by the transaction that ended the reading.
 """
 
 from collections.abc import Sequence
