@@ -37,6 +37,7 @@ from store.turns.thread_turns import TurnPage, list_of_thread
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from producers.branches import Branches
     from producers.caller_transaction import AsyncCallerConnection
     from producers.uploads import Uploads
     from store.database.caller_connection import CallerConnection
@@ -77,6 +78,13 @@ class Producer:
         from producers.uploads import Uploads
 
         return Uploads(self.database, self.blobs, self.settings)
+
+    @property
+    def branches(self) -> "Branches":
+        """The branches of threads: another answer, a changed message, and the choice between them."""
+        from producers.branches import Branches
+
+        return Branches(self.connections, lambda: self.blobs)
 
     def warm_up(self) -> None:
         """Connect to the database and the broker; see `producers.warm_up`."""

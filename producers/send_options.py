@@ -39,6 +39,8 @@ class SendOptions:
     role: str = "user"
     #: Accept an agent that no worker has registered yet: its turn waits for one.
     allow_unknown_agent: bool = False
+    #: The branch of the thread; without it, the one that is chosen.
+    branch: str | None = None
 
 
 class SendKeywords(TypedDict, total=False):
@@ -55,3 +57,19 @@ class SendKeywords(TypedDict, total=False):
     deadline: datetime | None
     role: str
     allow_unknown_agent: bool
+    branch: str | None
+
+
+class AnswerKeywords(TypedDict, total=False):
+    """The fields of `SendOptions` for a turn without a message of its own."""
+
+    agent: str | None
+    idempotency_key: str | None
+    metadata: Mapping[str, Any] | None
+    user: str | None
+    tenant: str
+    priority: int
+    not_before: datetime | None
+    deadline: datetime | None
+    allow_unknown_agent: bool
+    branch: str | None

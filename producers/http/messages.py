@@ -64,7 +64,7 @@ async def send(
         key = key_of_send(request, principal, thread_id)
         sent = await send_message(gateway, principal, thread_id, message, key=key, creates=create)
     if EVENT_STREAM in request.headers.get("accept", "").lower():
-        return await turn_stream_response(gateway, Source(principal.tenant, thread_id, sent.turn_id))
+        return await turn_stream_response(gateway, Source(principal.tenant, sent.address, sent.turn_id))
     headers = {"Location": path_of(request, f"/v1/turns/{sent.turn_id}")}
     if not sent.is_new:
         headers["Idempotent-Replayed"] = "true"

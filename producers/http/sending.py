@@ -40,6 +40,8 @@ class SentMessage:
     """The turn of a message that was sent."""
 
     turn_id: str
+    #: The id of the row of its thread or branch.
+    address: str
     #: False where the key led to a turn that was there already.
     is_new: bool
     #: In the shape of `Turn`.
@@ -68,7 +70,7 @@ async def send_message(
     except IdempotencyConflict:
         raise key_conflict() from None
     await _notify(gateway, request, sent)
-    return SentMessage(sent.accepted.turn_id, sent.accepted.is_new, _as_sent(request, sent))
+    return SentMessage(sent.accepted.turn_id, sent.accepted.address, sent.accepted.is_new, _as_sent(request, sent))
 
 
 async def examine_files(files: Sequence[UploadFile], settings: Settings) -> list[ReceivedFile]:

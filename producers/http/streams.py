@@ -25,7 +25,7 @@ from producers.http.problems import Problem
 from producers.http.sse import EventStreamResponse, encode_event
 from producers.http.visibility import database_of, visible_thread, visible_turn
 from store.database.engine import PatientRunner
-from store.turns.event_rows import read_thread_events, read_turn_events
+from store.turns.event_rows import read_turn_events, resume_thread_events
 
 #: The highest number that JavaScript can count to: on a turn's stream, that of an end which has no number itself.
 MAX_NUMBER = 2**53 - 1
@@ -206,7 +206,7 @@ def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
 
 def _look_at_thread(database: PatientRunner, tenant: str, thread_id: str, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
-        page = await database.run_async(read_thread_events, tenant, thread_id, after=after)
+        page = await database.run_async(resume_thread_events, tenant, thread_id, after=after)
         return [(event.number or after, event) for event in (*page.notices, *page.events)], False
 
     return look

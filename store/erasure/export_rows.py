@@ -17,8 +17,8 @@ from store.erasure.archives import parts_of, thread_keys_naming
 from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
-from store.history.lineage import stored_with
 from store.history.visibility import is_hidden_turn
+from store.lineage import stored_with
 from store.tables import (
     attachments,
     audit,

@@ -14,7 +14,7 @@ from conversation.message import Message
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, insert_for
 from store.files.blob_rows import check_stored
-from store.history.lineage import Lineage
+from store.lineage import Lineage
 from store.tables import attachments, blobs, messages, threads
 
 #: Files of one thread that tools can choose from.

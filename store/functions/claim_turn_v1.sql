@@ -187,7 +187,7 @@ BEGIN
         ORDER BY seq)
     ) AS messages_in_order;
     IF thread.lineage IS NOT NULL THEN
-        -- What a branch shares comes before its own messages: `store/history/lineage.py` says where it stands.
+        -- What a branch shares comes before its own messages: `store/lineage.py` says where it stands.
         SELECT json_agg(json_build_array(
             seq, turn_id, id, role, content, parts, name, metadata, source, has_attachments, created_at,
             tool_calls, tool_call_id, reasoning, provider_fields, usage, tokens, state

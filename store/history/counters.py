@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, FromClause, ScalarSelect, func, select
 
 from conversation.message import Message
 from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, estimate_tokens
-from store.history.lineage import Lineage
+from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads
 
 

@@ -18,8 +18,8 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.parts import part_from_json
 from store.files.attachments import load_attachments
 from store.history.counters import tokens_of
-from store.history.lineage import Lineage, select_range, system_parts
 from store.history.visibility import cutoff_of
+from store.lineage import Lineage, select_range, system_parts
 from store.tables import inbox_messages, messages, turns
 from store.tables.turns import unfinished
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, not_, select
 
 from store.database.statements import AnyRow
 from store.history.counters import estimate_of
-from store.history.lineage import OPEN_END, Lineage, Part, select_range
+from store.lineage import OPEN_END, Lineage, Part, select_range
 from store.tables import messages
 
 _first = messages.alias("first")

@@ -22,8 +22,8 @@ from store.audit import hash_of
 from store.blobs import BlobStore
 from store.database.column_types import DAY, clock, moment_ago
 from store.history import message_rows
-from store.history.lineage import Lineage, select_range
 from store.history.row_ids import thread_id_of
+from store.lineage import Lineage, select_range
 from store.retention import deletion
 from store.retention.deletion import Batch, BatchOutcome, lock_next_batch, remove_batch
 from store.retention.thread_user import enter_user

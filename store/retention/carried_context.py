@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, delete, select
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.history.lineage import Lineage
+from store.lineage import Lineage
 from store.tables import messages, thread_context
 
 #: Prefix of the context keys; the message's seq follows, padded so that keys sort by seq.

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
 from store.history import turn_boundary
-from store.history.lineage import Lineage, select_range
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage, select_range
 from store.retention.policy import EffectivePolicy
 from store.tables import messages, summaries, threads
 

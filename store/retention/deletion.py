@@ -20,9 +20,9 @@ from sqlalchemy.sql import case, cast, delete, exists, false, func, not_, select
 from store.audit import pseudonymize_thread, write_audit_row
 from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
-from store.history.lineage import Lineage, select_range, stored_with
 from store.history.row_ids import thread_id_of
 from store.history.visibility import is_deleted_with_messages
+from store.lineage import Lineage, select_range, stored_with
 from store.retention import carried_context, dropped_files, sharing
 from store.retention.move_cut import is_busy
 from store.retention.row_removal import is_turn_shared, remove_row

@@ -21,8 +21,8 @@ from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history import turn_boundary
-from store.history.lineage import Lineage
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage
 from store.retention import carried_context, sharing
 from store.retention.move_cut import columns_at_cutoff
 from store.tables import summaries, threads

@@ -13,9 +13,9 @@ from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.counters import recount
-from store.history.lineage import Lineage, select_range
 from store.history.row_ids import thread_id_of
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage, select_range
 from store.retention import carried_context, policies
 from store.retention.cutoff import Cutoff, compute_cutoff
 from store.retention.policy import EffectivePolicy, combine_policies

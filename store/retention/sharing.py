@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_,
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
-from store.history.lineage import Lineage
+from store.lineage import Lineage
 from store.tables import messages, threads
 from store.tables.retention import pending_deletions
 

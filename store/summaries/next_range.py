@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from conversation.water_marks import WaterMarks
 from store.history import turn_boundary
-from store.history.lineage import Lineage
+from store.lineage import Lineage
 
 #: Messages and tokens of one summary, at most: a longer history is covered in several steps.
 COVERED_MESSAGES = 400

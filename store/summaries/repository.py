@@ -21,8 +21,8 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
-from store.history.lineage import Lineage
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage
 from store.summaries.next_range import find_range_end
 from store.tables import messages, summaries, threads, turns
 from store.tables.turns import unfinished

@@ -27,7 +27,7 @@ def key_of(tenant: str, address: str) -> ScalarSelect[Any]:
 
 def is_row_of(tenant: str, address: str) -> ColumnElement[bool]:
     """Whether a row of `threads` is the one that an address stands for."""
-    return threads.c.key == key_of(tenant, address)
+    return (threads.c.key == key_of(tenant, address)) & threads.c.deleted_at.is_(None)
 
 
 def keys_of(tenant: str, thread_id: str) -> Select[Any]:
@@ -38,8 +38,8 @@ def keys_of(tenant: str, thread_id: str) -> Select[Any]:
 
 
 def is_first() -> ColumnElement[bool]:
-    """Whether a row is the first one of a thread that is there: each thread has one."""
-    return threads.c.root_key.is_(None) & threads.c.deleted_at.is_(None)
+    """Whether a row is the first one of a thread: each has one, also where its first branch was deleted."""
+    return threads.c.root_key.is_(None) & or_(threads.c.deleted_at.is_(None), threads.c.chosen_key.is_not(None))
 
 
 def is_chosen() -> ColumnElement[bool]:

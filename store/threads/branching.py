@@ -18,8 +18,8 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.history import message_rows
 from store.history.counters import estimate_of
-from store.history.lineage import Lineage, Part, select_range
 from store.history.visibility import is_hidden_summary
+from store.lineage import Lineage, Part, select_range
 from store.tables import messages, summaries, thread_context, threads
 
 #: Messages among which a call is looked for that has no result yet, and that are counted one by one.

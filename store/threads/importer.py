@@ -25,8 +25,8 @@ from store.database.statements import insert_for
 from store.files.attachments import insert_attachments
 from store.history import message_rows
 from store.history.counters import recount
-from store.history.lineage import Lineage
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (

@@ -17,7 +17,7 @@ from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
-from store.history.lineage import Lineage
+from store.lineage import Lineage
 from store.turns import journal
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
 from store.turns.frozen_context import context_texts

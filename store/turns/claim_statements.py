@@ -15,8 +15,8 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, convert_row, execute_together
 from store.history import message_rows
 from store.history.counters import estimate_of, inbox_tokens
-from store.history.lineage import Lineage
 from store.history.message_rows import SHARED_COLUMNS
+from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
 from store.turns import attempts, journal

@@ -46,7 +46,7 @@ from conversation.step import Step
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
-from store.history.lineage import Lineage, select_range, stored_with
+from store.lineage import Lineage, select_range, stored_with
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import is_row_of, not_found
@@ -93,9 +93,6 @@ def read_thread_events(
         raise not_found(tenant, thread_id)
     thread_id = split_address(thread_id)[0]
     lineage, switch = Lineage.of(thread), _switch_of(thread)
-    if switch is not None and 0 < after < switch.number:
-        # Whoever saw events of another branch is told, and reads anew.
-        after = switch.number - 1
     while True:
         open_rows = _read_open_turns(connection, thread.key)
         rows, has_more = _read_messages(connection, thread, after, limit)
@@ -139,6 +136,15 @@ def _is_before(events: Sequence[ThreadEvent], switch: ThreadSwitched) -> bool:
 
 def _number_of(event: ThreadEvent) -> int:
     return event.number or 0
+
+
+@read_only
+def resume_thread_events(connection: Connection, tenant: str, thread_id: str, *, after: int = 0) -> EventPage:
+    """As `read_thread_events`, for a viewer who comes again: from the newest switch on, where they have not seen it."""
+    page = read_thread_events(connection, tenant, thread_id, after=after)
+    if page.switch is not None and 0 < after < page.switch.number:
+        return read_thread_events(connection, tenant, thread_id, after=page.switch.number - 1)
+    return page
 
 
 @read_only

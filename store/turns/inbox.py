@@ -11,7 +11,7 @@ from store.database.engine import Database
 from store.database.function_calls import call_within, has_functions
 from store.files.attachments import insert_attachments
 from store.files.blob_rows import check_stored
-from store.history.lineage import read_lineage
+from store.lineage import read_lineage
 from store.tables import inbox_messages, messages, turns
 from store.turns import send_statements
 from store.turns.send_function import call_of, read_outcome

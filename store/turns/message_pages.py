@@ -16,8 +16,8 @@ from conversation.message import Message
 from conversation.pending_message import PendingMessage
 from store.database.statements import AnyRow
 from store.history import message_rows
-from store.history.lineage import OPEN_END, Lineage, select_range
 from store.history.visibility import cutoff_of
+from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages
 from store.threads.pending_messages import load_pending
 from store.threads.visible_threads import Viewer, find_thread

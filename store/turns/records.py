@@ -13,7 +13,7 @@ from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
-from store.history.lineage import stored_with
+from store.lineage import stored_with
 from store.tables import messages, threads, turns
 from store.turns.turn_user import turn_user
 

@@ -30,7 +30,7 @@ from store.database.engine import Database
 from store.files.prepare import FilePreparer
 from store.files.reader import FileReader
 from store.history import message_rows
-from store.history.lineage import stored_with
+from store.lineage import stored_with
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
 from store.tables.turns import unfinished

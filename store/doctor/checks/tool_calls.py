@@ -20,7 +20,7 @@ from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.history import message_rows
-from store.history.lineage import read_lineage
+from store.lineage import read_lineage
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.turns import journal

@@ -11,7 +11,7 @@ from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Inspection, Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.history.counters import recount, stored_behind
-from store.history.lineage import read_lineage
+from store.lineage import read_lineage
 from store.summaries.due import reset_failures
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead

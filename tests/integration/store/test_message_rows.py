@@ -13,8 +13,8 @@ from conversation.message import Message, ToolCall, Usage
 from conversation.parts import FilePart, ImagePart, TextPart
 from store.database.engine import Database
 from store.history import message_rows
-from store.history.lineage import stored_with
 from store.history.message_rows import ROW_COLUMNS
+from store.lineage import stored_with
 from store.tables import messages, threads
 
 EAST = timezone(timedelta(hours=5, minutes=30))

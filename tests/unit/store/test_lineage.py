@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.dialects import sqlite
 
-from store.history.lineage import OPEN_END, Lineage, Part, select_range
+from store.lineage import OPEN_END, Lineage, Part, select_range
 from store.tables import messages
 
 TRUNK = Lineage.build(1, None)

@@ -16,7 +16,7 @@ from store import tables
 from store.database.column_types import clock
 from store.doctor import Outcome
 from store.history import message_rows
-from store.history.lineage import stored_with
+from store.lineage import stored_with
 from store.threads import repository
 from tests.integration.store.doctor.conftest import Site, outcomes
 

@@ -22,23 +22,17 @@ from conversation.ids import new_id
 from conversation.message import Message, ToolCall
 from conversation.turn import ClaimedTurn, Completed
 from store import tables
+from store.branches.branch_turns import BranchTurn, branch_id_for, edit_message, regenerate
+from store.branches.branches import Branch, choose_branch, compare_branches, list_branches, make_branch, rename_branch
+from store.branches.delete_branch import delete_branch
 from store.database.engine import Database
 from store.files.blob_rows import confirm, reserve
 from store.threads import repository
-from store.threads.branches import (
-    Branch,
-    choose_branch,
-    compare_branches,
-    list_branches,
-    make_branch,
-    rename_branch,
-)
 from store.threads.forks import fork
-from store.threads.thread_views import list_views, read_view
 from store.threads.listing import ThreadFilter
+from store.threads.thread_views import list_views, read_view
 from store.threads.visible_threads import Viewer
-from store.turns.branch_turns import BranchTurn, branch_id_for, edit_message, regenerate
-from store.turns.event_rows import read_thread_events
+from store.turns.event_rows import resume_thread_events
 from store.turns.message_pages import list_messages
 from store.turns.send_request import UNLIMITED, SendRequest
 from tests.integration.store.turns.test_lifecycle import Store, answer
@@ -79,6 +73,9 @@ class Desk(Store):
     def choose(self, branch: str, thread: str = "t") -> str | None:
         return self.database.run(choose_branch, ADA, thread, branch)[1]
 
+    def delete(self, branch: str, thread: str = "t") -> None:
+        self.database.run(delete_branch, ADA, thread, branch)
+
     def branches(self, thread: str = "t") -> list[Branch]:
         return self.database.run(list_branches, ADA, thread)
 
@@ -100,7 +97,7 @@ class Desk(Store):
                 return shown
 
     def events(self, thread: str = "t", after: int = 0) -> list[ThreadEvent]:
-        return list(self.database.run(read_thread_events, "default", thread, after=after).events)
+        return list(self.database.run(resume_thread_events, "default", thread, after=after).events)
 
     def count(self, table: Any) -> int:
         with self.database.engine.begin() as connection:
@@ -375,6 +372,41 @@ def test_branches_are_named_and_compared_behind_what_they_share(desk: Desk) -> N
     renamed = desk.database.run(rename_branch, ADA, "t", branch.id, "plan c")
     assert (branch.name, renamed.name) == ("plan b", "plan c")
     assert desk.database.run(rename_branch, ADA, "t", branch.id, None).name is None
+
+
+def test_a_deleted_branch_leaves_what_others_share_of_it(desk: Desk) -> None:
+    desk.ask("1")
+    middle = desk.branch(name="middle")
+    desk.ask("shared", f"t/{middle.id}")
+    last = desk.branch(f"t/{middle.id}")
+    desk.ask("gone", f"t/{middle.id}")
+
+    desk.delete(middle.id)
+
+    assert [each.id for each in desk.branches()] == [MAIN, last.id]
+    assert desk.contents(f"t/{last.id}") == ["1", "re: 1", "shared", "re: shared"]
+    with pytest.raises(BranchNotFound):
+        desk.contents(f"t/{middle.id}")
+    assert desk.count(tables.messages) == 4
+    desk.delete(last.id)
+    assert [each.id for each in desk.branches()] == [MAIN]
+
+
+def test_a_branch_that_is_needed_is_not_deleted(desk: Desk) -> None:
+    desk.ask("1")
+    branch, busy = desk.branch(), desk.branch()
+    desk.choose(branch.id)
+    desk.send("2", f"t/{busy.id}")
+
+    with pytest.raises(BranchInUse, match="is chosen"):
+        desk.delete(branch.id)
+    with pytest.raises(BranchInUse, match="is not over"):
+        desk.delete(busy.id)
+    with pytest.raises(InvalidInput, match="first one"):
+        desk.delete(MAIN)
+    with pytest.raises(BranchNotFound):
+        desk.delete("none")
+    assert len(desk.branches()) == 3
 
 
 def test_a_fork_of_a_branch_is_a_thread_of_its_own(desk: Desk) -> None:

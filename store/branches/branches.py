@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, Select, func, literal, select, update
 
-from conversation.branch_address import BRANCH_NAME_MAX_CHARS, MAIN, address_of, split_address
+from conversation.branch_address import BRANCH_NAME_MAX_CHARS, MAIN, address_of, check_address, split_address
 from conversation.errors import BranchInUse, LimitReached, MessageNotFound
 from conversation.message import Message
 from conversation.validation import check_id, check_text
@@ -19,13 +19,13 @@ from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
-from store.history.lineage import OPEN_END, Lineage, select_range
 from store.history.visibility import cutoff_of
+from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages, threads, turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import is_of_thread
+from store.threads.branch_rows import is_first, is_of_thread
 from store.threads.branching import check_at, insert_sharing
-from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread
+from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread, thread_not_found
 from store.turns.next_turn import is_alive
 
 #: Branches of one thread, at most: a listing has all of them.
@@ -139,7 +139,8 @@ def find_shared_end(one: AnyRow, other: AnyRow) -> int:
 
 def lock_first(connection: Connection, viewer: Viewer, address: str) -> AnyRow:
     """Lock a thread's first row, by which those that make and choose branches take their turns."""
-    return lock_visible_thread(connection, viewer, address_of(split_address(address)[0], MAIN))
+    statement = _select_first(viewer, address).with_for_update(key_share=True)
+    return _one(viewer, address, connection.execute(statement).one_or_none())
 
 
 def insert_branch(
@@ -209,7 +210,18 @@ def _check_name(name: str | None) -> str | None:
 
 
 def _find_first(connection: Connection, viewer: Viewer, thread_id: str) -> AnyRow:
-    return find_thread(connection, viewer, address_of(split_address(thread_id)[0], MAIN))
+    return _one(viewer, thread_id, connection.execute(_select_first(viewer, thread_id)).one_or_none())
+
+
+def _select_first(viewer: Viewer, address: str) -> Select[Any]:
+    thread_id, _ = split_address(check_address("thread_id", address))
+    return select(threads).where(viewer.sees, threads.c.id == thread_id, is_first())
+
+
+def _one(viewer: Viewer, address: str, row: AnyRow | None) -> AnyRow:
+    if row is None:
+        raise thread_not_found(viewer, split_address(address)[0])
+    return row
 
 
 def _read_branch(connection: Connection, first: AnyRow, branch_id: str) -> Branch:

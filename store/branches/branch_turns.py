@@ -11,12 +11,12 @@ from sqlalchemy import Connection, select
 
 from conversation.branch_address import BRANCH_ID_CHARS, address_of, new_branch_id
 from conversation.errors import InvalidInput, MessageNotFound
+from store.branches.branches import check_idle, choose_row, insert_branch, lock_first, seq_of
 from store.database.statements import AnyRow
 from store.files.attachments import load_attachments
-from store.history.lineage import Lineage, select_range
 from store.history.visibility import cutoff_of
+from store.lineage import Lineage, select_range
 from store.tables import messages, threads, turns
-from store.threads.branches import check_idle, choose_row, insert_branch, lock_first, seq_of
 from store.threads.branching import check_at
 from store.threads.visible_threads import Viewer, lock_visible_thread
 from store.turns import inbox
