@@ -6,8 +6,8 @@ rows that it read is opened again (`release`), and ends what is left. A row that
 before (`deleted_at`), goes then.
 
 What stays true: no message that a thread or branch shows is deleted, whoever's deletion comes to it; and what was to
-be deleted is, as soon as the last that showed it is gone. Both hold after a crash, since what is opened again is written
-by the transaction that ended the reading.
+be deleted is, as soon as the last that showed it is gone. Both hold after a crash, since the transaction that ends the
+reading opens the deletion again.
 """
 
 from collections.abc import Sequence
