@@ -21,7 +21,7 @@ from store.erasure import steps as erase
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.history import message_rows
-from store.history.lineage import stored_with
+from store.lineage import stored_with
 from store.retention import deletion, legal_holds, move_cut
 from store.settings import load
 from store.turns import claims, inbox

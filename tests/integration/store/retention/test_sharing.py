@@ -5,20 +5,21 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from conversation.errors import ThreadUnderLegalHold
 from store import tables
 from store.erasure.certificate import digest_of
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
-from store.history.lineage import Lineage, select_range
+from store.lineage import Lineage, select_range
 from store.retention import delete_thread, deletion, legal_holds, sharing
 from store.retention.restore import list_archived_threads
 from store.retention.sharing import Range
 from store.tables.retention import pending_deletions
 from store.threads import forks
 from store.threads.branching import insert_sharing
+from store.threads.search import search_messages
 from tests.integration.store.retention.test_killed import check_no_orphans
 from tests.integration.store.scenes import TURN, Scene
 
@@ -258,6 +259,33 @@ def test_an_erasure_of_a_user_takes_what_their_deleted_threads_left(scene: Scene
     run_erasure(scene.database, scene.files, Subject(tenant="default", user="bob"))
     assert left(scene) == {}
     assert list(scene.files.list("default")) == []
+
+
+def found(scene: Scene, words: str, **scope: Any) -> list[tuple[str, str]]:
+    hits = scene.database.run(search_messages, query=words, **scope)
+    return sorted((hit.thread_id, hit.branch) for hit in hits)
+
+
+def test_a_search_finds_what_is_shared_once_and_where_it_is_shown(scene: Scene) -> None:
+    scene.answered("t", 2)
+    branch(scene, "t", "a", TURN)
+    scene.send("question of a", "t/a")
+    scene.claim("t/a")
+    fork(scene, "t", "f", at=TURN)
+    scene.change("f", owner="ann")
+    assert found(scene, '"question 1"') == [("t", "main")]
+    assert found(scene, "question") == [("t", "a"), ("t", "main"), ("t", "main")]
+    assert found(scene, "question", user="ann") == [("f", "main")]
+
+    scene.policy(tenant="default", thread_id="t", max_messages=TURN)
+    scene.cut()
+    assert found(scene, '"question 1"') == [("t", "a")]
+    scene.database.run(
+        lambda c: c.execute(update(tables.turns).values(state="cancelled", finished_at=tables.turns.c.created_at))
+    )
+    delete(scene, "t")
+
+    assert found(scene, "question") == found(scene, "question", user="ann") == [("f", "main")]
 
 
 @pytest.mark.parametrize(
