@@ -87,7 +87,7 @@ class Branches:
         of_thread = check_id("thread_id", thread_id), branch
         chosen, before = self._runner(tenant).run(branches.choose_branch, Viewer(tenant), *of_thread)
         if before is not None:
-            self.ring(tenant, thread_id)
+            self._ring(tenant, thread_id)
         return chosen
 
     def rename(self, thread_id: str, branch: str, name: str | None, *, tenant: str = "default") -> Branch:
@@ -103,12 +103,6 @@ class Branches:
     def delete(self, thread_id: str, branch: str, *, tenant: str = "default") -> None:
         """Delete a branch; see `producers.delete_branch`."""
         self._runner(tenant).run(delete_branch, Viewer(tenant), check_id("thread_id", thread_id), branch)
-
-    def ring(self, tenant: str, thread_id: str) -> None:
-        """Have the viewers of a thread read its rows: its id stands for another branch. Never raises."""
-        topic = topic_of("thread", tenant, split_address(thread_id)[0])
-        # A ring is not signed: rows say what is true.
-        self.connections.signals.publish(topic, seal(topic, Ring(thread_id=thread_id, number=0), b""))
 
     def _runner(self, tenant: str) -> PatientRunner:
         return self.connections.database.acting_for(tenant)
@@ -132,10 +126,13 @@ class Branches:
             needs_notify=made.accepted.needs_wake_up,
         )
         if made.before is not None:
-            self.ring(request.tenant, request.thread_id)
+            self._ring(request.tenant, request.thread_id)
         if turn.needs_notify:
             turn.notify()
         return turn
+
+    def _ring(self, tenant: str, thread_id: str) -> None:
+        self.connections.signals.publish(*_ring_of(tenant, thread_id))
 
     def _twin(self, turn: Turn) -> AsyncTurn:
         return AsyncTurn(
@@ -147,6 +144,18 @@ class Branches:
             priority=turn.priority,
             needs_notify=turn.needs_notify,
         )
+
+
+async def ring(connections: Connections, tenant: str, thread_id: str) -> None:
+    """Have the viewers of a thread read its rows: its id stands for another branch. A broker that is away delays it."""
+    await connections.signals.publish_async(*_ring_of(tenant, thread_id))
+
+
+def _ring_of(tenant: str, address: str) -> tuple[str, str]:
+    """The channel and the text of a ring. It is not signed: rows say what is true."""
+    thread_id, _ = split_address(address)
+    topic = topic_of("thread", tenant, thread_id)
+    return topic, seal(topic, Ring(thread_id=thread_id, number=0), b"")
 
 
 def _address(thread_id: str, branch: str | None) -> str:

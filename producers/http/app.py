@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from conversation.logs import use_standard_logging
 from producers.events.hub import EventHub
 from producers.http import (
+    branches,
     context,
     files,
     health,
@@ -44,7 +45,7 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, turns, streams, stream_tokens, files, context, summaries, usage)
+_RESOURCES = (threads, messages, branches, turns, streams, stream_tokens, files, context, summaries, usage)
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",

@@ -18,6 +18,7 @@ from conversation.events import ThreadEvent, TurnEnded, TurnQueued
 from conversation.validation import check_id
 from producers.events.rows import Source
 from producers.events.user_cursor import read_user_cursor
+from producers.http.branch_parameter import BranchOf, read_address
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
 from producers.http.long_poll import EventList, IdentifiedEvent, Look, poll
 from producers.http.principal import Principal
@@ -123,15 +124,16 @@ async def follow_thread(
     thread_id: str,
     after: AfterNumber = None,
     wait: Wait = None,
+    branch: BranchOf = None,
     token: Annotated[str | None, Query(description="A stream token, for who can send no headers.")] = None,  # noqa: ARG001 - read with the credentials
     last_event_id: LastNumber = None,
 ) -> Response | EventList:
     """Follow the events of a thread, for as long as it is stored."""
-    await visible_thread(gateway, principal, thread_id)
-    seen = _choose_after(last_event_id, after)
-    events = _with_numbers(gateway.hub.follow_thread(principal.tenant, thread_id, after=seen), seen)
+    await visible_thread(gateway, principal, thread_id, branch=branch)
+    seen, address = _choose_after(last_event_id, after), read_address(thread_id, branch)
+    events = _with_numbers(gateway.hub.follow_thread(principal.tenant, address, after=seen), seen)
     if wait is not None:
-        look = _look_at_thread(database_of(gateway, principal), principal.tenant, thread_id, seen)
+        look = _look_at_thread(database_of(gateway, principal), principal.tenant, address, seen)
         return await poll(
             request, gateway, events, look=look, seconds=wait, after=seen, credential=principal.credential
         )

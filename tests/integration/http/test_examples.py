@@ -44,6 +44,16 @@ STEPS = {
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
+    # Its turn is not over.
+    "regenerate": 409,
+    "edit_message": 409,
+    "make_branch": 201,
+    "list_branches": 200,
+    "rename_branch": 200,
+    "compare_branches": 200,
+    "choose_branch": 200,
+    # It is chosen.
+    "delete_branch": 409,
     "read_usage": 200,
     "delete_thread": 204,
 }
@@ -51,7 +61,8 @@ STEPS = {
 OWN = {"at": 0, "agent": None, "attachments": [{"sha256": hashlib.sha256(FILE).hexdigest()}]}
 #: Parameters that a request needs beside those of its path.
 PARAMETERS = {name: {"wait": 0} for name in ("follow_turn", "follow_thread")} | {
-    "follow_user": {"wait": 0, "user": "ada"}
+    "follow_user": {"wait": 0, "user": "ada"},
+    "compare_branches": {"with": "main"},
 }
 
 
@@ -64,6 +75,7 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
     }
     assert operations.keys() == STEPS.keys()
     values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": ""}
+    values |= {"message_id": "none", "branch_id": ""}
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -75,6 +87,8 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
             answer = await client.send(request)
             assert answer.status_code == status, f"{name}: {answer.text}"
             check_shape(document, operation, answer)
+            if name == "make_branch":
+                values["branch_id"] = answer.json()["id"]
             if name == "send_message":
                 values["turn_id"] = answer.json()["turn"]["id"]
                 assert answer.headers["Location"] == f"/v1/turns/{values['turn_id']}"
