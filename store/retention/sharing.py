@@ -106,13 +106,13 @@ def release(connection: Connection, reader: AnyRow, *, erasure_id: str | None = 
             # What is left of it is of the user who had it last: an erasure finds its files.
             connection.execute(update(threads).where(threads.c.key == source.key).values(owner=reader.owner))
         if source.deleted_at is not None or _has_hidden_messages(connection, source):
-            _open_deletion(connection, source, erasure_id)
+            open_deletion(connection, source, erasure_id=erasure_id)
 
 
 def delete_hidden(connection: Connection, row: AnyRow) -> None:
     """Open the deletion of a row again, which is locked, where messages are left below its cutoff."""
     if _has_hidden_messages(connection, row):
-        _open_deletion(connection, row, None)
+        open_deletion(connection, row)
 
 
 def _has_hidden_messages(connection: Connection, source: AnyRow) -> bool:
@@ -120,7 +120,7 @@ def _has_hidden_messages(connection: Connection, source: AnyRow) -> bool:
     return bool(connection.execute(select(hidden)).scalar_one())
 
 
-def _open_deletion(connection: Connection, source: AnyRow, erasure_id: str | None) -> None:
+def open_deletion(connection: Connection, source: AnyRow, *, erasure_id: str | None = None) -> None:
     """Have a row's deletion go on; one that is under way already finds by itself what became free.
 
     Nothing of it is archived: each archive has all that its thread showed.
