@@ -35,19 +35,19 @@ def check_at(connection: Connection, source: AnyRow, at: int | None) -> int:
     """
     at = source.last_seq if at is None else at
     at = check_whole_number("at", at, maximum=source.last_seq, fix=f"pass a seq from 0 to {source.last_seq}")
-    lineage, begins_after = Lineage.of(source), max(0, at - NEAR_MESSAGES)
+    lineage = Lineage.of(source)
     last_assistant = select_range(
         lineage,
-        [messages.c.seq],
-        after_seq=begins_after,
+        [messages.c.seq, messages.c.tool_calls],
+        after_seq=max(0, at - NEAR_MESSAGES),
         to_seq=at,
         where=[messages.c.role == "assistant"],
         newest_first=True,
         limit=1,
     )
-    block_seq = connection.execute(last_assistant).scalar_one_or_none()
-    if block_seq is not None:
-        rows = connection.execute(message_rows.history_rows(lineage, after_seq=block_seq - 1, to_seq=at))
+    row = connection.execute(last_assistant).one_or_none()
+    if row is not None and row.tool_calls:
+        rows = connection.execute(message_rows.history_rows(lineage, after_seq=row.seq - 1, to_seq=at))
         if open_calls(message_rows.load(connection, lineage, rows)):
             raise InvalidInput("at", f"{at} parts a tool call from its result", "pass the seq of the last result")
     return at
@@ -55,7 +55,7 @@ def check_at(connection: Connection, source: AnyRow, at: int | None) -> int:
 
 def insert_sharing(connection: Connection, source: AnyRow, new_id: str, at: int, **values: Any) -> int | None:
     """Insert a row that shares the history of another one, up to and with a seq; None if its id is there already."""
-    lineage = Lineage.of(source)
+    lineage, hidden_to = Lineage.of(source), min(at, source.history_starts_after)
     stored_lineage = lineage.share(at, has_own_system=_has_own_system(connection, lineage, at))
     statement = insert_for(connection, threads).values(
         tenant=source.tenant,
@@ -69,20 +69,19 @@ def insert_sharing(connection: Connection, source: AnyRow, new_id: str, at: int,
         parent_key=stored_lineage[-1][0] if stored_lineage else None,
         shared_to_seq=at,
         lineage=stored_lineage,
-        history_starts_after=min(at, source.history_starts_after),
+        history_starts_after=hidden_to,
         context_version=source.context_version,
         agent=source.agent,
         # To retention, it is as old as the messages that it shares.
         retained_from=(source.retained_from or source.created_at) if at else None,
+        **_count_uncovered(connection, source, lineage, hidden_to, at),
         **values,
     )
     insertion = statement.on_conflict_do_nothing(index_elements=["tenant", "id"]).returning(threads.c.key)
     key: int | None = connection.execute(insertion).scalar_one_or_none()
     if key is not None:
         _copy_context(connection, source, key)
-        covered_to, summary_id = _copy_summary(connection, source, lineage, key, at)
-        counted = _count_uncovered(connection, source, lineage, covered_to, at)
-        connection.execute(update(threads).where(threads.c.key == key).values(summary_id=summary_id, **counted))
+        _copy_summary(connection, source, lineage, key, at)
     return key
 
 
@@ -102,13 +101,10 @@ def _copy_rows(connection: Connection, table: Table, columns: Sequence[str], sou
     connection.execute(table.insert().from_select(["thread_key", *columns], copied_rows))
 
 
-def _copy_summary(
-    connection: Connection, source: AnyRow, lineage: Lineage, key: int, at: int
-) -> tuple[int, str | None]:
-    """Copy the newest summary that covers nothing behind `at`; returns up to where it covers, and the copy's id."""
-    hidden_to = min(at, source.history_starts_after)
+def _copy_summary(connection: Connection, source: AnyRow, lineage: Lineage, key: int, at: int) -> None:
+    """Copy the newest summary that covers nothing behind `at`, and count what it leaves uncovered."""
     if source.summary_id is None:
-        return hidden_to, None
+        return
     newest_summary = (
         select(summaries)
         .where(summaries.c.restored_at.is_(None), or_(*(_covers(part) for part in lineage.slices(0, at))))
@@ -126,7 +122,10 @@ def _copy_summary(
     )
     insertion = summaries.insert().from_select(names, copied_row).returning(summaries.c.id, summaries.c.to_seq)
     row = connection.execute(insertion).one_or_none()
-    return (hidden_to, None) if row is None else (max(row.to_seq, hidden_to), row.id)
+    if row is not None:
+        covered_to = max(row.to_seq, min(at, source.history_starts_after))
+        counted = _count_uncovered(connection, source, lineage, covered_to, at)
+        connection.execute(update(threads).where(threads.c.key == key).values(summary_id=row.id, **counted))
 
 
 def _covers(part: Part) -> Any:
@@ -151,6 +150,8 @@ def _count_uncovered(
 
 
 def _count_range(connection: Connection, lineage: Lineage, after_seq: int, to_seq: int) -> dict[str, int]:
+    if after_seq >= to_seq:
+        return {"uncovered_messages": 0, "uncovered_tokens": 0}
     tokens = func.coalesce(messages.c.tokens, estimate_of(messages)).label("tokens")
     counted = select_range(lineage, [messages.c.seq, tokens], after_seq=after_seq, to_seq=to_seq).subquery()
     total = select(func.count(), func.coalesce(func.sum(counted.c.tokens), 0)).select_from(counted)
