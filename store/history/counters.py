@@ -75,6 +75,8 @@ def stored_behind(thread_key: ColumnElement[int], seq: ColumnElement[int]) -> tu
 
 def shared_behind(connection: Connection, seq: ColumnElement[int]) -> tuple[ScalarSelect[Any], ...]:
     """The number and the tokens of messages after a seq that a row shares with others, as its lineage says."""
+    key: ColumnElement[Any]
+    to_seq: ColumnElement[Any]
     if connection.dialect.name == "postgresql":
         part = func.jsonb_array_elements(threads.c.lineage, type_=JSONB).table_valued("value", name="part")
         numbers = [func.jsonb_array_element(part.c.value, place, type_=JSONB) for place in (0, 1)]
