@@ -125,7 +125,6 @@ class Feed:
                 if number == 0 or self.tail is None or number > self.tail.read_to:
                     self.want_rows()
             case Deltas() | OpenPiece():
-                # Of a turn that was merged, the one that answers it is told.
                 if self.source.turn_id in (None, envelope.turn_id) or self.running == envelope.turn_id:
                     self._hear_reply(envelope)
 

@@ -114,7 +114,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     }
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = _notified_at(request)
+        times["notified_at"] = _notification_time(request)
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
     if (policy := when_busy_of(request)) is not None:
@@ -160,7 +160,7 @@ def _busy_turn_id(request: SendRequest) -> ColumnElement[Any]:
     return first_id.scalar_subquery()
 
 
-def _notified_at(request: SendRequest) -> ColumnElement[Any]:
+def _notification_time(request: SendRequest) -> ColumnElement[Any]:
     is_awaited: ColumnElement[bool] = is_head_awaited(threads.c.key, request.priority)
     policy = when_busy_of(request)
     if policy is not None:
