@@ -1,4 +1,4 @@
-"""Ids of rows of `threads`, and rows by address: a thread's own, the address of a branch, or that of what a deleted one has left.
+"""Ids of rows of `threads`, and rows by address: a thread's, a branch's, or that of what a deleted one has left.
 
 What stays true: no id of a caller's holds a slash, so that the text before the first one is the thread's id; a row that
 is nobody's any more has none.

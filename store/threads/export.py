@@ -23,10 +23,10 @@ from conversation.turn import FINAL_STATES
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
+from store.history.row_ids import is_row_of
 from store.history.visibility import is_hidden_summary, is_hidden_turn
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
-from store.threads.branch_rows import is_row_of
 from store.threads.export_format import SUMMARY, THREAD, TURN
 
 FORMAT = "threadmill.thread"
