@@ -12,8 +12,11 @@ ThreadmillError
 │   ├── AlreadyDecided
 │   ├── DigestMismatch
 │   ├── ThreadBusy            (names the turn that comes first)
+│   ├── ScheduleNotFound
+│   ├── InboundSourceNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
+│   ├── WebhookNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
 │   ├── ThreadUnderLegalHold
@@ -124,6 +127,14 @@ class ThreadBusy(UserError):
         self.turn_id = turn_id
 
 
+class ScheduleNotFound(UserError, LookupError):
+    """No schedule with this id is stored for this tenant."""
+
+
+class InboundSourceNotFound(UserError, LookupError):
+    """No source of inbound webhooks with this id is stored for this tenant."""
+
+
 class LimitReached(UserError):
     """The tenant is at its limit of turns or its quota of files; later the same call may succeed."""
 
@@ -132,6 +143,10 @@ class LimitReached(UserError):
 
 class UploadNotFound(UserError, LookupError):
     """No upload with this id is open for this tenant: it was never asked for, or has expired."""
+
+
+class WebhookNotFound(UserError, LookupError):
+    """No webhook, or no delivery, with this id is stored for this tenant."""
 
 
 class UploadIncomplete(UserError):

@@ -95,6 +95,8 @@ class TurnRecord:
     interrupted_by: str | None = None
     #: Whether what it asked and said was taken out of view.
     rolled_back: bool = False
+    #: The schedule that sent its message; None of most.
+    schedule_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ _default: Producer | None = None
 _default_lock = threading.Lock()
 
 
-def _move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+def move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Make the twin of a function for an event loop: it runs in another thread."""
 
     @wraps(function)
@@ -141,7 +141,7 @@ def hand_over_thread(thread_id: str, agent: str | None, *, tenant: str = "defaul
     runner.run(edit_thread, Viewer(check_tenant(tenant)), thread_id, assigned_agent=agent)
 
 
-hand_over_thread_async = _move_to_thread(hand_over_thread)
+hand_over_thread_async = move_to_thread(hand_over_thread)
 
 
 def thread_events(thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
@@ -258,7 +258,7 @@ def requeue_turns(
     return RequeueReport(tuple(default_producer().requeue_turns(filters, by=by, limit=limit, dry_run=dry_run)))
 
 
-requeue_turns_async = _move_to_thread(requeue_turns)
+requeue_turns_async = move_to_thread(requeue_turns)
 
 
 def create_upload(filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> "Upload":
@@ -271,7 +271,7 @@ def create_upload(filename: str, media_type: str, size: int, sha256: str, *, ten
     return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)
 
 
-create_upload_async = _move_to_thread(create_upload)
+create_upload_async = move_to_thread(create_upload)
 
 
 def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
@@ -284,7 +284,7 @@ def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
     return default_producer().uploads.complete(upload_id, tenant=tenant)
 
 
-complete_upload_async = _move_to_thread(complete_upload)
+complete_upload_async = move_to_thread(complete_upload)
 
 
 def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attachment:
@@ -296,7 +296,7 @@ def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attach
     return default_producer().uploads.find(thread_id, sha256, tenant=tenant)
 
 
-find_file_async = _move_to_thread(find_file)
+find_file_async = move_to_thread(find_file)
 
 
 def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
@@ -304,7 +304,7 @@ def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
     return default_producer().uploads.read(file, tenant=tenant)
 
 
-read_file_async = _move_to_thread(read_file)
+read_file_async = move_to_thread(read_file)
 
 
 def file_url(
@@ -319,7 +319,7 @@ def file_url(
     return default_producer().uploads.url(file, tenant=tenant, expires=expires, inline=inline)
 
 
-file_url_async = _move_to_thread(file_url)
+file_url_async = move_to_thread(file_url)
 
 
 def thumbnail_url(
@@ -329,7 +329,7 @@ def thumbnail_url(
     return default_producer().uploads.thumbnail_url(file, tenant=tenant, expires=expires)
 
 
-thumbnail_url_async = _move_to_thread(thumbnail_url)
+thumbnail_url_async = move_to_thread(thumbnail_url)
 
 
 def default_producer() -> Producer:

@@ -18,7 +18,7 @@ from store.erasure.items import record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.retention.deletion import add_erased_counts
-from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns
+from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns, webhook_deliveries
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
@@ -74,6 +74,9 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
         connection.execute(update(table).where(quotes).values(error_message=ERASED))
+    # The question or the arguments that a person was asked about may quote them.
+    of_turns = (webhook_deliveries.c.thread_key == thread.key) & webhook_deliveries.c.turn_id.in_(ids)
+    connection.execute(delete(webhook_deliveries).where(of_turns))
     record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
@@ -94,7 +97,7 @@ def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
             "attachments": [],
         }
         own_step = (steps.c.turn_id == row.turn_id) & (steps.c["index"] == row[1])
-        connection.execute(update(steps).where(own_step).values(result=row.result | nothing))
+        connection.execute(update(steps).where(own_step).values(result=row.result | nothing | {"attachments": []}))
 
 
 def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str]) -> tuple[int, Sequence[str]]:

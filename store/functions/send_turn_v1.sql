@@ -37,6 +37,8 @@ CREATE FUNCTION threadmill.send_turn_v1(
     not_before timestamptz DEFAULT NULL,
     deadline timestamptz DEFAULT NULL,
     local_process_id uuid DEFAULT NULL,
+    -- The schedule that sends it.
+    schedule_id uuid DEFAULT NULL,
     -- Without a key, no digest is compared.
     idempotency_key text DEFAULT NULL,
     request_digest text DEFAULT NULL,
@@ -96,13 +98,13 @@ BEGIN
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
-                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, sender, not_before,
+                thread_key, id, tenant, state, agent, local_process_id, schedule_id, priority, metadata, sender, not_before,
                 deadline, idempotency_key, request_digest, created_at, when_busy, steers, retry_at, notified_at
             )
             SELECT
                 threads.key, turn_id, tenant, 'queued',
                 CASE WHEN agent_is_default THEN coalesce(threads.assigned_agent, agent) ELSE agent END,
-                local_process_id, priority, metadata,
+                local_process_id, schedule_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 policy.name,
                 CASE WHEN policy.name = 'steer' THEN ahead.id END,

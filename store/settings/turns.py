@@ -89,6 +89,10 @@ class WorkerSettings(BaseModel):
     sweep_grace_seconds: SecondsOrZero = 10
     #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
     status_max_wait_seconds: Seconds = 300
+    #: Seconds between two looks for schedules whose time has come.
+    schedule_interval_seconds: Seconds = 5
+    #: Seconds by which a run may be late that is sent although its schedule skips missed ones.
+    schedule_grace_seconds: SecondsOrZero = 300
     #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Wake-ups that may wait in the broker before a sweep publishes no more.

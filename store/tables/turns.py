@@ -55,6 +55,8 @@ turns = Table(
     Column("request_digest", Text),
     #: The library caller's process that alone may run it; null where any worker may.
     Column("local_process_id", OurId),
+    #: The schedule that sent its message; null of most.
+    Column("schedule_id", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
     #: The turn whose tool call began it and waits for its end, that call, and how deep it is nested; null of most. No
@@ -148,6 +150,8 @@ turns = Table(
     index_where("ix_turns_rolled_back", "thread_key", "arrival_seq", where="rolled_back"),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
+    # Few turns are in it, too: the runs of one schedule.
+    index_where("ix_turns_schedule_id", "schedule_id", "arrival_seq", where="schedule_id is not null"),
     postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, select
 
 from conversation.events import number_after_turn, number_of_end, number_of_start
 from conversation.thread import LAST_UPDATED
+from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.tables import messages, threads, turns
@@ -38,6 +39,8 @@ class ThreadView:
     messages: int
     #: The id of the turn that runs there.
     running_turn: str | None
+    #: The policy of its messages that name none; None takes the agent's.
+    when_busy: WhenBusy | None
     #: The number behind which its events tell what is not in its history yet.
     last_event_id: int
 
@@ -115,6 +118,7 @@ def _view_of(row: AnyRow) -> ThreadView:
         # Every message got the next seq, and those at the front are hidden first.
         messages=row.last_seq - row.history_starts_after,
         running_turn=row.running_turn,
+        when_busy=None if row.when_busy is None else WhenBusy(row.when_busy),
         last_event_id=_last_event_id(row),
     )
 

@@ -171,7 +171,6 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     turn, message_ids = partial_claim.turn, partial_claim.message_ids_with_files
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
     files = load_attachments(connection, turn.thread_key, message_ids) if message_ids else {}
-    # Only a turn whose journal has a step that waits, or that waited, has any.
-    pending = pending_calls.load(connection, turn.id) if steps else ()
+    pending = pending_calls.load(connection, turn.id) if partial_claim.has_journal else ()
     notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
     return partial_claim.finish(steps, files, pending, notes)

@@ -14,16 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, null, or_, select
 
 from conversation.errors import ThreadNotFound
-from conversation.events import (
-    AgentSteps,
-    MessageDone,
-    ThreadEvent,
-    TurnEnded,
-    TurnQueued,
-    fence_of,
-    number_after_turn,
-    seq_after_turn,
-)
+from conversation.events import MessageDone, ThreadEvent, TurnEnded, fence_of, number_after_turn, seq_after_turn
 from conversation.message import Message, Usage
 from conversation.step import Step
 from store.database.sqlite import read_only
@@ -33,6 +24,7 @@ from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.turns.agent_steps import list_agent_steps
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
+from store.turns.notices import Notice, read_notices
 from store.turns.records import is_turn, turn_not_found
 
 #: Messages of a page, about: whole turns are read.
@@ -54,7 +46,7 @@ class EventPage:
     events: tuple[ThreadEvent, ...] = ()
     #: Of the last page: the turns that wait, in their order, behind what agents do in the one that runs; of a turn's:
     #: that it waits, or ended without beginning, or what agents do in it.
-    notices: tuple[TurnQueued | AgentSteps | TurnEnded, ...] = ()
+    notices: tuple[Notice, ...] = ()
     #: There is more after the last of them.
     has_more: bool = False
     #: The id of the turn that is under way.
@@ -87,10 +79,10 @@ def read_thread_events(
         # All that was read came before: one turn that fills the page.
         limit *= 4
     waiting = enumerate(open_rows)
-    queued = (_notice(thread_id, row, position) for position, row in waiting if row.turns_state == "queued")
+    notices = [notice for position, row in waiting for notice in _notices_of(connection, thread_id, row, position)]
     return EventPage(
         events=tuple(events),
-        notices=(*list_agent_steps(logs), *queued) if not has_more else (),
+        notices=(*list_agent_steps(logs), *notices) if not has_more else (),
         has_more=has_more,
         running=next((row.turns_id for row in open_rows if row.turns_state == "running"), None),
     )
@@ -117,10 +109,9 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     if turn.merged_into is not None:
         page: EventPage = read_turn_events(connection, turn.merged_into, tenant=tenant, after=after)
         return replace(page, merged=end_of(thread_id, turn))
-    notices: list[TurnQueued | AgentSteps | TurnEnded] = []
-    if turn.state == "queued":
-        notices.append(_notice(thread_id, rows[0], _count_before(connection, rows[0])))
-    elif turn.fencing_token is None and turn.is_final:
+    position = _count_before(connection, rows[0]) if turn.state == "queued" else 0
+    notices = _notices_of(connection, thread_id, rows[0], position)
+    if turn.fencing_token is None and turn.is_final:
         notices.append(end_of(thread_id, turn))
     spoken_rows = [row for row in rows if row.seq is not None]
     logs = _load_logs(connection, rows[0].thread_key, thread_id, [turn], spoken_rows)
@@ -199,7 +190,7 @@ def _bring_up_to_date(open_rows: Sequence[AnyRow], rows: Sequence[AnyRow]) -> li
     newer_rows = {row.turns_id: row for row in rows}
     pairs = [(row, newer_rows.get(row.turns_id, row)) for row in open_rows]
     current_rows = [row if row.turns_state == newer.turns_state else newer for row, newer in pairs]
-    return [row for row in current_rows if row.turns_state in ("queued", "running")]
+    return [row for row in current_rows if row.turns_state in ("queued", "running", "waiting")]
 
 
 def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
@@ -323,6 +314,5 @@ def _turn_of(row: AnyRow) -> TurnRow:
     return TurnRow(**{name: columns[f"turns_{name}"] for name in _TURN_COLUMNS})
 
 
-def _notice(thread_id: str, row: AnyRow, position: int) -> TurnQueued:
-    turn = _turn_of(row)
-    return TurnQueued(thread_id=thread_id, turn_id=turn.id, position=position, due_at=row.due_at, error=turn.error)
+def _notices_of(connection: Connection, thread_id: str, row: AnyRow, position: int) -> list[Notice]:
+    return read_notices(connection, thread_id, _turn_of(row), due_at=row.due_at, position=position)

@@ -173,7 +173,8 @@ class _Places:
         self._inputs: dict[str, int] = {}
         #: The fencing token of each step. A result that waited for one before it counts from that one on.
         self._fences: dict[int, int] = {}
-        newest = 0
+        # A decision that made the turn wrote its first steps before any claim.
+        newest = turn.first_fencing_token or 0
         for each in journal:
             if each.step.parent is not None:
                 continue

@@ -25,6 +25,7 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
         "not_before": request.not_before,
         "deadline": request.deadline,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
         "agent_is_default": request.is_agent_default,

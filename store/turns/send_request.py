@@ -53,6 +53,8 @@ class SendRequest:
     default_when_busy: WhenBusy | None = None
     #: Seconds that a message to be merged waits for more, from when it is sent.
     merge_window_seconds: float = 0
+    #: The schedule that sends it. The digest leaves it out: its idempotency key says it.
+    schedule_id: str | None = None
 
     @property
     def attachments(self) -> list[Attachment]:

@@ -103,6 +103,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "state": "queued",
         "agent": request.agent,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "priority": request.priority,
         "metadata": request.metadata,
         "sender": request.user,

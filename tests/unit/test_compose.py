@@ -32,6 +32,9 @@ SECRET_SETTINGS = {
 #: What gateways alone are told: a page, and a secret where tokens are signed with one.
 OF_GATEWAYS = {"THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"}
 
+#: What those are told that make webhooks, and those that send to them.
+OF_WEBHOOKS = {"THREADMILL_WEBHOOK_ENCRYPTION_KEYS"}
+
 
 def texts(node: object) -> Iterator[str]:
     """Every string below a node."""
@@ -109,9 +112,10 @@ def test_the_example_names_every_variable_that_is_filled_in_and_none_that_is_not
 
 @each(OURS)
 def test_every_setting_reaches_every_process_and_a_secret_those_that_need_it(name: str) -> None:
-    needed = SETTINGS - SECRET_SETTINGS - OF_GATEWAYS | {
+    needed = SETTINGS - SECRET_SETTINGS - OF_GATEWAYS - OF_WEBHOOKS | {
         "migrate": {"THREADMILL_DATABASE_URL"},
-        "gateway": SECRET_SETTINGS | OF_GATEWAYS,
+        "gateway": SECRET_SETTINGS | OF_GATEWAYS | OF_WEBHOOKS,
+        "maintenance": SECRET_SETTINGS | OF_WEBHOOKS,
         "beat": {"THREADMILL_BROKER_URL"},
         "flower": {"THREADMILL_BROKER_URL"},
     }.get(name, SECRET_SETTINGS)

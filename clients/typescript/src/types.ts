@@ -67,7 +67,7 @@ export interface TurnError {
 export interface Turn {
   id: string;
   thread_id: string;
-  state: "queued" | "running" | "completed" | "failed" | "cancelled";
+  state: "queued" | "running" | "completed" | "failed" | "cancelled" | "merged";
   agent: string;
   attempt: number;
   created_at: string;

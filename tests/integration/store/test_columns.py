@@ -95,6 +95,8 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A requeued turn may be run by any worker.
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # The schedules of another installation are not there.
+    "schedule_id": (LEAVES, RESETS, COPIES, COPIES),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
     # A turn that goes on is still waited for, if it is; one that asks anew is nobody's child.
@@ -202,6 +204,7 @@ TURN: Row = {
     "interrupted_by": new_id(),
     "merged_into": new_id(),
     "rolled_back": True,
+    "schedule_id": new_id(),
     "priority": 6,
     "metadata": {"ticket": 7},
     "sender": "bob",
