@@ -18,7 +18,7 @@ from tests.integration.hostile.verb import MOMENT, Make, Verb, just
 _SHA256 = hashlib.sha256(b"a note").hexdigest()
 
 
-def _of_producers(name: str, *, _raises: type[Exception] | None = None, **arguments: Make) -> dict[str, Verb]:
+def _of_producers(name: str, /, *, _raises: type[Exception] | None = None, **arguments: Make) -> dict[str, Verb]:
     """A function of `producers`, and its twin for an event loop."""
     raises = () if _raises is None else (_raises,)
     return {f"producers.{each}": Verb(_calling(each), arguments, raises=raises) for each in (name, f"{name}_async")}

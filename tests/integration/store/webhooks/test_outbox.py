@@ -89,7 +89,7 @@ def test_deliveries_of_a_thread_are_sent_in_order_whatever_fails(scene: WebhookS
     scene.receiver.answer = lambda _: 200 if luck.random() < 0.5 else 500
     turns = {thread: [scene.turn(thread) for _ in range(4)] for thread in ("one", "two", "three")}
 
-    scene.wait_and_send(24 * 3600, step=1800)
+    scene.wait_and_send(30 * 3600, step=2 * 3600)
 
     assert {one.state for one in scene.deliveries(webhook)} == {"delivered"}
     for thread, turn_ids in turns.items():
