@@ -12,6 +12,8 @@ ThreadmillError
 │   ├── AlreadyDecided
 │   ├── DigestMismatch
 │   ├── ThreadBusy            (names the turn that comes first)
+│   ├── ScheduleNotFound
+│   ├── InboundSourceNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
 │   ├── WebhookNotFound
@@ -123,6 +125,14 @@ class ThreadBusy(UserError):
         )
         #: The turn that comes first in the thread.
         self.turn_id = turn_id
+
+
+class ScheduleNotFound(UserError, LookupError):
+    """No schedule with this id is stored for this tenant."""
+
+
+class InboundSourceNotFound(UserError, LookupError):
+    """No source of inbound webhooks with this id is stored for this tenant."""
 
 
 class LimitReached(UserError):

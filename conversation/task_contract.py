@@ -19,6 +19,7 @@ EXPIRE_UPLOADS = "uploads.expire"
 REFRESH_STATISTICS = "statistics.refresh"
 RUN_PURGE = "turns.purge"
 SEND_WEBHOOKS = "webhooks.send"
+RUN_SCHEDULES = "schedules.run"
 
 #: The queue of wake-ups for ordinary turns.
 TURNS_QUEUE = "turns"
@@ -79,6 +80,8 @@ PERIODIC_TASKS: Mapping[str, PeriodicTask] = {
     "sweep-turns": PeriodicTask(task=SWEEP_TURNS, tick="sweep_interval_seconds", expires_after_ticks=2),
     # Events that webhooks are still to be told of.
     "send-webhooks": PeriodicTask(task=SEND_WEBHOOKS, tick="webhook_interval_seconds", expires_after_ticks=2),
+    # Messages whose time has come: each schedule's row says when that is.
+    "run-schedules": PeriodicTask(task=RUN_SCHEDULES, tick="schedule_interval_seconds", expires_after_ticks=2),
     # Files that no turn has requested yet, or whose request was lost.
     "prepare-files": PeriodicTask(task=PREPARE_PENDING_FILES),
     # Threads whose uncovered history passed a high-water mark, down to the low one.

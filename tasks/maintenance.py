@@ -24,6 +24,7 @@ from conversation.task_contract import (
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
+    RUN_SCHEDULES,
     RUN_SUMMARIES,
     RUN_SUMMARIES_NOW,
     SEND_WEBHOOKS,
@@ -47,6 +48,7 @@ from tasks.file_requests import publish_requests
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
+from tasks.jobs.schedules import run_schedules
 from tasks.jobs.send_webhooks import prune_deliveries, send_webhooks
 from tasks.jobs.summaries import run_summaries
 from tasks.publish import count_queued_tasks, publish_wake_up
@@ -67,6 +69,9 @@ PUT_FIRST_SECONDS = 30.0
 _long_job_lock = threading.Lock()
 #: Held while this process sends to webhooks, which takes as long as their servers do.
 _webhooks_lock = threading.Lock()
+
+#: Held while this process looks for schedules whose time has come.
+_schedules_lock = threading.Lock()
 
 #: What a tick came to.
 Outcome = dict[str, Any]
@@ -201,6 +206,17 @@ def _end_overdue_turn(tenant: str, thread_id: str, sweeper: str) -> RefusedTurn 
                 return None
     _log.error("turn_not_ended", tenant=tenant, thread=thread_id)
     return None
+
+
+@app.task(name=RUN_SCHEDULES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def send_scheduled() -> Outcome:
+    """Send the messages of schedules whose time has come. One look at a time in a process: the others would wait."""
+    if not _schedules_lock.acquire(blocking=False):
+        return {}
+    try:
+        return asdict(run_schedules(_database(), current(), publish_wake_up))
+    finally:
+        _schedules_lock.release()
 
 
 @app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types

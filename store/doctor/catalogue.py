@@ -3,7 +3,7 @@
 A counter that one repair leaves wrong is put right by a check behind it.
 """
 
-from store.doctor.checks import archives, erasures, files, leases, sequences, tool_calls, upkeep, webhooks
+from store.doctor.checks import archives, erasures, files, leases, schedules, sequences, tool_calls, upkeep, webhooks
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -12,6 +12,7 @@ CHECKS: tuple[Check, ...] = (
     *tool_calls.CHECKS,
     *upkeep.CHECKS,
     *webhooks.CHECKS,
+    *schedules.CHECKS,
     *erasures.CHECKS,
     *files.CHECKS,
     *archives.CHECKS,

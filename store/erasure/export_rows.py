@@ -18,12 +18,14 @@ from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
+from store.schedules.deletion import is_of_subject
 from store.tables import (
     attachments,
     audit,
     blobs,
     inbox_messages,
     messages,
+    schedules,
     steps,
     threads,
     turn_attempts,
@@ -173,6 +175,14 @@ def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
     ids = [row.id, hash_of(row.tenant, row.id)]
     of_thread = (audit.c.tenant == row.tenant) & audit.c.thread_id.in_(ids)
     return [row_to_json(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))]
+
+
+@read_only
+def load_schedules(connection: Connection, subject: Subject) -> list[Line]:
+    """Load the schedules of the subject."""
+    of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    rows = connection.execute(select(schedules).where(of_subject).order_by(schedules.c.key))
+    return [row_to_json(row) for row in rows]
 
 
 @read_only

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from conversation.errors import ThreadUnderLegalHold
 from store.blobs import BlobStore
 from store.database.engine import Operation, TransactionRunner
-from store.erasure import archives, certificate, sent_turns, steps
+from store.erasure import archives, certificate, sent_turns, slack, steps
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
@@ -90,6 +90,8 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
     if subject.thread_id is None:
         # First: whoever has one of these sends nothing more meanwhile.
         database.run(steps.delete_keys, erasure_id=erasure_id, subject=subject)
+    # Before its threads: a run that is under way has stored its turn then, in a thread that is erased.
+    database.run(steps.delete_schedules, erasure_id=erasure_id, subject=subject)
     for key in iterate_thread_keys(database, subject):
         # Before anything is deleted, so that no thread of the subject is at work meanwhile.
         database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key)
@@ -97,7 +99,10 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
         _erase_thread(database, erasure_id, subject, key)
     for key in _iterate_locked_out_keys(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
-    for step in (sent_turns.erase_sent_turns, steps.record_dropped_files, steps.record_uploads):
+    for step in (
+        *(sent_turns.erase_sent_turns, slack.delete_slack_messages),
+        *(steps.record_dropped_files, steps.record_uploads),
+    ):
         while database.run(step, erasure_id=erasure_id, subject=subject):
             pass
     if subject.whole_tenant:

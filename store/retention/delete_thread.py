@@ -10,6 +10,7 @@ from store.files.attachments import addresses_of
 from store.files.garbage_collection import note_dropped
 from store.retention import dropped_files
 from store.retention.thread_user import enter_user
+from store.schedules.deletion import delete_of_subject
 from store.tables import attachments, threads
 from store.threads.visible_threads import Viewer, lock_visible_thread
 
@@ -21,7 +22,7 @@ def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str
 
 
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
-    """Delete a thread with everything that belongs to it; False if there was none.
+    """Delete a thread with everything that belongs to it, and the schedules that send to it; False if there was none.
 
     Its blobs stay until no other message has them and their grace is over; what retention archived of
     it stays, as its owner's. Raises `ThreadUnderLegalHold`.
@@ -32,6 +33,8 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
         return False
     if row.legal_hold:
         raise ThreadUnderLegalHold([thread_id])
+    # Else the next run would make the thread anew.
+    delete_of_subject(connection, tenant, user=None, thread_id=thread_id)
     note_dropped(connection, addresses_of(row.key))
     thread_files = addresses_of(row.key).add_columns(attachments.c.thread_key)
     dropped_files.record(connection, connection.execute(thread_files).all())

@@ -76,6 +76,7 @@ def _insert(connection: Connection, source: AnyRow, new_id: str, at: int) -> int
         history_starts_after=min(at, source.history_starts_after),
         context_version=source.context_version,
         agent=source.agent,
+        assigned_agent=source.assigned_agent,
         when_busy=source.when_busy,
     )
     insertion = statement.on_conflict_do_nothing(index_elements=["tenant", "id"]).returning(threads.c.key)

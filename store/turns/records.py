@@ -103,6 +103,13 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
 
 
+@read_only
+def find_by_key(connection: Connection, tenant: str, idempotency_key: str) -> str | None:
+    """The id of the turn that has an idempotency key; None where it is not stored any more."""
+    of_key = (turns.c.tenant == tenant) & (turns.c.idempotency_key == idempotency_key)
+    return connection.execute(select(turns.c.id).where(of_key)).scalar_one_or_none()
+
+
 def is_turn(turn_id: str, tenant: str | None = None) -> Any:
     """The condition that a row is this turn's, and this tenant's: never true for a text that is no id of ours."""
     is_id = turns.c.id == turn_id if is_our_id(turn_id) else turns.c.id.is_(None)

@@ -156,6 +156,7 @@ def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_i
             priority=turn.priority,
             metadata=turn.metadata,
             sender=turn.sender,
+            schedule_id=turn.schedule_id,
             requeued_from=turn.id,
             created_at=clock(),
             notified_at=clock(),

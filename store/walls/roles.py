@@ -33,6 +33,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
     "agents": ("S", "SIU", "SIU"),
+    "schedules": ("SIUD", "", "SIUD"),
+    "inbound_sources": ("SIUD", "", "SIUD"),
     # Files
     "attachments": ("SI", "SI", "SID"),
     "blobs": ("SIU", "SIU", "SIUD"),
@@ -52,6 +54,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
+    # Chat systems
+    "slack_messages": ("SIUD", "", "SIUD"),
     # Operations
     "audit": ("I", "I", "SIU"),
     "idempotent_answers": ("SIUD", "", "SIUD"),
@@ -64,6 +68,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
 CALLERS: Mapping[str, tuple[str, ...]] = {
     "find_messages_v1": ROLES,
     "find_api_keys_v1": (GATEWAY,),
+    "find_inbound_source_v1": (GATEWAY,),
     "note_key_uses_v1": (GATEWAY,),
     # Called by its trigger alone, for which nobody needs a right.
     "record_turn_event_v1": (),

@@ -14,7 +14,9 @@ from threadmill.cli import (
     failures,
     files,
     healthcheck,
+    inbound,
     keys,
+    recurring,
     retention,
     running_stack,
     summaries,
@@ -89,6 +91,8 @@ app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
 app.add_typer(webhooks.group, name="webhooks")
+app.add_typer(inbound.group, name="inbound")
+app.add_typer(recurring.group, name="recurring")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)

@@ -31,6 +31,8 @@ class Ids:
     cursor: str
     webhook: str
     delivery: str
+    schedule: str
+    source: str
     #: The asker's own thread, and a token for its stream.
     mine: str = ""
     token: str = ""
@@ -72,6 +74,9 @@ def list_tries(ids: Ids) -> list[Try]:
         *_list_files(ids),
         *_list_writes(ids),
         *_list_webhooks(ids),
+        *_list_schedules(ids),
+        # Nobody has its secret.
+        Try("POST /v1/inbound/{source_id}", {"source_id": ids.source}, {"json": {"id": 1}}, fails_anyway=True),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": WAITING}),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": ANSWERED}),
         # Their ids, given to something of one's own: of another tenant, that is allowed.
@@ -102,6 +107,7 @@ def _list_turns(ids: Ids) -> list[Try]:
         turn = {"turn_id": turn_id}
         tries += [
             Try("GET /v1/turns/{turn_id}", turn),
+            Try("GET /v1/turns/{turn_id}/pending", turn),
             Try("GET /v1/turns/{turn_id}", turn, {"params": {"wait": 0.01}}),
             Try("GET /v1/turns/{turn_id}/events", turn, {"params": {"wait": 0}}),
         ]
@@ -139,6 +145,8 @@ def _list_lists(ids: Ids) -> list[Try]:
         *(Try("GET /v1/threads", request={"params": query}, is_refused=False) for query in queries),
         *(Try("GET /v1/usage", request={"params": {"by": by}}, is_refused=False) for by in ("day", "agent", "user")),
         Try("GET /v1/events", request={"params": {"wait": 0}}, is_refused=False),
+        Try("GET /v1/pending", request={"params": {}}, is_refused=False),
+        Try("GET /v1/pending", request={"params": {"user": ANN}}, is_refused=False),
         Try("GET /v1/events", request={"params": {"wait": 0, "user": ANN}}, is_refused=False),
     ]
 
@@ -159,6 +167,13 @@ def _list_writes(ids: Ids) -> list[Try]:
         Try("PUT /v1/threads/{thread_id}/context/{key}", thread | {"key": "role"}, {"json": {"content": "taken"}}),
         Try("DELETE /v1/threads/{thread_id}/context/{key}", thread | {"key": "role"}),
         Try("POST /v1/turns/{turn_id}/cancel", {"turn_id": ids.waiting_turn}),
+        Try(
+            "POST /v1/turns/{turn_id}/pending/{call_id}",
+            {"turn_id": ids.waiting_turn, "call_id": "call-1"},
+            {"json": {"decision": "approve"}},
+            # It waits for a worker, and for no decision.
+            fails_anyway=True,
+        ),
         Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.waiting_turn}, {"json": {}}),
         Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.answered_turn}, {"json": {}}, is_refused=False),
     ]
@@ -179,6 +194,22 @@ def _list_webhooks(ids: Ids) -> list[Try]:
         Try("POST /v1/webhooks/{webhook_id}/replay-dead", webhook, {"json": {}}, fails_anyway=True),
         Try("DELETE /v1/webhooks/{webhook_id}", webhook, fails_anyway=True),
     ]
+
+
+def _list_schedules(ids: Ids) -> list[Try]:
+    path, request = {"schedule_id": ids.schedule}, {"content": "hello", "cron": "@daily"}
+    one = "/v1/schedules/{schedule_id}"
+    return [
+        Try(f"GET {one}", path),
+        Try(f"GET {one}/turns", path),
+        *(Try("GET /v1/schedules", request={"params": params}, is_refused=False) for params in (
+            {}, {"user": ANN}, {"thread_id": ANSWERED}
+        )),
+        Try("POST /v1/schedules", request={"json": request | {"thread_id": ANSWERED}}, is_refused=False),
+        Try("POST /v1/schedules", request={"json": request | {"thread_rule": "{date}", "user": ANN}}, is_refused=False),
+        *(Try(f"POST {one}/{verb}", path) for verb in ("pause", "run", "resume")),
+        Try(f"DELETE {one}", path),
+    ]  # fmt: skip
 
 
 def _list_namesakes(ids: Ids) -> list[Try]:

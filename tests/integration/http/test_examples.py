@@ -43,9 +43,23 @@ STEPS = {
     # No worker has prepared it.
     "read_thumbnail": 404,
     "create_stream_token": 201,
+    "list_pending": 200,
+    "read_pending": 200,
+    # It waits for nothing.
+    "decide_call": 404,
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
+    # No such source.
+    "receive_event": 404,
+    "create_schedule": 201,
+    "list_schedules": 200,
+    "read_schedule": 200,
+    "pause_schedule": 200,
+    "resume_schedule": 200,
+    "run_schedule": 202,
+    "list_schedule_turns": 200,
+    "delete_schedule": 204,
     "read_usage": 200,
     "create_webhook": 201,
     "list_webhooks": 200,
@@ -77,7 +91,15 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         operation["operationId"]: (path, method, operation) for path, method, operation in list_operations(document)
     }
     assert operations.keys() == STEPS.keys()
-    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": "", "delivery_id": "none"}
+    values = {
+        "thread_id": "order-4711",
+        "key": "language",
+        "upload_id": "none",
+        "turn_id": "",
+        "delivery_id": "none",
+        "source_id": "none",
+        "call_id": "call_1",
+    }
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -91,6 +113,8 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
             check_shape(document, operation, answer)
             if name == "create_webhook":
                 values["webhook_id"] = answer.json()["webhook"]["id"]
+            if name == "create_schedule":
+                values["schedule_id"] = answer.json()["id"]
             if name == "send_message":
                 values["turn_id"] = answer.json()["turn"]["id"]
                 assert answer.headers["Location"] == f"/v1/turns/{values['turn_id']}"
@@ -114,7 +138,7 @@ def example_of(document: dict[str, Any], schema: dict[str, Any]) -> Any:
         if "examples" in field or name in schema.get("required", ()):
             example = field["examples"][0]
             OAS31Validator(field | {"components": document["components"]}).validate(example)
-            body[name] = OWN.get(name, example)
+            body[name] = None if example is None else OWN.get(name, example)
     return body
 
 

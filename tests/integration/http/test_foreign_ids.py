@@ -5,7 +5,6 @@ alone, where the queries ask for the other tenant's rows.
 """
 
 import asyncio
-import base64
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -14,23 +13,27 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import ColumnElement, Connection, Table, cast, insert, literal_column, select
 from sqlalchemy.types import Text
 
 from conversation.ids import new_id
+from conversation.inbound_source import make_source_id
 from producers.http import dependencies
 from producers.http.app import create_gateway
 from producers.http.principal import SCOPES, Principal
 from producers.webhooks import Webhooks
 from store.database.column_types import clock
 from store.database.engine import Database
+from store.inbound.sources import InboundSourceRequest, create_source
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
-from store.tables import metadata, renditions, summaries, threads, turns, uploads, webhooks
+from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads, webhooks
 from store.walls.roles import GATEWAY
+from store.webhooks.sealed_secrets import SealedSecrets
 from tests.integration.http.foreign_ids import (
     ANN,
     ANSWERED,
@@ -70,8 +73,8 @@ class Place:
 
     def __init__(self, database_url: str, valkey_url: str, folder: Path) -> None:
         limits = {"gateway_credential_requests_per_minute": 100_000, "gateway_tenant_requests_per_minute": 100_000}
-        key = {"webhook_encryption_keys": base64.urlsafe_b64encode(b"k" * 32).decode()}
-        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits, **key}
+        keys = {"webhook_encryption_keys": Fernet.generate_key().decode()}
+        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits, **keys}
         self.settings = load(database_url=database_url, **settings)
         self.database = Database(self.settings)
         self.keys: dict[str, str] = {}
@@ -98,6 +101,8 @@ class Place:
             await site.answer(site.producer.find_turn(answered_turn, tenant=THEIRS))
             waiting_turn = await self._send(ann, WAITING)
             await ann.put(f"/v1/threads/{ANSWERED}/context/role", json={"content": SECRET})
+            place = {"content": SECRET, "cron": "@daily", "thread_id": ANSWERED, "name": SECRET}
+            schedule = (await ann.post("/v1/schedules", json=place)).json()["id"]
             cursor = (await ann.get("/v1/threads", params={"limit": 1})).json()["next_cursor"]
         await site.close()
         upload = new_id()
@@ -110,7 +115,15 @@ class Place:
             cursor=cursor,
             webhook=webhook,
             delivery=delivery.id,
+            schedule=schedule,
+            source=self._make_source(),
         )
+
+    def _make_source(self) -> str:
+        mapping = {"thread_id": ANSWERED, "text": SECRET, "idempotency_key": "{/id}"}
+        request = InboundSourceRequest(name=SECRET, mapping=mapping, agent="assistant", tenant=THEIRS)
+        sealed_secrets = SealedSecrets(self.settings)
+        return self.database.run(create_source, make_source_id(), request, f"{SECRET} of theirs", sealed_secrets).id
 
     async def _send(self, client: httpx.AsyncClient, thread_id: str) -> str:
         thread = {"id": thread_id, "title": SECRET, "metadata": {"number": 7, "words": SECRET}}
@@ -145,6 +158,7 @@ def list_rows(connection: Connection) -> dict[str, list[str]]:
         threads: threads.c.key.in_(hers),
         uploads: uploads.c.filename.startswith(SECRET),
         webhooks: webhooks.c.name == SECRET,
+        schedules: schedules.c.content == SECRET,
     }
     for table in metadata.sorted_tables:
         if "thread_key" in table.c:

@@ -5,14 +5,16 @@ from typing import Any
 
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.pending_call import PendingKind, PendingRequest
 from conversation.summary import NewSummary
-from conversation.turn import Cancelled
+from conversation.turn import Cancelled, Waiting
 from conversation.water_marks import WaterMarks
 from store.summaries import repository
 from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, Site
 
 FORM = {"file": ("dot.png", PNG, "image/png")}
 LONG = "x" * 256
+SCHEDULE = {"content": "late?", "cron": "0 9 * * *", "thread_rule": "report-{date}"}
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,13 @@ class World:
     turn: str
     cancelled: str
     waiting: str
+    #: The turn of another thread of hers that waits for the approval of a call.
+    undecided: str
     upload: str = ""
+    schedule: str = ""
     sha256: str = SHA256
     key: str = "place"
+    call: str = "call-1"
 
 
 def make_world(site: Site, *, messages: int = 0) -> World:
@@ -50,7 +56,27 @@ def make_world(site: Site, *, messages: int = 0) -> World:
     )
     assert draft is not None
     site.database.run(repository.put, draft, NewSummary(content="They talked.", model="m"))
-    return World(thread, turn, cancelled, waiting=site.send("ada", thread, "and this?")["id"], upload=new_id())
+    schedule = site.ask("ada", "POST", "/schedules", json=SCHEDULE).json()["id"]
+    return World(
+        thread,
+        turn,
+        cancelled,
+        waiting=site.send("ada", thread, "and this?")["id"],
+        undecided=make_undecided(site),
+        upload=new_id(),
+        schedule=schedule,
+    )
+
+
+def make_undecided(site: Site, kind: PendingKind = PendingKind.APPROVAL, **options: Any) -> str:
+    """Make a turn in a thread of Ada's that waits for a decision on one call; returns its id."""
+    thread = site.make_thread("ada")["id"]
+    turn: str = site.send("ada", thread, "money back")["id"]
+    request = PendingRequest(
+        call_id="call-1", step_index=1, kind=kind, name="refund", arguments='{"amount": 20}', **options
+    )
+    site.settle(site.claim(thread), Waiting(pending=(request,)))
+    return turn
 
 
 @dataclass(frozen=True)
@@ -182,6 +208,31 @@ ROUTES = [
     Route("GET", "/turns/{turn}", 200, "read", {}, {"wait": {"params": {"wait": 61}}}, statements=2),
     Route("POST", "/turns/{waiting}/cancel", 202, "write", {}, {"by": {"params": {"by": "me"}}}, statements=6),
     Route(
+        "GET",
+        "/pending",
+        200,
+        "read",
+        {},
+        {"limit": {"params": {"limit": 0}}, "cursor": {"params": {"cursor": "%00"}}, "user": {"params": {"user": ""}}},
+        statements=1,
+    ),
+    Route("GET", "/turns/{undecided}/pending", 200, "read", {}, {"x": {"params": {"x": 1}}}, statements=3),
+    Route(
+        "POST",
+        "/turns/{undecided}/pending/{call}",
+        200,
+        "write",
+        {"json": {"decision": "approve"}},
+        {
+            "decision": {"json": {"decision": "closed"}},
+            "digest": {"json": {"decision": "approve", "digest": "0"}},
+            "reason": {"json": {"decision": "deny", "reason": "x" * 5000}},
+            "arguments": {"json": {"decision": "edit"}},
+            "by": {"json": {"decision": "approve", "by": "me"}},
+        },
+        statements=9,
+    ),
+    Route(
         "POST",
         "/turns/{cancelled}/requeue",
         202,
@@ -266,6 +317,48 @@ ROUTES = [
         },
         statements=2,
     ),
+    Route(
+        "POST",
+        "/schedules",
+        201,
+        "write",
+        {"json": SCHEDULE},
+        {
+            "content": {"json": SCHEDULE | {"content": ""}},
+            "cron": {"json": SCHEDULE | {"cron": "never"}},
+            "at": {"json": SCHEDULE | {"at": "tomorrow"}},
+            "time_zone": {"json": SCHEDULE | {"time_zone": "Mars/Base"}},
+            "thread_id": {"json": SCHEDULE | {"thread_id": "t"}},
+            "thread_rule": {"json": SCHEDULE | {"thread_rule": "{day}"}},
+            "catch_up": {"json": SCHEDULE | {"catch_up": "some"}},
+            "name": {"json": SCHEDULE | {"name": LONG}},
+            "user": {"json": SCHEDULE | {"user": "bob"}},
+            "metadata.user": {"json": SCHEDULE | {"metadata": {"user": "bob"}}},
+            "owner_only": {"json": SCHEDULE | {"owner_only": False}},
+            "role": {"json": SCHEDULE | {"role": "system"}},
+        },
+        statements=4,
+    ),
+    Route(
+        "GET",
+        "/schedules",
+        200,
+        "read",
+        {},
+        {
+            "limit": {"params": {"limit": 201}},
+            "cursor": {"params": {"cursor": "nonsense"}},
+            "user": {"params": {"user": "bob"}},
+            "thread_id": {"params": {"thread_id": "a b"}},
+        },
+        statements=1,
+    ),
+    Route("GET", "/schedules/{schedule}", 200, "read", {}, {"x": {"params": {"x": 1}}}, statements=1),
+    Route("POST", "/schedules/{schedule}/pause", 200, "write", {}, {"x": {"params": {"x": 1}}}, statements=4),
+    Route("POST", "/schedules/{schedule}/run", 202, "write", {}, {"x": {"params": {"x": 1}}}, statements=9),
+    Route("POST", "/schedules/{schedule}/resume", 200, "write", {}, {"x": {"params": {"x": 1}}}, statements=5),
+    Route("GET", "/schedules/{schedule}/turns", 200, "read", {}, {"limit": {"params": {"limit": 0}}}, statements=2),
+    Route("DELETE", "/schedules/{schedule}", 204, "write", {}, {"x": {"params": {"x": 1}}}, statements=3),
     # The last of all: then the thread is gone.
-    Route("DELETE", "/threads/{thread}", 204, "operate", {}, {"thread_id": "/threads/" + LONG}, statements=10),
+    Route("DELETE", "/threads/{thread}", 204, "operate", {}, {"thread_id": "/threads/" + LONG}, statements=11),
 ]

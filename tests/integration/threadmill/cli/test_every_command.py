@@ -27,12 +27,15 @@ WRITTEN = {
     "messages": ["content", "name"],
     "summaries": ["content", "model"],
     "turns": ["error_message", "agent"],
+    "pending_calls": ["name", "arguments", "question"],
     "workers": ["host"],
     "schedule_runs": ["error"],
     "retention_policies": ["agent"],
     "api_keys": ["name"],
     "webhooks": ["name"],
     "attachments": ["filename"],
+    "schedules": ["content", "name", "last_error"],
+    "inbound_sources": ["name"],
 }
 #: Each list: its headers, and its sentence where it is empty.
 LISTS = {
@@ -40,15 +43,31 @@ LISTS = {
     ("threads", "archives"): ("NUMBER FIRST_AT LAST_AT MESSAGES", "nothing is archived of x"),
     ("threads", "summaries"): ("CREATED SUMMARY STATE FROM_SEQ TO_SEQ MODEL", "x has no summaries"),
     ("turns", "list"): ("TURN STATE AGE TOOK AGENT TRY THREAD TENANT NOTE", "no turns match"),
+    ("turns", "pending"): ("ASKED KIND TURN CALL TOOL EXPIRES WHAT", "no turn waits for a decision"),
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
     ("webhooks", "list"): ("WEBHOOK STATE TENANT KINDS AGENTS FAILURES NEXT NAME URL", "no webhooks are made"),
+    ("recurring", "list"): ("SCHEDULE STATE WHEN ZONE NEXT LAST THREAD AGENT USER NAME ERROR", "no schedules are made"),
+    ("inbound", "list"): ("SOURCE STATE TENANT SCHEME AGENT CREATED NAME", "no inbound sources are made"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
     ("files", "report"): ("FILES BYTES STATE", None),
 }
 #: The commands, and groups of them, that are run on the full store.
-TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files", "keys", "webhooks"]
+TRIED = [
+    "status",
+    "search",
+    "schedules",
+    "doctor",
+    "threads",
+    "turns",
+    "retention",
+    "files",
+    "keys",
+    "recurring",
+    "inbound",
+    "webhooks",
+]
 
 
 class Store:
@@ -94,6 +113,8 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         ("retention", "run", "--yes"): "",
         ("keys", "create", "--name", "shop"): "",
         ("webhooks", "create", "https://example.org/hooks", "--name", "shop"): "",
+        ("inbound", "create", "shop", "--thread", "t", "--text", "x", "--key", "{/id}"): "",
+        ("recurring", "create", "hello", "--cron", "0 9 * * *", "--thread", "x", "--name", "daily"): "",
     }.items():
         done = store.run(*command, stdin=stdin)
         assert done.returncode == 0, done.stderr
@@ -107,6 +128,11 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         database.execute(
             "INSERT INTO schedule_runs (schedule, due_at, started_at, finished_at, error)"
             " VALUES ('retention.run', '2026-01-01 00:00:00', '2026-01-01 00:00:00', '2026-01-01 00:00:00', '')"
+        )
+        database.execute(
+            "INSERT INTO pending_calls (turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest,"
+            " requested_at, expires_at) SELECT id, 'c', tenant, 1, 'approval', 'refund', '{}', '',"
+            " '2026-01-01 00:00:00.000000', '2999-01-01 00:00:00.000000' FROM turns LIMIT 1"
         )
         for table, columns in WRITTEN.items():
             for column in columns:
@@ -161,6 +187,8 @@ def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
         ("retention", "list"),
         ("keys", "list"),
         ("webhooks", "list"),
+        ("recurring", "list"),
+        ("inbound", "list"),
         ("chat",),
     ):
         assert r"\x1b[31m" in printed[path], path
