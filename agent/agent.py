@@ -8,10 +8,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
+from agent.agent_limits import check_limits
 from agent.mcp.server import McpServer, distinct_servers
 from agent.model_factory import model_for
 from agent.models.capabilities import Capabilities
@@ -21,14 +22,15 @@ from agent.models.protocol import Model
 from agent.models.tool_fitting import find_unfit_tools
 from agent.summaries.prompt import PURPOSE
 from agent.summaries.summarizer import ModelSummarizer
+from agent.tools.client_tool import ClientTool
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
 from conversation.errors import InvalidInput
 from conversation.summary import SummaryDefaults
 from conversation.validation import check_text
 from conversation.water_marks import WaterMarks
+from conversation.when_busy import WhenBusy, check_when_busy
 
-_POSITIVE_LIMITS = ("max_messages", "max_steps", "max_turn_seconds", "model_timeout_seconds", "model_silence_seconds")
 _log = structlog.get_logger(__name__)
 
 
@@ -101,6 +103,13 @@ class Agent:
     max_summary_cost: float | None = None
     #: What summaries are for, in place of the built-in words; their form is described beside it.
     summary_purpose: str | None = None
+    #: Tools that the client runs: the turn waits for their results.
+    client_tools: Sequence[ClientTool] = ()
+    #: What becomes of a thread whose turn needs a decision: `block` has the turn wait, and all behind it; `go_on` ends
+    #: the turn without it, and takes the call up in a turn of its own once it is decided.
+    when_waiting: Literal["block", "go_on"] = "block"
+    #: Seconds for which a decision is waited for; None takes `THREADMILL_WAIT_EXPIRE_SECONDS`.
+    wait_expire_seconds: float | None = None
     #: Whether the model is asked if a summary is true, before it is used; None takes the setting.
     summary_check: bool | None = None
     #: Take replies in pieces, so that a cancelled turn keeps the text so far. A whole reply costs a worker
@@ -109,6 +118,9 @@ class Agent:
     #: The rules of the provider for a request, or their name in `docs/reference/providers.md`; None takes
     #: those that the model's name and its address tell.
     profile: ProviderProfile | str | None = None
+    #: What becomes of a message to it whose thread has an unfinished turn, where the message and its thread say
+    #: nothing; None takes `THREADMILL_WHEN_BUSY`.
+    when_busy: WhenBusy | str | None = None
     #: Stands in for the model that `model_name` names: in tests, or for a provider of your own.
     model: Model | None = None
 
@@ -116,24 +128,14 @@ class Agent:
         if not isinstance(self.name, str) or not TOOL_NAME.fullmatch(self.name):
             raise InvalidInput("agent.name", f"is {self.name!r}", "use 1 to 64 letters, digits, _ and -")
         check_text("agent.purpose", self.purpose)
-        for limit in _POSITIVE_LIMITS:
-            if getattr(self, limit) <= 0:
-                raise InvalidInput(f"agent.{limit}", f"is {getattr(self, limit)}", "pass a number above 0")
-        if self.max_file_tokens < 0:
-            raise InvalidInput("agent.max_file_tokens", f"is {self.max_file_tokens}", "pass 0 or more")
-        for limit in ("max_summary_tokens", "max_summary_cost"):
-            if (value := getattr(self, limit)) is not None and value <= 0:
-                raise InvalidInput(f"agent.{limit}", f"is {value}", "pass a number above 0, or None")
-        if self.max_turn_attempts is not None and self.max_turn_attempts < 1:
-            raise InvalidInput("agent.max_turn_attempts", f"is {self.max_turn_attempts}", "pass at least 1, or None")
-        if self.max_turn_retry_seconds is not None and self.max_turn_retry_seconds < 0:
-            problem = f"is {self.max_turn_retry_seconds}"
-            raise InvalidInput("agent.max_turn_retry_seconds", problem, "pass 0 or more, or None")
+        check_limits(self)
+        object.__setattr__(self, "when_busy", None if self.when_busy is None else _policy_of(self.when_busy))
         if isinstance(self.profile, str) and self.profile not in PROFILES:
             raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
         object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
         own_tools = [tool for tool in self.tools if not isinstance(tool, McpServer)]
-        object.__setattr__(self, "toolbox", Toolbox(own_tools))
+        client_tools = [tool.as_tool() for tool in self.client_tools]
+        object.__setattr__(self, "toolbox", Toolbox([*own_tools, *client_tools]))
         self._check_tools()
 
     #: The agent's own tools, without those of its MCP servers: these are listed in a run.
@@ -228,3 +230,7 @@ class Agent:
             [server.name for server in self.mcp_servers],
         ]
         return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]
+
+
+def _policy_of(value: object) -> WhenBusy:
+    return check_when_busy("agent.when_busy", value)

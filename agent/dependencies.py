@@ -13,6 +13,7 @@ from agent.journal import Journal
 from agent.models.protocol import Model, ModelPermits
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops
+from conversation.pending_call import WAIT_EXPIRE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class RunDependencies:
     max_attempts: int = 0
     #: Seconds for which a turn is retried while what it needs is away.
     max_retry_seconds: float = 86_400
+    #: Seconds that a turn waits for a decision, where its agent does not say.
+    wait_expire_seconds: float = WAIT_EXPIRE_SECONDS
     #: Whether a turn's error keeps what a provider said, which may quote users.
     keeps_provider_errors: bool = False
     #: The circuit breakers of the process's models; None has none.

@@ -4,13 +4,13 @@ What stays true: what `conversation.replay` reads back is what was written here,
 stored: models send NULs, half characters and repeated ids.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agent.models.protocol import ModelReply
 from conversation.message import ToolCall, Usage
+from conversation.pending_call import PendingRequest, digest_of
 from conversation.replay import JournalledResult, write_fields
 from conversation.step import Step
 from conversation.storable_text import make_storable
@@ -19,8 +19,16 @@ from conversation.storable_text import make_storable
 class Journal(Protocol):
     """The journal of a turn's steps; each write is a short transaction of its own."""
 
-    async def record(self, steps: Sequence[Step]) -> None:
-        """Record steps. Raises `LeaseLost` once the turn belongs to another worker."""
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
+        """Record steps, and what the turn leaves to be decided while it goes on.
+
+        Returns whether messages wait that the turn is to read before its next model call. Raises `LeaseLost` once the
+        turn belongs to another worker.
+        """
+        ...
+
+    async def take_messages(self, index: int) -> list[Step]:
+        """Take those messages into the journal, from this index on, or none. Raises as `record`."""
         ...
 
 
@@ -72,10 +80,11 @@ def unanswered_step(index: int, model: str, request_digest: str, *, usage: Usage
     )
 
 
-def tool_intent(index: int, call: ToolCall) -> Step:
-    """The entry of a tool call that is about to start."""
-    digest = hashlib.sha256(f"{call.name}\n{call.arguments}".encode()).hexdigest()
-    return Step(index=index, kind="tool", call_id=call.id, name=call.name, state="started", request_digest=digest)
+def tool_intent(index: int, call: ToolCall, *, may_wait: bool = False) -> Step:
+    """The entry of a tool call that is about to start, or that may have to wait for a decision before it does."""
+    digest = digest_of(call.name, call.arguments)
+    state: Literal["waiting", "started"] = "waiting" if may_wait else "started"
+    return Step(index=index, kind="tool", call_id=call.id, name=call.name, state=state, request_digest=digest)
 
 
 def tool_step(index: int, call: ToolCall, result: JournalledResult, seconds: float = 0.0) -> Step:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.agent import Agent
+from agent.call_decisions import CallDecisions
 from agent.dependencies import RunDependencies
 from agent.events import MessageAdded
 from agent.files.token_budget import FileTokenBudget
@@ -37,11 +38,12 @@ class Run:
         self.agent = agent
         self.claimed = claimed
         self._limits = TurnLimits(agent, claimed, dependencies.max_attempts, dependencies.max_retry_seconds)
-        self._state = RunState(agent, claimed, dependencies)
+        self._state = RunState(agent, claimed, dependencies, is_steered=claimed.is_steered)
         self._transcript = self._state.transcript
         self._view = ModelView(self._state)
         self._model_calls = ModelCalls(self._state)
-        self._tool_calls = ToolCalls(self._state)
+        wait_seconds = agent.wait_expire_seconds or dependencies.wait_expire_seconds
+        self._tool_calls = ToolCalls(self._state, CallDecisions(claimed.pending, wait_seconds))
 
     @property
     def model_calls(self) -> int:
@@ -103,6 +105,7 @@ class Run:
     async def _run_model_loop(self) -> Ending:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
+        told_file_budget = FileTokenBudget(self.agent.max_file_tokens)
         cut_replies = 0
         for remaining_steps in reversed(range(self.agent.max_steps)):
             if self._state.has_full_journal:
@@ -111,6 +114,7 @@ class Run:
             if token_error is not None:
                 return self.end_failed(token_error)
             await self._state.load_tools()
+            await self._view.show_files(await self._state.take_messages(), told_file_budget)
             reply = await self._ask_model(offers_tools=remaining_steps > 0)
             if not tool_calls_of(reply):
                 return self._complete(reply)
@@ -126,6 +130,8 @@ class Run:
                 await self._tool_calls.refuse_tools(reply, NOT_RUN_RESULT)
                 break
             tool_messages = await self._tool_calls.run_tools(reply)
+            if self._tool_calls.is_waiting:
+                return self._tool_calls.wait()
             tool_error = self._tool_calls.failures.close_reply()
             if tool_error is not None:
                 return self.end_failed(tool_error)

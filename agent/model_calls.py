@@ -62,7 +62,8 @@ class ModelCalls:
         index = self._pending.index if self._pending is not None else self.state.take_index()
         journalled_step = self.state.find_final_step(index)
         if journalled_step is not None:
-            if journalled_step.request_digest != digest:
+            # A call that was decided after its turn ended is asked for by nobody: its step has no digest.
+            if journalled_step.request_digest not in (digest, ""):
                 _log.warning("step_request_changed", step=index)
             self.state.transcript.spend(journalled_step.usage, journalled_step.cost)
             return journalled_step
@@ -76,8 +77,11 @@ class ModelCalls:
         if reply.tool_calls:
             # The calls of a reply that was cut are not run.
             calls = () if step.is_truncated else reply.tool_calls
-            intents = [tool_intent(index + 1 + n, call) for n, call in enumerate(calls)]
-            await self.state.dependencies.journal.record([step, *intents])
+            intents = [
+                tool_intent(index + 1 + place, call, may_wait=self.state.may_wait(call.name))
+                for place, call in enumerate(calls)
+            ]
+            await self.state.record([step, *intents])
         return step
 
     def charge_unanswered_call(self) -> tuple[Step, ...]:

@@ -25,6 +25,7 @@ SENTENCES: Mapping[str, str] = {
     "tool_server_unavailable": "an MCP server that its agent cannot do without stayed away",
     "truncated": "the model's tool calls were cut at its token limit, again after it was told",
     "unreadable": "what is stored of its thread cannot be read back",
+    "waiting_expired": "nobody decided in time what it waited for",
 }
 #: By the kind of a model's error, which a turn's message begins with.
 MODEL_SENTENCES: Mapping[str, str] = {

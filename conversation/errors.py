@@ -11,8 +11,15 @@ ThreadmillError
 │   ├── MessageNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
+│   ├── PendingCallNotFound
+│   ├── AlreadyDecided
+│   ├── DigestMismatch
+│   ├── ThreadBusy            (names the turn that comes first)
+│   ├── ScheduleNotFound
+│   ├── InboundSourceNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
+│   ├── WebhookNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
 │   ├── ThreadUnderLegalHold
@@ -111,6 +118,40 @@ class TurnNotRequeueable(UserError):
     """Only a turn that failed or was cancelled can be requeued."""
 
 
+class PendingCallNotFound(UserError, LookupError):
+    """No pending call with this id is stored for this turn."""
+
+
+class AlreadyDecided(UserError):
+    """The pending call was decided otherwise, or its turn waits no longer; nothing was changed."""
+
+
+class DigestMismatch(UserError):
+    """The digest is not that of the call's stored arguments: the caller looked at something else."""
+
+
+class ThreadBusy(UserError):
+    """The message was sent to be refused while its thread has an unfinished turn, and it has."""
+
+    retryable = True
+
+    def __init__(self, thread_id: str, turn_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id!r} is busy with turn {turn_id}; send the message again when that has ended, "
+            "or with another when_busy"
+        )
+        #: The turn that comes first in the thread.
+        self.turn_id = turn_id
+
+
+class ScheduleNotFound(UserError, LookupError):
+    """No schedule with this id is stored for this tenant."""
+
+
+class InboundSourceNotFound(UserError, LookupError):
+    """No source of inbound webhooks with this id is stored for this tenant."""
+
+
 class LimitReached(UserError):
     """The tenant is at its limit of turns or its quota of files; later the same call may succeed."""
 
@@ -119,6 +160,10 @@ class LimitReached(UserError):
 
 class UploadNotFound(UserError, LookupError):
     """No upload with this id is open for this tenant: it was never asked for, or has expired."""
+
+
+class WebhookNotFound(UserError, LookupError):
+    """No webhook, or no delivery, with this id is stored for this tenant."""
 
 
 class UploadIncomplete(UserError):

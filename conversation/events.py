@@ -149,6 +149,10 @@ class TurnEnded:
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: The turn that answers its message with its own: of one whose state is `merged`, and which never began.
+    merged_into: str | None = None
+    #: What it asked and said is out of view.
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

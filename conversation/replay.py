@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
-from conversation.step import Step
+from conversation.step import Step, message_of
 from conversation.transcript import Transcript, reply_id, result_id
 
 
@@ -37,6 +37,9 @@ def replay_transcript(turn_id: str, steps: Mapping[int, Step], source: Mapping[s
             transcript.close_block()
             reply = assistant_message(turn_id, step, source)
             transcript.open_block(reply)
+        elif step.kind == "input":
+            transcript.close_block()
+            transcript.messages.append(message_of(step))
         elif step.result is not None and reply is not None:
             transcript.add_result(tool_message(reply, step.call_id, step.name, tool_result_of(step)))
     return transcript
@@ -75,6 +78,7 @@ def tool_calls_of(step: Step) -> tuple[ToolCall, ...]:
 
 def tool_result_of(step: Step) -> JournalledResult:
     """The result of a tool call that came to an end."""
+    assert step.state != "waiting"
     assert step.state != "started"
     result = step.result or {}
     files = tuple(Attachment(**file) for file in result.get("files", ()))

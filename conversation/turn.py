@@ -9,7 +9,9 @@ from typing import Any
 from conversation.branch_address import MAIN, address_of, row_id_of
 from conversation.errors import Fault
 from conversation.message import Message, Usage
+from conversation.pending_call import PendingCall, PendingRequest
 from conversation.step import Step
+from conversation.when_busy import WhenBusy
 
 
 class TurnState(StrEnum):
@@ -17,16 +19,20 @@ class TurnState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    #: It holds no worker and no lease until what it waits for is decided: see `PendingCall`.
+    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: Its message is answered by another turn, with that one's own.
+    MERGED = "merged"
 
     @property
     def is_final(self) -> bool:
         return self in FINAL_STATES
 
 
-FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED})
+FINAL_STATES = frozenset({TurnState.COMPLETED, TurnState.FAILED, TurnState.CANCELLED, TurnState.MERGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,18 @@ class TurnRecord:
     next_try_at: datetime | None = None
     #: The user who asked: the turn's sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
+    #: What a turn in the state `waiting` waits for; nothing of any other.
+    awaiting: tuple[PendingCall, ...] = ()
+    #: What becomes of it while its thread is busy.
+    when_busy: WhenBusy = WhenBusy.ENQUEUE
+    #: The turn that answers its message with its own; None of most.
+    merged_into: str | None = None
+    #: The turn for which it was cancelled, by that one's policy; None of most.
+    interrupted_by: str | None = None
+    #: Whether what it asked and said was taken out of view.
+    rolled_back: bool = False
+    #: The schedule that sent its message; None of most.
+    schedule_id: str | None = None
     #: The branch of its thread on which it is.
     branch: str = MAIN
 
@@ -147,9 +165,13 @@ class ClaimedTurn(LeasedTurn):
     window: tuple[Message, ...] = ()
     #: The journal of earlier attempts, by index.
     steps: dict[int, Step] = field(default_factory=dict)
+    #: What earlier attempts waited for, with what was decided, in the order of asking.
+    pending: tuple[PendingCall, ...] = ()
     #: System texts that hold for the whole thread: keyed context, then the summary.
     context: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: Messages wait that the turn is to read between two of its steps.
+    is_steered: bool = False
     #: The user who asks in this turn: its sender, or else the thread's owner; None where nobody was named.
     user: str | None = None
     #: The user whose thread it is.
@@ -216,7 +238,17 @@ class HandOver:
     error: TurnError | None = None
 
 
-Ending = Completed | Failed | Cancelled | RetryLater | HandOver
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The turn waits for decisions, and holds nothing meanwhile: the last one queues it again."""
+
+    #: What it waits for: one at least.
+    pending: tuple[PendingRequest, ...]
+    #: The steps of calls that stopped to ask: they begin anew once they are answered.
+    steps: tuple[Step, ...] = ()
+
+
+Ending = Completed | Failed | Cancelled | RetryLater | HandOver | Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

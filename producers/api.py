@@ -12,11 +12,14 @@ from conversation.events import ThreadEvent
 from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnState
+from conversation.validation import check_tenant
 from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
+from store.turns import pending_listing
 from store.turns.bulk_requeue import RequeueFilter
+from store.turns.pending_listing import PendingPage
 
 if TYPE_CHECKING:
     from producers.caller_transaction import AsyncCallerConnection
@@ -158,6 +161,28 @@ def user_events_async(
 ) -> AsyncIterator[tuple[str, ThreadEvent]]:
     """As `user_events`, on the event loop."""
     return default_producer().user_events_async(user, tenant=tenant, cursor=cursor)
+
+
+def list_pending(
+    *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
+) -> PendingPage:
+    """The pending calls of a tenant's turns, the oldest first: approvals, questions, tools of the client.
+
+    With `user`, only of turns in which this user asks. `next_cursor` of a page leads to the next one. Each call is
+    decided by its turn: `find_turn(call.turn_id, tenant=tenant).approve(call.call_id, by=…)`.
+
+    Raises `InvalidInput` and `DatabaseUnavailable`.
+    """
+    runner = default_producer().database.acting_for(check_tenant(tenant))
+    return runner.run(pending_listing.list_pending, tenant, user=user, limit=limit, cursor=cursor)
+
+
+async def list_pending_async(
+    *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
+) -> PendingPage:
+    """As `list_pending`, on the event loop."""
+    runner = default_producer().database.acting_for(check_tenant(tenant))
+    return await runner.run_async(pending_listing.list_pending, tenant, user=user, limit=limit, cursor=cursor)
 
 
 def cancel_turn(turn_id: str, *, by: str | None = None, tenant: str | None = "default") -> TurnState:

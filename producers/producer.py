@@ -23,6 +23,7 @@ from producers.connections import Connections
 from producers.send_options import SendKeywords, SendOptions
 from producers.send_request import build_request, limits_of
 from producers.turn import AsyncTurn, Turn, TurnHandle
+from producers.webhook_owner import WebhookOwner
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.files.ingest import FileIngest
@@ -54,7 +55,7 @@ def _do_nothing(_: "Connection") -> None:
     """The work of a transaction that only has its connection opened."""
 
 
-class Producer:
+class Producer(WebhookOwner):
     """One installation, as a sender of messages sees it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -247,6 +248,7 @@ class Producer:
             connections=self.connections,
             priority=request.priority,
             needs_notify=accepted_turn.needs_wake_up,
+            interrupts=accepted_turn.interrupts,
         )
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
+from conversation.when_busy import WhenBusy
 from producers.attachments import Attachable
 
 
@@ -39,6 +40,11 @@ class SendOptions:
     role: str = "user"
     #: Accept an agent that no worker has registered yet: its turn waits for one.
     allow_unknown_agent: bool = False
+    #: What becomes of it while its thread has an unfinished turn: `enqueue`, `reject`, `interrupt`, `rollback`, `merge`
+    #: or `steer`. Without it, the thread's own policy, then the agent's, then the setting THREADMILL_WHEN_BUSY.
+    when_busy: WhenBusy | str | None = None
+    #: Seconds, 60 at most, that a message to be merged waits for more, counted from the first of them.
+    merge_window: float = 0
     #: The branch of the thread; without it, the one that is chosen.
     branch: str | None = None
 
@@ -57,6 +63,8 @@ class SendKeywords(TypedDict, total=False):
     deadline: datetime | None
     role: str
     allow_unknown_agent: bool
+    when_busy: WhenBusy | str | None
+    merge_window: float
     branch: str | None
 
 

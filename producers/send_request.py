@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from conversation.arguments import check_flag, check_one_of, check_whole_number
+from conversation.arguments import check_flag, check_one_of, check_seconds, check_whole_number
 from conversation.branch_address import address_of
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
@@ -12,6 +12,7 @@ from conversation.parts import Content, ImagePart
 from conversation.task_contract import PRIORITY_MAX
 from conversation.user import named_user
 from conversation.validation import check_id, check_metadata, check_moment, check_tenant_of_user
+from conversation.when_busy import MERGE_WINDOW_MAX_SECONDS, WhenBusy, check_when_busy
 from producers.attachments import examine_attachments
 from producers.send_options import SendOptions
 from store.settings import Settings
@@ -51,6 +52,9 @@ def build_answer_request(thread_id: str, options: SendOptions, settings: Setting
         deadline=_check_moment("deadline", options.deadline),
         metadata=metadata,
         user=named_user(options.user, metadata),
+        when_busy=_check_policy(options),
+        default_when_busy=settings.when_busy,
+        merge_window_seconds=_check_merge_window(options.merge_window),
     )
 
 
@@ -66,6 +70,23 @@ def _check_says_something(message: Message) -> None:
     has_picture = any(isinstance(part, ImagePart) for part in message.parts)
     if not (message.attachments or has_picture or message.content.strip()):
         raise InvalidInput("content", "is empty", "pass some text, or attach a file")
+
+
+def _check_policy(options: SendOptions) -> WhenBusy | None:
+    if options.when_busy is None:
+        return None
+    policy = check_when_busy("when_busy", options.when_busy)
+    if options.not_before is not None and policy is not WhenBusy.ENQUEUE:
+        fix = "leave out one of the two"
+        raise InvalidInput("when_busy", f"is {policy.value!r} for a message of a later time, which always waits", fix)
+    return policy
+
+
+def _check_merge_window(value: object) -> float:
+    seconds = check_seconds("merge_window", value) or 0.0
+    if seconds > MERGE_WINDOW_MAX_SECONDS:
+        raise InvalidInput("merge_window", f"is {seconds:g}", f"pass at most {MERGE_WINDOW_MAX_SECONDS} seconds")
+    return seconds
 
 
 def _check_moment(field: str, value: datetime | None) -> datetime | None:

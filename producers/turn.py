@@ -16,6 +16,7 @@ from conversation.events import ThreadEvent
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
 from producers.connections import Connections
+from producers.pending import DecidesCalls, DecidesCallsAsync
 from store.database.engine import PatientRunner
 from store.turns import cancel, records
 
@@ -39,6 +40,8 @@ class TurnHandle:
     priority: int = 0
     #: A worker should be notified now: the turn is new, not for a later time, and no wake-up is on its thread's way.
     needs_notify: bool = False
+    #: The turn that this one interrupts, where that ran when it was sent: its worker hears of it with `notify`.
+    interrupts: str | None = None
 
     @property
     def thread_id(self) -> str:
@@ -66,13 +69,16 @@ class TurnHandle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn(TurnHandle):
+class Turn(TurnHandle, DecidesCalls):
     """One turn, for code that waits by blocking."""
 
     @property
     def state(self) -> TurnState:
-        """Where the turn stands now. Raises `TurnNotFound` before a caller's own transaction commits."""
-        return self.record.state
+        """Where the turn stands now, or the one that answers it with its own: see `TurnRecord.merged_into`.
+
+        Raises `TurnNotFound` before a caller's own transaction commits.
+        """
+        return self._database.run(records.read_state, turn_id=self.id, tenant=self.tenant)
 
     @property
     def record(self) -> TurnRecord:
@@ -108,25 +114,29 @@ class Turn(TurnHandle):
 
     def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
+        if self.interrupts is not None:
+            self.connections.signals.publish(CANCEL_CHANNEL, self.interrupts)
         return self.connections.notifier.notify(self._wake_up())
 
     def cancel(self, *, by: str | None = None) -> TurnState:
-        """Ask the turn to stop; returns its state now. What was said so far is kept.
+        """Ask the turn to stop, or the one that answers it with its own; returns its state now.
+
+        What was said so far is kept.
 
         `by` is who asks, for `threadmill turns show`: a name in one line of at most 200 characters.
         """
-        state = self._database.run(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
-        self.connections.signals.publish(CANCEL_CHANNEL, self.id)
-        return state
+        outcome = self._database.run(cancel.cancel_answering, turn_id=self.id, by=by, tenant=self.tenant)
+        self.connections.signals.publish(CANCEL_CHANNEL, outcome.turn_id)
+        return outcome.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncTurn(TurnHandle):
+class AsyncTurn(TurnHandle, DecidesCallsAsync):
     """One turn, for code on an event loop."""
 
     async def state(self) -> TurnState:
-        """Where the turn stands now. Raises `TurnNotFound` before a caller's own transaction commits."""
-        return (await self.record()).state
+        """As `Turn.state`, on the event loop."""
+        return await self._database.run_async(records.read_state, turn_id=self.id, tenant=self.tenant)
 
     async def record(self) -> TurnRecord:
         """All that is stored of the turn."""
@@ -162,6 +172,8 @@ class AsyncTurn(TurnHandle):
 
     async def notify(self) -> bool:
         """Notify the workers: after the commit, where the caller brought its own transaction."""
+        if self.interrupts is not None:
+            await self.connections.signals.publish_async(CANCEL_CHANNEL, self.interrupts)
         return await self.connections.notifier.notify_async(self._wake_up())
 
     def notify_soon(self) -> None:
@@ -170,10 +182,10 @@ class AsyncTurn(TurnHandle):
 
     async def cancel(self, *, by: str | None = None) -> TurnState:
         """As `Turn.cancel`, on the event loop."""
-        request = partial(cancel.request_cancel, turn_id=self.id, by=by, tenant=self.tenant)
-        state = await self._database.run_async(request)
-        await self.connections.signals.publish_async(CANCEL_CHANNEL, self.id)
-        return state
+        request = partial(cancel.cancel_answering, turn_id=self.id, by=by, tenant=self.tenant)
+        outcome = await self._database.run_async(request)
+        await self.connections.signals.publish_async(CANCEL_CHANNEL, outcome.turn_id)
+        return outcome.state
 
 
 def _countdown(timeout: float | None) -> Callable[[], float]:

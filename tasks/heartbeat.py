@@ -54,6 +54,7 @@ class Heartbeat:
         self._worker = worker
         self._settings = settings
         self._agent_versions = {name: agent.version for name, agent in agents.items()}
+        self._when_busy = {name: agent.when_busy for name, agent in agents.items() if agent.when_busy is not None}
         self._active_runs = active_runs
         self._loop = loop
         #: Called when the loop has not answered for `LEASES_TO_END`, or never will; None just stops beating.
@@ -207,6 +208,7 @@ class Heartbeat:
             host=socket.gethostname(),
             pid=os.getpid(),
             serves=self._agent_versions,
+            when_busy=self._when_busy,
             queues=self._queues,
             lease_duration_seconds=self._settings.lease_duration_seconds,
         )

@@ -11,6 +11,7 @@ from agent.events import Event, ReplyBegun
 from agent.journal import Journal
 from agent.models.protocol import StreamRestarted, TextDelta
 from conversation.events import DONE_POSITION, MAX_STEP_INDEX, START_SLOT, number_of, number_of_end, number_of_start
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, LeasedTurn
 from store.live.event_publisher import EventPublisher, TurnFeed
@@ -71,7 +72,14 @@ class LiveJournal:
     journal: Journal
     live_turn: LiveTurn
 
-    async def record(self, steps: Sequence[Step]) -> None:
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
         """Record steps. Raises `LeaseLost` once the turn belongs to another worker."""
-        await self.journal.record(steps)
+        is_steered = await self.journal.record(steps, pending)
         self.live_turn.note_steps(steps)
+        return is_steered
+
+    async def take_messages(self, index: int) -> list[Step]:
+        """Take the messages that wait for the turn. Raises `LeaseLost` once it belongs to another worker."""
+        steps = await self.journal.take_messages(index)
+        self.live_turn.note_steps(steps)
+        return steps

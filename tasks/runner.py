@@ -241,6 +241,7 @@ class Runner:
             tool_loops=self.tool_loops,
             max_attempts=self.settings.turn_max_attempts,
             max_retry_seconds=self.settings.turn_retry_max_seconds,
+            wait_expire_seconds=self.settings.wait_expire_seconds,
             keeps_provider_errors=self.settings.keep_provider_errors,
             breakers=self.breakers,
             mcp_allow_networks=self.settings.mcp_allow_networks,

@@ -20,7 +20,17 @@ from typing import Any, assert_never
 
 from conversation.error_sentences import describe
 from conversation.task_contract import RUN_TURNS
-from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, HandOver, LeasedTurn, RetryLater
+from conversation.turn import (
+    Cancelled,
+    ClaimedTurn,
+    Completed,
+    Ending,
+    Failed,
+    HandOver,
+    LeasedTurn,
+    RetryLater,
+    Waiting,
+)
 from tasks.task_events import TaskEvents, task_events
 
 #: Fields that an earlier attempt may have filled.
@@ -106,6 +116,9 @@ def _read_ending(outcome: TurnOutcome, timestamp: float) -> tuple[str, dict[str,
             due = datetime.fromtimestamp(timestamp, UTC) + timedelta(seconds=after.total_seconds())
             reason = f"{describe(error)}; next try in {after.total_seconds():.0f} s"
             return "retried", {"exception": reason, "result": reason, "eta": due.isoformat(timespec="seconds")}
+        case Waiting(pending=pending):
+            reason = f"waits for {', '.join(f'{each.kind} {each.call_id} ({each.name})' for each in pending)}"
+            return "retried", {"exception": reason, "result": reason}
         case HandOver(error=error):
             reason = HANDED_OVER if error is None else describe(error)
             return "retried", {"exception": reason, "result": reason}

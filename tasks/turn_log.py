@@ -19,7 +19,7 @@ import structlog
 
 from conversation.error_sentences import exception_name_of, model_kind_of, sentence_of
 from conversation.errors import Fault
-from conversation.turn import Cancelled, Completed, Ending, Failed, HandOver, LeasedTurn, RetryLater, TurnError
+from conversation.turn import Cancelled, Completed, Ending, Failed, HandOver, LeasedTurn, RetryLater, TurnError, Waiting
 from tasks.turn_events import TurnOutcome
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ def level_of(ending: Ending) -> str:
             return "warning"
         case HandOver(error=TurnError()):
             return "warning"
-        case Completed() | Cancelled() | HandOver():
+        case Completed() | Cancelled() | HandOver() | Waiting():
             return "info"
         case _:
             assert_never(ending)
@@ -79,6 +79,8 @@ def _read_ending(ending: Ending) -> dict[str, Any]:
             return {"state": "cancelled"}
         case RetryLater(error=error, after=after):
             return {"state": "queued", **_read_error(error), "retry_seconds": round(after.total_seconds(), 1)}
+        case Waiting(pending=pending):
+            return {"state": "waiting", "pending": len(pending), "kinds": sorted({each.kind.value for each in pending})}
         case HandOver(error=error):
             return {"state": "queued", **({"kind": "handed_over"} if error is None else _read_error(error))}
         case _:

@@ -83,7 +83,7 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self.breaker_board = ValkeyBreakerBoard(settings)
         self.event_publisher = EventPublisher(self._publish)
-        self.turn_store = TurnStore(self.database)
+        self.turn_store = TurnStore(self.database, merge_max=settings.merge_max_messages)
         self.cancel_signals = CancelSignals(self.turn_store, self.active_runs)
         self.signals = WorkerSignals(
             settings, cancel=self.cancel_signals.hear, hear_watch=self.event_publisher.hear_watch
@@ -136,6 +136,7 @@ class Worker:
             agents={name: agent.version for name, agent in self.agents.items()},
             max_messages={name: agent.max_messages for name, agent in self.agents.items()},
             tenant_max_running=self.settings.tenant_max_running_turns.count,
+            merge_max=self.settings.merge_max_messages,
         )
 
     def _publish(self, channel: str, text: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conversation.message import Message, Usage
+from conversation.pending_call import PendingCall
 from conversation.thread import Thread
 
 
@@ -22,6 +23,13 @@ class AgentResult:
     turn_id: str
     #: What was left out of the window because the model takes no more; see `TurnRecord`.
     omitted: Mapping[str, Any] | None = None
+    #: What the turn waits for: it has no answer yet. `Agent.resume` goes on with it.
+    pending: tuple[PendingCall, ...] = ()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the turn waits for decisions, and has no answer yet."""
+        return bool(self.pending)
 
     @property
     def content(self) -> str:

@@ -6,11 +6,12 @@ one thread run one at a time, whoever runs them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import agent.agent
 from agent.events import Event
+from conversation.pending_call import Decision
 from conversation.thread import Thread
 from store.file_store import FileStore
 from store.thread_store import ThreadStore
@@ -38,6 +39,20 @@ class Agent(agent.agent.Agent):
         turn ends without an answer; cancelling it keeps what was said.
         """
         return await (await self._create_run(thread, user)).run()
+
+    async def resume(
+        self, thread: Thread, turn_id: str, decisions: Mapping[str, Decision] | None = None, *, by: str | None = None
+    ) -> AgentResult:
+        """Decide what a turn of the thread waits for, by the ids of its calls, and go on with it.
+
+        The decisions are `Decision.approve()`, `deny(reason)`, `edit(arguments)`, `answer(value)` and
+        `give_result(value)`; `by` is who decided. Where something is left to decide, by this process or another, the
+        result says so again. It may be another process, weeks later, than the one that began the turn.
+
+        Raises `PendingCallNotFound`, `AlreadyDecided`, `TurnNotFound`, and `TurnFailed` as `go`.
+        """
+        local_run = await self._create_run(thread, None)
+        return await local_run.resume(turn_id, decisions or {}, by=by)
 
     async def stream(self, thread: Thread, *, user: str | None = None) -> AsyncIterator[Event]:
         """As `go`, with an event for each thing that happens; `TurnFinished` comes last."""

@@ -1,7 +1,7 @@
 """A library call: one turn, from the thread's new messages to the stored answer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
@@ -17,8 +17,9 @@ from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.logs import bind_turn
 from conversation.message import Message, Usage
+from conversation.pending_call import Decision
 from conversation.thread import Thread
-from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, RefusedTurn, TurnResult
+from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, RefusedTurn, TurnResult, TurnState
 from conversation.validation import check_id
 from store.file_store import FileStore
 from store.files.prepare import FilePreparer
@@ -72,6 +73,30 @@ class LocalRun:
         """Run the turn. Raises `TurnFailed` if it ends without an answer, and whatever broke the agent."""
         files = await self._choose_file_store()
         await self.store.store_attachments(self.turn.thread, files)
+        await self._preload_model()
+        async with self.process_lease.hold(self.store):
+            await self.turn.send()
+            executed = await self._run_sent_turn(files)
+        return await self._finish_executed(executed)
+
+    async def resume(self, turn_id: str, decisions: Mapping[str, Decision], *, by: str | None) -> AgentResult:
+        """Decide what a turn waits for, and go on with it, if nothing is left to decide. Raises as `run`."""
+        self.turn.id = turn_id
+        files = await self._choose_file_store()
+        await self._preload_model()
+        async with self.process_lease.hold(self.store):
+            if not await self.turn.go_on(decisions, by=by):
+                return await self._result_of(await self.turn.load_result())
+            executed = await self._run_sent_turn(files)
+        return await self._finish_executed(executed)
+
+    async def _finish_executed(self, executed: ExecutedTurn) -> AgentResult:
+        if executed.error is not None:
+            await run_to_completion(self.turn.load_result())
+            raise executed.error
+        return await self._finish(await self.turn.load_result(), executed.ending)
+
+    async def _preload_model(self) -> None:
         if self.agent.model is None:
             await asyncio.to_thread(
                 preload,
@@ -80,13 +105,6 @@ class LocalRun:
                 parameters=self.agent.request_parameters(),
                 has_tools=bool(self.agent.tools),
             )
-        async with self.process_lease.hold(self.store):
-            await self.turn.send()
-            executed = await self._run_sent_turn(files)
-        if executed.error is not None:
-            await run_to_completion(self.turn.load_result())
-            raise executed.error
-        return self._finish(await self.turn.load_result(), executed.ending)
 
     async def _choose_file_store(self) -> FileStore:
         files = self.file_store or self.store.file_store
@@ -150,18 +168,23 @@ class LocalRun:
             # The caller is here and can decide: there is no later.
             max_attempts=1,
             max_retry_seconds=0,
+            wait_expire_seconds=settings.wait_expire_seconds,
             keeps_provider_errors=settings.keep_provider_errors,
             mcp_allow_networks=settings.mcp_allow_networks,
             emit=self.emit,
         )
 
-    def _finish(self, result: TurnResult, ending: Ending) -> AgentResult:
+    async def _finish(self, result: TurnResult, ending: Ending) -> AgentResult:
         if self.emit is not None:
             self.emit(TurnFinished(result))
         if isinstance(ending, Failed):
             raise TurnFailed(ending.error.kind, ending.error.message, turn_id=self.turn.id)
         if isinstance(ending, Cancelled):
             raise TurnFailed("cancelled", "this turn was asked to stop", turn_id=self.turn.id)
+        return await self._result_of(result)
+
+    async def _result_of(self, result: TurnResult) -> AgentResult:
+        is_waiting = result.state is TurnState.WAITING
         return AgentResult(
             thread=self.turn.thread,
             new_messages=list(result.messages),
@@ -169,6 +192,7 @@ class LocalRun:
             cost=result.cost,
             turn_id=self.turn.id,
             omitted=result.omitted,
+            pending=await self.turn.load_pending() if is_waiting else (),
         )
 
     @property

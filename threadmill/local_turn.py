@@ -5,6 +5,7 @@ caller's copy of the thread says what is stored.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -15,12 +16,15 @@ from conversation.backoff import pauses
 from conversation.branch_address import MAIN, address_of, row_id_of, split_address
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.pending_call import Decision, PendingCall
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, RefusedTurn, TurnResult
 from store.thread_store import ThreadStore
 from store.threads import repository
 from store.turns import cancel, inbox, records
 from store.turns.claims import ClaimOutcome, ClaimRequest, NothingDue, Quarantined
+from store.turns.decisions import adopt, decide
+from store.turns.pending_listing import read_pending
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ThreadName
@@ -100,6 +104,23 @@ class LocalTurn:
         repository.apply(self.thread, save_outcome)
         self.question = question if is_new else None
 
+    async def go_on(self, decisions: Mapping[str, Decision], *, by: str | None) -> bool:
+        """Decide what the turn waits for; make it this process's own, if nothing is left to decide.
+
+        Returns whether it is: else it waits, runs elsewhere or has ended. Raises as `decide`.
+        """
+
+        def work(connection: Connection) -> bool:
+            for call_id, decision in decisions.items():
+                decide(connection, self.id, call_id, decision, by=by, tenant=self.thread.tenant)
+            return adopt(connection, self.id, self.thread.tenant, self.process_lease.process_id)
+
+        return await self.store.database.run_async(work)
+
+    async def load_pending(self) -> tuple[PendingCall, ...]:
+        """The open calls of the turn."""
+        return await self.store.database.run_async(read_pending, turn_id=self.id, tenant=self.thread.tenant)
+
     async def claim(self) -> ClaimedTurn | RefusedTurn:
         """Wait until the thread is free and this turn is its next."""
         claim_request = ClaimRequest(
@@ -176,6 +197,8 @@ class LocalTurn:
     async def load_result(self) -> TurnResult:
         """Bring the caller's thread up to date with what was committed."""
         result = await self.store.database.run_async(records.read_result, turn_id=self.id, tenant=self.thread.tenant)
-        self.thread.messages.extend(result.messages)
+        # A turn that is asked for once more, after its end, has its messages there already.
+        known_ids = {message.id for message in self.thread.messages}
+        self.thread.messages.extend(message for message in result.messages if message.id not in known_ids)
         self.thread.note_stored()
         return result

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from agent.tools.plain_value import PlainValue, ValueTooLarge
 from agent.tools.produced_file import ProducedFile
+from agent.tools.questions import Question
 from conversation.foreign_exceptions import ERROR_MAX_CHARS, name_of, shorten, text_of
 from conversation.storable_text import make_storable
 
@@ -38,6 +39,8 @@ class ToolResult:
     outcome: Outcome = "finished"
     #: Files that the tool returned, to be stored and hung on the tool message.
     files: tuple[ProducedFile, ...] = ()
+    #: The call has no result yet: it stopped to ask this.
+    question: Question | None = None
 
 
 def success(value: object) -> ToolResult:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from agent.tools.questions import CallQuestions
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
 
@@ -41,6 +42,19 @@ class RunContext:
     deadline: datetime | None = None
     #: Behind `files` and `open_file`; None where a tool is called without a turn.
     thread_files: OpensFiles | None = field(default=None, repr=False, compare=False)
+    #: Behind `ask`; None where a tool is called without a turn.
+    questions: CallQuestions | None = field(default=None, repr=False, compare=False)
+
+    def ask(self, question: str, *, type: Any = str, choices: Sequence[Any] | None = None) -> Any:  # noqa: A002
+        """The user's answer, of this type, and one of the choices where there are any.
+
+        Until it is there, the call stops here, the turn waits and holds nothing; then the tool begins anew, with the
+        answers to what it asked before. So ask first, and act then. Raises `QuestionDeclined`, which a tool may
+        let pass, and `InvalidInput` where the call belongs to no turn.
+        """
+        if self.questions is None:
+            raise InvalidInput("question", "cannot be asked: this call belongs to no turn", "run it in a turn")
+        return self.questions.ask(question, type=type, choices=choices)
 
     async def files(self) -> Sequence[Attachment]:
         """The files of this conversation, the newest first, without their bytes."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, overload
 
+from agent.tools.approval import ApprovalRule
 from agent.tools.arguments import Arguments, describe
 from agent.tools.json_arguments import JsonArguments
 from conversation.errors import InvalidInput
@@ -32,6 +33,10 @@ class Tool:
     timeout_seconds: float = TIMEOUT_SECONDS
     #: Running it twice is as good as once: a call whose outcome is unknown may be run again.
     idempotent: bool = False
+    #: A person has to approve each call before it runs, or those for which a rule says so.
+    needs_approval: bool | ApprovalRule = False
+    #: The client that shows the conversation runs it: see `ClientTool`.
+    runs_on_client: bool = False
 
     @classmethod
     def from_function(
@@ -41,10 +46,13 @@ class Tool:
         name: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         idempotent: bool = False,
+        needs_approval: bool | ApprovalRule = False,
     ) -> "Tool":
         """Make a tool of a function, sync or async. Raises `InvalidInput` where no model could call it."""
         name = name if name is not None else getattr(function, "__name__", type(function).__name__)
         _check(name, function, timeout_seconds)
+        if not (isinstance(needs_approval, bool) or callable(needs_approval)):
+            raise InvalidInput(f"tool {name}", f"has needs_approval={needs_approval!r}", "pass True, or a function")
         return cls(
             name=name,
             description=describe(function),
@@ -52,7 +60,13 @@ class Tool:
             arguments=Arguments.from_function(function, tool=name),
             timeout_seconds=float(timeout_seconds),
             idempotent=idempotent,
+            needs_approval=needs_approval,
         )
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a call of it may have to wait before it begins."""
+        return self.runs_on_client or bool(self.needs_approval)
 
     @property
     def is_async(self) -> bool:
@@ -77,6 +91,7 @@ def tool(
     name: str | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     idempotent: bool = False,
+    needs_approval: bool | ApprovalRule = False,
 ) -> Tool: ...
 
 
@@ -87,6 +102,7 @@ def tool(
     name: str | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     idempotent: bool = False,
+    needs_approval: bool | ApprovalRule = False,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -96,11 +112,14 @@ def tool(
     name: str | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     idempotent: bool = False,
+    needs_approval: bool | ApprovalRule = False,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of the function below: `@tool`, or `@tool(timeout_seconds=5)`."""
 
     def decorate(function: Callable[..., Any]) -> Tool:
-        return Tool.from_function(function, name=name, timeout_seconds=timeout_seconds, idempotent=idempotent)
+        return Tool.from_function(
+            function, name=name, timeout_seconds=timeout_seconds, idempotent=idempotent, needs_approval=needs_approval
+        )
 
     return decorate if function is None else decorate(function)
 

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from agent.tools.arguments import InvalidArguments
+from agent.tools.questions import find_question
 from agent.tools.result import ToolResult, describe_exception, failure, is_quickly_shown, success
 from agent.tools.run_context import RunContext
 from agent.tools.thread_pool import NotStarted, StillRunning, ToolThreads
@@ -171,6 +172,8 @@ class _Call:
 
     async def _encode(self, outcome: Outcome, seconds: float) -> ToolResult:
         """Encode an outcome in a thread: its own code may take long, or hang."""
+        if (question := find_question(outcome.error)) is not None:
+            return ToolResult("", question=question)
         if outcome.error is None and isinstance(outcome.value, ToolResult):
             return outcome.value
         if outcome.error is None and is_quickly_shown(outcome.value):
@@ -203,6 +206,8 @@ def _call_in_thread(tool: Tool, arguments_json: str, context: RunContext) -> Too
     except InvalidArguments as refusal:
         return failure("InvalidArguments", str(refusal))
     except BaseException as error:  # noqa: BLE001 - foreign code; nothing it raises may end the thread or the worker
+        if (question := find_question(error)) is not None:
+            return ToolResult("", question=question)
         return _report_exception(error, tool, context)
 
 

@@ -130,7 +130,8 @@ class Feed:
                 if is_other or number == 0 or self.tail is None or number > self.tail.read_to:
                     self.want_rows()
             case Deltas() | OpenPiece() if envelope.thread_id == self._row_id:
-                if self.source.turn_id in (None, envelope.turn_id):
+                # Of a turn that was merged, the one that answers it is told.
+                if self.source.turn_id in (None, envelope.turn_id) or self.running == envelope.turn_id:
                     self._hear_reply(envelope)
 
     async def read_page(self, after: int) -> tuple[EventPage, int]:
@@ -271,7 +272,8 @@ async def _find_endings(rows: EventRows, sources: Iterable[Source]) -> dict[str,
     for source in sources:
         with suppress(TurnNotFound):
             page = await rows.read_page(source, 0)
-            endings |= {notice.turn_id: notice for notice in page.notices if isinstance(notice, TurnEnded)}
+            ends = (page.merged,) if page.merged is not None else page.notices
+            endings |= {notice.turn_id: notice for notice in ends if isinstance(notice, TurnEnded)}
     return endings
 
 

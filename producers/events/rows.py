@@ -12,7 +12,7 @@ from typing import Protocol
 
 from store.database.engine import Database
 from store.installation import read_signing_key
-from store.turns import event_rows
+from store.turns import event_rows, thread_marks
 from store.turns.event_rows import EventPage
 from store.turns.user_threads import ActiveThreads, list_user_threads
 
@@ -77,7 +77,7 @@ class DatabaseRows:
         # A role that row-level security binds sees the rows of one tenant at a time.
         for tenant, names in groupby(sorted(threads), key=itemgetter(0)):
             runner = self._database.acting_for(tenant)
-            marks |= await runner.run_async(event_rows.peek_threads, list(names))
+            marks |= await runner.run_async(thread_marks.peek_threads, list(names))
         return marks
 
     async def list_active(

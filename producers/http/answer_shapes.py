@@ -179,7 +179,7 @@ class Turn(BaseModel):
 
     id: str = Field(examples=[TURN_ID])
     thread_id: str = Field(examples=["order-4711"])
-    state: Literal["queued", "running", "completed", "failed", "cancelled"]
+    state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
     agent: str = Field(examples=["assistant"])
     attempt: int = Field(description="How often a worker has begun it.")
     created_at: Written

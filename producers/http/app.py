@@ -20,14 +20,17 @@ from producers.http import (
     context,
     files,
     health,
+    inbound,
     messages,
     problems,
+    schedules,
     stream_tokens,
     streams,
     summaries,
     threads,
     turns,
     usage,
+    webhooks,
 )
 from producers.http.authenticator import CredentialAuthenticator
 from producers.http.dependencies import Gateway
@@ -45,7 +48,10 @@ from producers.producer import Producer
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, branches, turns, streams, stream_tokens, files, context, summaries, usage)
+_RESOURCES = (
+    threads, messages, branches, turns, streams, stream_tokens, files, context, summaries, usage, schedules, inbound,
+    webhooks,
+)  # fmt: skip
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",

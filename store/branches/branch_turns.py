@@ -128,10 +128,8 @@ def _find_question(connection: Connection, source: AnyRow) -> _Question:
     """The end of a history's newest question: where its newest turn began to answer, else its last user's message."""
     lineage = Lineage.of(source)
     names = ("seq", "role", "turn_id")
-    above_cutoff = messages.c.seq > cutoff_of(source.key)
-    newest = select_range(
-        lineage, [messages.c[name] for name in names], where=[above_cutoff], newest_first=True, limit=1
-    )
+    in_view = [messages.c.seq > cutoff_of(source.key), messages.c.rolled_back.is_(False)]
+    newest = select_range(lineage, [messages.c[name] for name in names], where=in_view, newest_first=True, limit=1)
     row = connection.execute(newest).one_or_none()
     if row is not None and row.turn_id is not None:
         of_turn = (turns.c.id == row.turn_id) & turns.c.thread_key.in_(lineage.keys)
@@ -139,7 +137,7 @@ def _find_question(connection: Connection, source: AnyRow) -> _Question:
         turn = connection.execute(select(*columns).where(of_turn)).one_or_none()
         if turn is not None and turn.window_to_seq and turn.window_to_seq <= row.seq:
             return _Question(turn.window_to_seq, turn.agent, turn.sender)
-    of_user = [above_cutoff, messages.c.role == "user"]
+    of_user = [*in_view, messages.c.role == "user"]
     last = select_range(lineage, [messages.c.seq], where=of_user, newest_first=True, limit=1)
     seq = connection.execute(last).scalar_one_or_none()
     if seq is None:

@@ -15,6 +15,7 @@ from conversation.branch_address import BRANCH_NAME_MAX_CHARS, MAIN, address_of,
 from conversation.errors import BranchInUse, LimitReached, MessageNotFound
 from conversation.message import Message
 from conversation.validation import check_id, check_text
+from conversation.webhooks import WebhookKind
 from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
@@ -27,6 +28,7 @@ from store.threads.branch_rows import is_first, is_of_thread
 from store.threads.branching import check_at, insert_sharing
 from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread, thread_not_found
 from store.turns.next_turn import is_alive
+from store.webhooks.outbox import record_event
 
 #: Branches of one thread, at most: a listing has all of them.
 BRANCHES_MAX = 1_000
@@ -178,6 +180,9 @@ def choose_row(connection: Connection, first: AnyRow, target: AnyRow) -> str | N
     chosen_key = None if target.key == first.key else target.key
     of_first = update(threads).where(threads.c.key == first.key)
     connection.execute(of_first.values(chosen_key=chosen_key, updated_at=clock()))
+    details = {"branch": branch_id_of(target), "shared_to_seq": target.shared_to_seq or 0}
+    of_thread = {"tenant": first.tenant, "thread_key": first.key, "agent": target.agent}
+    record_event(connection, **of_thread, kind=WebhookKind.THREAD_SWITCHED, details=details)
     before: str = current.id
     return before
 
@@ -193,7 +198,7 @@ def check_idle(connection: Connection, row: AnyRow) -> None:
 def seq_of(connection: Connection, row: AnyRow, message_id: str) -> int:
     """The seq of a message of a branch. Raises `MessageNotFound`."""
     lineage, is_message = Lineage.of(row), messages.c.id == check_id("message_id", message_id)
-    is_visible = messages.c.seq > cutoff_of(row.key)
+    is_visible = (messages.c.seq > cutoff_of(row.key)) & messages.c.rolled_back.is_(False)
     seq = connection.execute(select(messages.c.seq).where(lineage.holds(), is_message, is_visible)).scalar_one_or_none()
     if seq is None:
         raise MessageNotFound(f"message_id: no message {message_id!r} is in the history of thread {row.id!r}")
@@ -262,7 +267,7 @@ def _count_unfinished() -> ScalarSelect[int]:
 
 
 def _load_behind(connection: Connection, row: AnyRow, seq: int) -> tuple[Message, ...]:
-    lineage, above_cutoff = Lineage.of(row), messages.c.seq > cutoff_of(row.key)
+    lineage, in_view = Lineage.of(row), [messages.c.seq > cutoff_of(row.key), messages.c.rolled_back.is_(False)]
     columns = message_rows.stored_columns()
-    statement = select_range(lineage, columns, after_seq=seq, to_seq=OPEN_END, where=[above_cutoff], limit=COMPARED_MAX)
+    statement = select_range(lineage, columns, after_seq=seq, to_seq=OPEN_END, where=in_view, limit=COMPARED_MAX)
     return message_rows.load(connection, lineage, connection.execute(statement))

@@ -17,7 +17,7 @@ AnyRow = Row[*tuple[Any, ...]]
 D = TypeVar("D", bound="DataclassInstance")
 
 
-def convert_row(row: AnyRow, kind: type[D], **values: Any) -> D:
+def convert_row(row: AnyRow, kind: type[D], /, **values: Any) -> D:
     """Convert a row into a dataclass: each field has the column of its name, unless `values` say otherwise."""
     columns = row._mapping  # noqa: SLF001 - public; `row.index` and `row.count` are a tuple's methods
     names = (field.name for field in fields(kind) if field.name in columns and field.name not in values)

@@ -3,7 +3,18 @@
 A counter that one repair leaves wrong is put right by a check behind it.
 """
 
-from store.doctor.checks import archives, branches, erasures, files, leases, sequences, tool_calls, upkeep
+from store.doctor.checks import (
+    archives,
+    branches,
+    erasures,
+    files,
+    leases,
+    schedules,
+    sequences,
+    tool_calls,
+    upkeep,
+    webhooks,
+)
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -12,6 +23,8 @@ CHECKS: tuple[Check, ...] = (
     *branches.CHECKS,
     *tool_calls.CHECKS,
     *upkeep.CHECKS,
+    *webhooks.CHECKS,
+    *schedules.CHECKS,
     *erasures.CHECKS,
     *files.CHECKS,
     *archives.CHECKS,

@@ -19,12 +19,14 @@ from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
 from store.lineage import stored_with
+from store.schedules.deletion import is_of_subject
 from store.tables import (
     attachments,
     audit,
     blobs,
     inbox_messages,
     messages,
+    schedules,
     steps,
     threads,
     turn_attempts,
@@ -75,9 +77,13 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     if row is None or not row.legal_hold:
         return []
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
+    statement = statement.add_columns(messages.c.rolled_back)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
     message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
-    return [message_line(message, each.tokens, turn_id=each.turn_id) for message, each in message_pairs]
+    return [
+        message_line(message, each.tokens, turn_id=each.turn_id, rolled_back=each.rolled_back)
+        for message, each in message_pairs
+    ]
 
 
 @read_only
@@ -119,7 +125,8 @@ def load_sent_turns(connection: Connection, subject: Subject, after: int) -> tup
     if not sent_turns:
         return None
     is_visible = (messages.c.seq > threads.c.history_starts_after) | threads.c.legal_hold
-    is_input = (messages.c.seq <= turns.c.window_to_seq) & is_visible
+    # Of a message that another turn answers, there is nothing else.
+    is_input = ((messages.c.seq <= turns.c.window_to_seq) | turns.c.merged_into.is_not(None)) & is_visible
     rows: list[AnyRow] = []
     is_own = messages.c.thread_key == turns.c.thread_key
     for table, condition in ((messages, is_own & is_input), (inbox_messages, true())):
@@ -169,6 +176,14 @@ def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
     ids = [row.id, hash_of(row.tenant, row.id)]
     of_thread = (audit.c.tenant == row.tenant) & audit.c.thread_id.in_(ids)
     return [row_to_json(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))]
+
+
+@read_only
+def load_schedules(connection: Connection, subject: Subject) -> list[Line]:
+    """Load the schedules of the subject."""
+    of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    rows = connection.execute(select(schedules).where(of_subject).order_by(schedules.c.key))
+    return [row_to_json(row) for row in rows]
 
 
 @read_only

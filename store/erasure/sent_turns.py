@@ -19,7 +19,7 @@ from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
-from store.tables import attachments, inbox_messages, messages, threads, turn_attempts, turns
+from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns, webhook_deliveries
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
@@ -61,6 +61,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         if row.state not in FINAL_STATES:
             request_cancel(connection, row.id)
     ids = [row.id for row in rows]
+    _erase_told(connection, ids)
     message_count, hashes = _erase_inputs(connection, thread, ids)
     nameless: dict[str, Any] = {
         "sender": subject.sha256,
@@ -74,18 +75,42 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
         connection.execute(update(table).where(quotes).values(error_message=ERASED))
+    # The question or the arguments that a person was asked about may quote them.
+    of_turns = (webhook_deliveries.c.thread_key == thread.key) & webhook_deliveries.c.turn_id.in_(ids)
+    connection.execute(delete(webhook_deliveries).where(of_turns))
     record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
 
 
+def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
+    """Erase what these turns' messages said in the journals of the turns that were told them."""
+    answering = select(turns.c.merged_into).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))
+    of_told = steps.c.turn_id.in_(answering), steps.c.kind == "input", steps.c.name.in_(turn_ids)
+    for row in connection.execute(select(steps.c.turn_id, steps.c["index"], steps.c.result).where(*of_told)).all():
+        nothing: dict[str, Any] = {
+            "content": ERASED,
+            "parts": [],
+            "name": None,
+            "metadata": {},
+            "source": None,
+            "attachments": [],
+        }
+        own_step = (steps.c.turn_id == row.turn_id) & (steps.c["index"] == row[1])
+        connection.execute(update(steps).where(own_step).values(result=row.result | nothing))
+
+
 def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str]) -> tuple[int, Sequence[str]]:
     """Erase the messages that these turns answer; returns their number, and the hashes of their files."""
+    of_turn = select(turns.c.window_to_seq).where(turns.c.id == messages.c.turn_id).scalar_subquery()
+    is_merged = messages.c.turn_id.in_(
+        select(turns.c.id).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))
+    )
     of_inputs = (
         (messages.c.thread_key == thread.key)
         & messages.c.turn_id.in_(turn_ids)
-        & (messages.c.seq <= select(turns.c.window_to_seq).where(turns.c.id == messages.c.turn_id).scalar_subquery())
+        & ((messages.c.seq <= of_turn) | is_merged)
     )
     message_ids: list[str] = []
     for table, condition in ((messages, of_inputs), (inbox_messages, inbox_messages.c.turn_id.in_(turn_ids))):

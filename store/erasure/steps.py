@@ -19,10 +19,12 @@ from store.erasure.sent_turns import select_shared_keys
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
 from store.history.row_ids import thread_id_of
+from store.inbound.sources import delete_of_tenant
 from store.keys import key_rows
 from store.retention import deletion, legal_holds
 from store.retention.deletion import add_erased_counts
-from store.tables import api_keys, blobs, renditions, threads, turns, uploads
+from store.schedules.deletion import delete_of_subject, is_of_subject
+from store.tables import api_keys, blobs, renditions, schedules, threads, turns, uploads
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -32,6 +34,7 @@ from store.tables.retention import (
     retention_policies,
 )
 from store.tables.turns import unfinished
+from store.webhooks import endpoints
 
 #: Threads or files of one page.
 PAGE = 100
@@ -181,13 +184,16 @@ def end_thread(connection: Connection, erasure_id: str, tenant: str, key: int) -
 
 
 def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_id: str) -> None:
-    """Delete the policy of one thread, which has its id, and replace the id in the audit."""
+    """Delete the policy and the schedules of one thread, which have its id, and replace the id in the audit."""
     pseudonymize_thread(connection, tenant, thread_id)
     policy = retention_policies.c
     statement = delete(retention_policies).where(policy.tenant == tenant, policy.thread_id == thread_id)
-    count = connection.execute(statement).rowcount
-    if count:
-        add_erased_counts(connection, erasure_id, {"policies": count})
+    counts = {
+        "policies": connection.execute(statement).rowcount,
+        "schedules": delete_of_subject(connection, tenant, user=None, thread_id=thread_id),
+    }
+    if any(counts.values()):
+        add_erased_counts(connection, erasure_id, {name: count for name, count in counts.items() if count})
 
 
 def redact_deleted_files(connection: Connection, erasure_id: str, tenant: str) -> None:
@@ -205,6 +211,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
     has_rows = (
         select_thread_keys(subject).exists()
         | _has_keys(subject)
+        | _has_schedules(subject)
         | _select_unfinished_id(subject).exists()
         | has_archives
         | has_dropped_files
@@ -312,14 +319,28 @@ def delete_keys(connection: Connection, erasure_id: str, subject: Subject) -> No
         add_erased_counts(connection, erasure_id, {"api_keys": count})
 
 
+def delete_schedules(connection: Connection, erasure_id: str, subject: Subject) -> None:
+    """Delete the schedules of the subject: they would send what is erased, and make its threads anew."""
+    count = delete_of_subject(connection, subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    if count:
+        add_erased_counts(connection, erasure_id, {"schedules": count})
+
+
+def _has_schedules(subject: Subject) -> ColumnElement[bool]:
+    of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    return select(schedules.c.key).where(of_subject).exists()
+
+
 def _has_keys(subject: Subject) -> ColumnElement[bool]:
     is_users = api_keys.c.owner == subject.user if subject.user is not None else false()
     return select(api_keys.c.id).where(api_keys.c.tenant == subject.tenant, is_users).exists()
 
 
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:
-    """Delete rows that belong to a tenant and to none of its threads: uploads, and its policies."""
+    """Delete rows that belong to a tenant and to none of its threads: uploads, its policies and webhooks."""
     counts = {
+        "webhooks": endpoints.delete_webhooks(connection, tenant),
+        "inbound_sources": delete_of_tenant(connection, tenant),
         "uploads": connection.execute(delete(uploads).where(uploads.c.tenant == tenant)).rowcount,
         "policies": connection.execute(
             delete(retention_policies).where(retention_policies.c.tenant == tenant)

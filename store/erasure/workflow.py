@@ -90,6 +90,8 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
     if subject.thread_id is None:
         # First: whoever has one of these sends nothing more meanwhile.
         database.run(steps.delete_keys, erasure_id=erasure_id, subject=subject)
+    # Before its threads: a run that is under way has stored its turn then, in a thread that is erased.
+    database.run(steps.delete_schedules, erasure_id=erasure_id, subject=subject)
     for key in iterate_thread_keys(database, subject):
         # Before anything is deleted, so that no thread of the subject is at work meanwhile.
         database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key)

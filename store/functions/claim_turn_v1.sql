@@ -20,7 +20,9 @@ CREATE FUNCTION threadmill.claim_turn_v1(
     p_only_turn uuid,
     p_runs_quarantine boolean,
     -- Turns of the tenant that may run at once; 0 is any number.
-    p_tenant_max_running integer
+    p_tenant_max_running integer,
+    -- Messages that are answered together, at most.
+    p_merge_max integer
 ) RETURNS json
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
@@ -36,6 +38,8 @@ DECLARE
     may_start boolean;
     has_crashed boolean;
     turn turns%ROWTYPE;
+    -- The turns whose messages this one answers, its own first.
+    input_turns uuid[];
     history_end bigint;
     inbox_tokens bigint;
     summary record;
@@ -57,13 +61,15 @@ BEGIN
         RETURN NULL;
     END IF;
 
+    PERFORM threadmill.interrupt_turns_v1(thread.key);
     -- The turn that has begun, else the oldest that is due.
     SELECT * INTO head FROM turns
-    WHERE thread_key = thread.key AND state IN ('queued', 'running')
+    WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting')
         AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
     ORDER BY attempt = 0, arrival_seq LIMIT 1;
 
-    must_end := head.cancel_requested_at IS NOT NULL OR coalesce(head.deadline <= claimed_at, false);
+    must_end := head.cancel_requested_at IS NOT NULL OR coalesce(head.deadline <= claimed_at, false)
+        OR coalesce(head.wait_expires_at <= claimed_at, false);
     may_start := head.local_process_id IS NOT DISTINCT FROM p_local_process_id
         AND (p_only_turn IS NULL OR head.id = p_only_turn)
         -- To end a turn needs nothing of its agent.
@@ -72,8 +78,10 @@ BEGIN
         -- Abandoned: no other process may run the turn, any may end it.
         may_start := NOT EXISTS (SELECT FROM workers WHERE id = head.local_process_id AND lease_expires_at > claimed_at);
     END IF;
-    may_start := may_start AND (head.retry_at IS NULL OR head.retry_at <= claimed_at OR must_end);
-    IF may_start AND p_tenant_max_running > 0 AND head.state = 'queued' THEN
+    may_start := may_start AND (
+        head.state <> 'waiting' AND (head.retry_at IS NULL OR head.retry_at <= claimed_at) OR must_end
+    );
+    IF may_start AND p_tenant_max_running > 0 AND head.state <> 'running' THEN
         may_start := p_tenant_max_running > (SELECT count(*) FROM turns WHERE tenant = p_tenant AND state = 'running');
     END IF;
 
@@ -101,6 +109,36 @@ BEGIN
         );
     END IF;
 
+    IF head.state = 'waiting' THEN
+        -- It is only ended: what nobody decided is closed.
+        UPDATE pending_calls SET decision = 'closed', decided_at = claimed_at
+        WHERE turn_id = head.id AND decision IS NULL;
+    END IF;
+    input_turns := ARRAY[head.id];
+    IF head.when_busy = 'merge' AND head.attempt = 0 AND head.local_process_id IS NULL AND NOT must_end THEN
+        -- Those directly behind it that may be answered with it: the same agent, asked by the same user.
+        WITH behind AS (
+            SELECT id, arrival_seq, row_number() OVER (ORDER BY arrival_seq) AS place, (
+                state = 'queued' AND when_busy = 'merge' AND agent = head.agent AND local_process_id IS NULL
+                AND cancel_requested_at IS NULL AND deadline IS NOT DISTINCT FROM head.deadline
+                AND coalesce(sender, thread.owner) IS NOT DISTINCT FROM coalesce(head.sender, thread.owner)
+            ) IS TRUE AS fits
+            FROM turns
+            WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting') AND arrival_seq > head.arrival_seq
+                AND (not_before IS NULL OR not_before <= claimed_at)
+            ORDER BY arrival_seq LIMIT p_merge_max
+        ), merged AS (
+            UPDATE turns SET
+                state = 'merged', merged_into = head.id, finished_at = claimed_at, notified_at = NULL, retry_at = NULL
+            WHERE id IN (
+                SELECT id FROM behind
+                WHERE place < p_merge_max AND place < coalesce((SELECT min(place) FROM behind WHERE NOT fits), p_merge_max)
+            )
+            RETURNING id, arrival_seq
+        )
+        SELECT input_turns || coalesce(array_agg(id ORDER BY arrival_seq), '{}') INTO input_turns FROM merged;
+    END IF;
+
     UPDATE turns SET
         state = 'running',
         attempt = attempt + 1,
@@ -113,7 +151,7 @@ BEGIN
         started_at = coalesce(started_at, claimed_at),
         attempt_started_at = claimed_at,
         window_to_seq = coalesce(
-            window_to_seq, thread.last_seq + (SELECT count(*) FROM inbox_messages WHERE turn_id = head.id)
+            window_to_seq, thread.last_seq + (SELECT count(*) FROM inbox_messages WHERE turn_id = ANY (input_turns))
         ),
         -- A first claim without a summary has frozen its absence, too.
         window_summary_id = CASE WHEN attempt = 0 THEN thread.summary_id ELSE window_summary_id END,
@@ -124,14 +162,15 @@ BEGIN
     RETURNING * INTO turn;
 
     WITH inputs AS (
-        DELETE FROM inbox_messages WHERE turn_id = turn.id RETURNING *
+        DELETE FROM inbox_messages WHERE turn_id = ANY (input_turns) RETURNING *
     ), moved AS (
         INSERT INTO messages (
             thread_key, seq, turn_id, tokens,
             id, role, content, parts, name, metadata, source, has_attachments, created_at
         )
         SELECT
-            thread.key, thread.last_seq + index + 1, turn_id, 4 + length(content) / 4,
+            thread.key, thread.last_seq + row_number() OVER (ORDER BY array_position(input_turns, turn_id), index),
+            turn_id, 4 + length(content) / 4,
             id, role, content, parts, name, metadata, source, has_attachments, created_at
         FROM inputs
         RETURNING tokens
@@ -178,12 +217,12 @@ BEGIN
         -- System messages of any age stay in the window.
         (SELECT * FROM messages
         WHERE thread_key = thread.key AND role = 'system' AND seq > thread.history_starts_after
-            AND seq <= least(after_seq, turn.window_to_seq)
+            AND seq <= least(after_seq, turn.window_to_seq) AND NOT rolled_back
         ORDER BY seq)
         UNION ALL
         (SELECT * FROM messages
         WHERE thread_key = thread.key AND seq > greatest(after_seq, thread.history_starts_after)
-            AND seq <= turn.window_to_seq
+            AND seq <= turn.window_to_seq AND NOT rolled_back
         ORDER BY seq)
     ) AS messages_in_order;
     IF thread.lineage IS NOT NULL THEN
@@ -197,7 +236,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT * FROM messages
                 WHERE thread_key = (part ->> 0)::bigint AND role = 'system' AND seq > thread.history_starts_after
-                    AND seq <= least((part ->> 1)::bigint, after_seq, turn.window_to_seq)
+                    AND seq <= least((part ->> 1)::bigint, after_seq, turn.window_to_seq) AND NOT rolled_back
                 ORDER BY seq
             ) AS shared
             WHERE part ->> 2 = '1' AND after_seq > 0
@@ -206,7 +245,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT * FROM messages
                 WHERE thread_key = (part ->> 0)::bigint AND seq > greatest(after_seq, thread.history_starts_after)
-                    AND seq <= least((part ->> 1)::bigint, turn.window_to_seq)
+                    AND seq <= least((part ->> 1)::bigint, turn.window_to_seq) AND NOT rolled_back
                 -- In a join, the planner could read more than it needs.
                 ORDER BY seq
             ) AS shared
@@ -229,6 +268,8 @@ BEGIN
         'local_process_id', turn.local_process_id,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
+        'has_journal', turn.attempt > 1 OR turn.requeued_from IS NOT NULL,
+        'wait_is_over', coalesce(turn.wait_expires_at <= claimed_at, false),
         'window_to_seq', turn.window_to_seq,
         'metadata', turn.metadata,
         'user', coalesce(turn.sender, thread.owner),
@@ -236,7 +277,11 @@ BEGIN
         'summary', summary.content,
         'context', context_texts,
         'shared_window', shared_messages,
-        'window', window_messages
+        'window', window_messages,
+        -- What was told while it ran, or before it began.
+        'is_steered', EXISTS (SELECT FROM turns WHERE steers = turn.id AND state = 'queued'),
+        -- What those did that were taken out of view: the model is told.
+        'has_rolled_back', EXISTS (SELECT FROM turns WHERE thread_key = thread.key AND rolled_back AND attempt > 0)
     );
 END
 $$;

@@ -38,7 +38,7 @@ AS $$
                 )
             END AS row_id
         FROM messages JOIN threads ON messages.thread_key = threads.key
-        WHERE threads.tenant = nullif(current_setting('threadmill.tenant', true), '')
+        WHERE threads.tenant = nullif(current_setting('threadmill.tenant', true), '') AND NOT messages.rolled_back
             AND to_tsvector('simple', left(messages.content, 100000)) @@ p_words
     ) AS message
     WHERE message.row_id IS NOT NULL

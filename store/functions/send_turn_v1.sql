@@ -8,9 +8,13 @@
 -- retry, the new one has none, since whoever ends that turn looks for the next one. A turn that ends between that look and this commit
 -- leaves the new one to the sweep, which takes it at its next tick, as it was never notified.
 --
--- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key"}, the last where the turn was inserted by this call; or
--- {"refusal"}: idempotency_conflict, limit_reached, unknown_agent with {"known_agents"}, unknown_branch, or busy.
--- "address" is the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
+-- What `when_busy` asks is done by whoever holds the thread's lock next; only `reject` is decided here. Of two messages
+-- that would each be refused for the other, an index refuses the later one.
+--
+-- Returns {"turn_id", "is_new", "needs_wake_up", "address", "thread_key", "interrupts"}, the last two where the turn was
+-- inserted by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
+-- unknown_agent with {"known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The address is
+-- the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -34,6 +38,8 @@ CREATE FUNCTION threadmill.send_turn_v1(
     not_before timestamptz DEFAULT NULL,
     deadline timestamptz DEFAULT NULL,
     local_process_id uuid DEFAULT NULL,
+    -- The schedule that sends it.
+    schedule_id uuid DEFAULT NULL,
     -- Without a key, no digest is compared.
     idempotency_key text DEFAULT NULL,
     request_digest text DEFAULT NULL,
@@ -43,6 +49,12 @@ CREATE FUNCTION threadmill.send_turn_v1(
     -- The caller notifies a worker right after this, unless the answer says that it need not: the sweep waits a while
     -- before it does so itself. False of a transaction that may last: it could not know what has ended by its commit.
     mark_notified boolean DEFAULT false,
+    -- The policy: what the message names, else the thread's, else the agent's, else the installation's. A message for a
+    -- later time always waits, and so does one that its sender's own process answers.
+    when_busy text DEFAULT NULL,
+    default_when_busy text DEFAULT NULL,
+    -- Seconds that a message to be merged waits for more.
+    merge_window double precision DEFAULT 0,
     -- The branch of the thread; null for the chosen one.
     branch text DEFAULT NULL
 ) RETURNS json
@@ -62,6 +74,8 @@ DECLARE
     new_thread_key bigint;
     is_unowned boolean;
     address text;
+    interrupted_id uuid;
+    busy_id uuid;
     earlier record;
 BEGIN
     -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
@@ -71,7 +85,7 @@ BEGIN
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
                 SELECT count(*) FROM (
                     SELECT FROM turns
-                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running')
+                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running', 'waiting')
                     LIMIT max_unfinished_turns
                 ) AS counted
             ) THEN 'limit_reached'
@@ -83,36 +97,57 @@ BEGIN
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
-                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, sender, not_before,
-                deadline, idempotency_key, request_digest, created_at, notified_at
+                thread_key, id, tenant, state, agent, local_process_id, schedule_id, priority, metadata, sender, not_before,
+                deadline, idempotency_key, request_digest, created_at, when_busy, steers, retry_at, notified_at
             )
             SELECT
-                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata,
+                threads.key, turn_id, tenant, 'queued', agent, local_process_id, schedule_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
-                CASE WHEN mark_notified AND not_before IS NULL AND (
-                    -- Of the turn that comes first in the thread.
-                    SELECT ahead.state = 'queued' AND (
+                policy.name,
+                CASE WHEN policy.name = 'steer' THEN ahead.id END,
+                -- It keeps its place in the thread, as one that waits for its model does.
+                CASE WHEN policy.name = 'merge' AND merge_window > 0
+                    THEN clock_timestamp() + make_interval(secs => merge_window) END,
+                CASE
+                    WHEN NOT mark_notified OR not_before IS NOT NULL OR policy.name = 'merge' AND merge_window > 0
+                        THEN NULL
+                    WHEN policy.name IN ('interrupt', 'rollback') OR (ahead.state = 'waiting' OR ahead.state = 'queued' AND (
                         ahead.notified_at IS NOT NULL AND ahead.priority >= priority
                         OR ahead.retry_at > clock_timestamp()
-                    )
-                    FROM turns AS ahead
-                    WHERE ahead.thread_key = threads.key AND ahead.state IN ('queued', 'running')
-                        AND (ahead.attempt > 0 OR ahead.not_before IS NULL OR ahead.not_before <= clock_timestamp())
-                    ORDER BY ahead.attempt = 0, ahead.arrival_seq LIMIT 1
-                ) IS NOT TRUE THEN clock_timestamp() END
+                    )) IS NOT TRUE THEN clock_timestamp()
+                END
             FROM threads
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN not_before IS NULL AND local_process_id IS NULL THEN nullif(coalesce(
+                    when_busy, threads.when_busy,
+                    (SELECT agents.when_busy FROM agents WHERE agents.name = agent), default_when_busy
+                ), 'enqueue') END AS name
+            ) AS policy
+            -- The turn that comes first in the thread.
+            LEFT JOIN LATERAL (
+                SELECT first.id, first.state, first.notified_at, first.priority, first.retry_at FROM turns AS first
+                WHERE first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
+                    AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
+                ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1
+            ) AS ahead ON true
             WHERE threads.key = (
                 SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
                 WHERE named.tenant = tenant AND named.id = row_id
             )
-            -- On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
+                AND (policy.name = 'reject' AND ahead.id IS NOT NULL) IS NOT TRUE
+            -- On any conflict: its idempotency key, its own row if the answer to its commit was lost, or another message
+            -- that was sent to a free thread in the same moment, and bears no other, either.
             ON CONFLICT DO NOTHING
             RETURNING
                 turns.thread_key,
                 turns.notified_at IS NOT NULL,
                 turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key),
-                (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key)
-            INTO stored_key, is_marked, is_unowned, address;
+                (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key),
+                CASE WHEN turns.when_busy IN ('interrupt', 'rollback') THEN (
+                    SELECT running.id FROM turns AS running
+                    WHERE running.thread_key = turns.thread_key AND running.state = 'running'
+                ) END
+            INTO stored_key, is_marked, is_unowned, address, interrupted_id;
             IF FOUND THEN
                 IF is_unowned THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
@@ -141,7 +176,8 @@ BEGIN
                 END IF;
                 RETURN json_build_object(
                     'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key, 'address', address,
-                    'needs_wake_up', not_before IS NULL AND (is_marked OR NOT mark_notified)
+                    'needs_wake_up', not_before IS NULL AND (is_marked OR NOT mark_notified),
+                    'interrupts', interrupted_id
                 );
             END IF;
         END IF;
@@ -160,6 +196,22 @@ BEGIN
         ELSIF FOUND THEN
             obstacle := 'idempotency_conflict';
         END IF;
+        IF obstacle IS NULL AND not_before IS NULL AND local_process_id IS NULL THEN
+            SELECT first.id INTO busy_id FROM threads
+            JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
+                AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            ) AND 'reject' = coalesce(
+                when_busy, threads.when_busy,
+                (SELECT agents.when_busy FROM agents WHERE agents.name = agent), default_when_busy
+            )
+            ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1;
+            IF FOUND THEN
+                RETURN json_build_object('refusal', 'thread_busy', 'turn_id', busy_id);
+            END IF;
+        END IF;
         IF obstacle IS NOT NULL THEN
             -- Only where another transaction came in between: as a rule, it is not there yet.
             DELETE FROM threads WHERE threads.key = new_thread_key;
@@ -175,6 +227,6 @@ BEGIN
         ON CONFLICT DO NOTHING
         RETURNING threads.key INTO new_thread_key;
     END LOOP;
-    RETURN json_build_object('refusal', 'busy');
+    RETURN json_build_object('refusal', 'changes_too_fast');
 END
 $$;

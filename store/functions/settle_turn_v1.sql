@@ -13,7 +13,7 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_turn_id uuid,
     -- Keep the lease, if another turn can start.
     p_keep_lease boolean,
-    -- completed, failed or cancelled; queued for a turn that goes on later.
+    -- completed, failed or cancelled; queued for a turn that goes on later, waiting for one that needs a decision.
     p_state text,
     -- Of a turn that is queued again: the seconds until its retry, null where it is handed over.
     p_retry_seconds double precision,
@@ -33,7 +33,9 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     -- Rows of `messages`, each with its position behind the history's end as `seq`; null where there are none.
     p_messages json,
     -- Rows of `steps`; null where there are none.
-    p_steps json
+    p_steps json,
+    -- Rows of `pending_calls`, with the seconds until each expires; null of a turn that waits for nothing.
+    p_pending json
 ) RETURNS json
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
@@ -44,7 +46,7 @@ DECLARE
     held record;
     turn record;
     settled_at timestamptz;
-    is_final boolean := p_state <> 'queued';
+    is_final boolean := p_state NOT IN ('queued', 'waiting');
     is_retry boolean := p_retry_seconds IS NOT NULL;
     replies integer := 0;
     reply_tokens bigint := 0;
@@ -56,12 +58,13 @@ BEGIN
     FOR NO KEY UPDATE;
     -- In a later statement: an older snapshot would have the turn as it was before the wait for the lock. By its id
     -- alone: a plan that was made on empty tables would look for it among all turns of the thread.
-    SELECT thread_key, state, attempt, attempt_started_at, retry_at INTO turn FROM turns WHERE id = p_turn_id;
+    SELECT thread_key, state, attempt, attempt_started_at, retry_at, tenant, rolled_back INTO turn FROM turns
+    WHERE id = p_turn_id;
     IF held.last_seq IS NULL OR turn.thread_key IS DISTINCT FROM p_thread_key THEN
         RETURN json_build_object('refusal', 'not_stored');
     END IF;
     -- A turn that is queued again was settled under this token, and its next run needs another.
-    IF held.fencing_token <> p_fencing_token OR turn.state = 'queued'
+    IF held.fencing_token <> p_fencing_token OR turn.state IN ('queued', 'waiting')
         OR turn.state = 'running' AND held.lease_owner IS DISTINCT FROM p_worker
     THEN
         RETURN json_build_object('refusal', 'not_held');
@@ -70,6 +73,7 @@ BEGIN
         RETURN json_build_object('keeps_lease', held.lease_owner IS NOT DISTINCT FROM p_worker);
     END IF;
     settled_at := clock_timestamp();
+    PERFORM threadmill.interrupt_turns_v1(p_thread_key);
 
     IF is_final THEN
         UPDATE turns SET
@@ -86,7 +90,33 @@ BEGIN
             error_message = p_error_message,
             error_retryable = p_error_retryable,
             error_fault = p_error_fault
+        WHERE id = p_turn_id
+        RETURNING rolled_back INTO turn.rolled_back;
+    ELSIF p_state = 'waiting' THEN
+        INSERT INTO pending_calls (
+            turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest, question, choices, schema,
+            requested_at, expires_at
+        )
+        SELECT
+            p_turn_id, call_id, turn.tenant, step_index, kind, name, arguments, arguments_digest, question, choices,
+            schema, settled_at, settled_at + make_interval(secs => expire_seconds)
+        FROM json_to_recordset(p_pending) AS pending (
+            call_id text, step_index integer, kind text, name text, arguments text, arguments_digest text,
+            question text, choices jsonb, schema jsonb, expire_seconds double precision
+        );
+        UPDATE turns SET
+            state = 'waiting',
+            notified_at = NULL,
+            waits_for = NULL,
+            failing_since = NULL,
+            -- Decided anywhere, it goes on wherever its agent is served.
+            local_process_id = NULL,
+            wait_expires_at = least(deadline, (
+                SELECT min(expires_at) FROM pending_calls WHERE turn_id = p_turn_id AND decision IS NULL
+            ))
         WHERE id = p_turn_id;
+        INSERT INTO turn_attempts (turn_id, number, worker_id, started_at, ended_at, outcome)
+        VALUES (p_turn_id, turn.attempt, p_worker, turn.attempt_started_at, settled_at, 'waited');
     ELSE
         UPDATE turns SET
             state = 'queued',
@@ -136,18 +166,25 @@ BEGIN
                 tool_calls, tool_call_id, reasoning, provider_fields, usage, tokens, state
             )
             SELECT
-                p_thread_key, held.last_seq + seq, p_turn_id, id, role, content, parts, name, metadata, source, false,
-                created_at, tool_calls, tool_call_id, reasoning, provider_fields::json, usage, tokens, state
+                p_thread_key, held.last_seq + seq, coalesce(turn_id, p_turn_id), id, role, content, parts, name, metadata,
+                source, coalesce(has_attachments, false), created_at, tool_calls, tool_call_id, reasoning, provider_fields::json, usage, tokens, state
             FROM json_to_recordset(p_messages) AS reply (
-                seq bigint, id text, role text, content text, parts jsonb, name text, metadata jsonb, source jsonb,
+                seq bigint, turn_id uuid, id text, role text, content text, parts jsonb, name text, metadata jsonb, source jsonb,
                 created_at timestamptz, tool_calls jsonb, tool_call_id text, reasoning text,
                 -- JSON as text, for its bytes are kept as they came.
                 provider_fields text,
-                usage jsonb, tokens integer, state text
+                usage jsonb, tokens integer, state text, has_attachments boolean
             )
             RETURNING tokens
         )
         SELECT count(*), sum(tokens) INTO replies, reply_tokens FROM added;
+    END IF;
+    IF is_final AND turn.rolled_back THEN
+        -- What it asked, what it was told and what it said goes out of view with it.
+        UPDATE messages SET rolled_back = true
+        WHERE thread_key = p_thread_key AND turn_id IN (
+            SELECT p_turn_id UNION ALL SELECT id FROM turns WHERE merged_into = p_turn_id
+        );
     END IF;
     IF p_state IN ('failed', 'cancelled') THEN
         -- The outcome of a call that is still open is unknown.
@@ -161,7 +198,8 @@ BEGIN
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            settled_at - make_interval(secs => seconds), CASE WHEN state <> 'started' THEN settled_at END
+            settled_at - make_interval(secs => seconds),
+            CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END
         FROM json_to_recordset(p_steps) AS step (
             index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
             usage jsonb, cost double precision, seconds double precision
@@ -173,19 +211,20 @@ BEGIN
             -- Of a call whose outcome is unknown, nobody knows more than when it began.
             started_at = CASE WHEN excluded.state = 'unknown' THEN steps.started_at ELSE excluded.started_at END
         -- A final step stays as it was.
-        WHERE steps.state = 'started';
+        WHERE steps.state IN ('waiting', 'started');
     END IF;
 
     IF is_final THEN
         -- A turn that is queued again is itself the head: no later turn can start.
-        SELECT id, retry_at, cancel_requested_at, deadline, local_process_id INTO head FROM turns
-        WHERE thread_key = p_thread_key AND id <> p_turn_id AND state IN ('queued', 'running')
+        SELECT id, state, retry_at, cancel_requested_at, deadline, wait_expires_at, local_process_id
+        INTO head FROM turns
+        WHERE thread_key = p_thread_key AND id <> p_turn_id AND state IN ('queued', 'running', 'waiting')
             AND (attempt > 0 OR not_before IS NULL OR not_before <= settled_at)
         ORDER BY attempt = 0, arrival_seq LIMIT 1;
         -- The turn of a library process may be the head without being a worker's to start.
         IF head.local_process_id IS NULL AND (
-            head.retry_at IS NULL OR head.retry_at <= settled_at
-            OR head.cancel_requested_at IS NOT NULL OR head.deadline <= settled_at
+            head.state <> 'waiting' AND (head.retry_at IS NULL OR head.retry_at <= settled_at)
+            OR head.cancel_requested_at IS NOT NULL OR head.deadline <= settled_at OR head.wait_expires_at <= settled_at
         ) THEN
             next_turn_id := head.id;
         END IF;

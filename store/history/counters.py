@@ -7,13 +7,13 @@ messages after it again. All count a message alike, here in SQL and in `conversa
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, ScalarSelect, Text, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, ScalarSelect, Text, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from conversation.message import Message
 from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, estimate_tokens
 from store.lineage import Lineage
-from store.tables import inbox_messages, messages, threads
+from store.tables import inbox_messages, messages, threads, turns
 
 
 def tokens_of(message: Message) -> int:
@@ -36,7 +36,8 @@ def estimate_of(table: FromClause) -> ColumnElement[int]:
 def inbox_tokens(turn_id: str) -> ScalarSelect[Any]:
     """The tokens of the messages that a turn's first claim moves to the history; 0 for every later claim."""
     total = select(func.coalesce(func.sum(estimate_of(inbox_messages)), 0))
-    return total.where(inbox_messages.c.turn_id == turn_id).scalar_subquery()
+    answered = select(turns.c.id).where(or_(turns.c.id == turn_id, turns.c.merged_into == turn_id))
+    return total.where(inbox_messages.c.turn_id.in_(answered)).scalar_subquery()
 
 
 def count_behind(lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:

@@ -10,7 +10,20 @@ from datetime import UTC, datetime
 from sys import intern
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, ScalarSelect, Select, func, literal, null, select, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    Subquery,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from conversation.attachment import Attachment
@@ -42,17 +55,29 @@ def stored_columns() -> list[Column[Any]]:
 def history_rows(
     lineage: Lineage, *added: ColumnElement[Any], after_seq: int, to_seq: int, limit: int | None = None
 ) -> Select[Any]:
-    """The messages of a history with `after_seq < seq <= to_seq`, in their order, above the cutoff.
+    """The messages of a history in view with `after_seq < seq <= to_seq`, in their order, above the cutoff.
 
     `added` are columns behind those of a message.
     """
-    above_cutoff = messages.c.seq > cutoff_of(lineage.key)
     columns = [*stored_columns(), *added]
-    return select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, where=[above_cutoff], limit=limit)
+    return select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, where=_in_view(lineage), limit=limit)
+
+
+def kept_rows(
+    lineage: Lineage, *added: ColumnElement[Any], after_seq: int, to_seq: int, limit: int | None = None
+) -> Select[Any]:
+    """As `history_rows`, with those out of view, each with whether it is."""
+    columns = [*stored_columns(), messages.c.rolled_back, *added]
+    above_cutoff = [messages.c.seq > cutoff_of(lineage.key)]
+    return select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, where=above_cutoff, limit=limit)
+
+
+def _in_view(lineage: Lineage) -> list[ColumnElement[bool]]:
+    return [messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)]
 
 
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
-    """The messages that are stored with a row of `threads`; those below its cutoff, about to be deleted, as well."""
+    """The messages that are stored with a row of `threads`: also those out of view, or about to be deleted."""
     return select(*stored_columns()).where(
         messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq
     )
@@ -63,19 +88,32 @@ def window_rows(
 ) -> CompoundSelect[Any]:
     """The window: system messages of any age, the history, then the turn's inputs that wait in the inbox."""
     history_defaults = {"state": literal("complete").label("state")}
+    inputs = input_rows(turn_id)
     inbox_rows = select(
-        (literal(inbox_after) + inbox_messages.c.index + 1).label("seq"),
-        inbox_messages.c.turn_id,
-        *(inbox_messages.c[name] for name in SHARED_COLUMNS),
+        (literal(inbox_after) + inputs.c.position).label("seq"),
+        inputs.c.turn_id,
+        *(inputs.c[name] for name in SHARED_COLUMNS),
         *(history_defaults.get(name, null().label(name)) for name in HISTORY_COLUMNS),
-    ).where(inbox_messages.c.turn_id == turn_id)
-    above_cutoff, is_system = messages.c.seq > cutoff_of(lineage.key), messages.c.role == "system"
-    of_history = select(*stored_columns())
-    history = [of_history.where(part.holds(), above_cutoff) for part in lineage.slices(after_seq, to_seq)]
+    )
+    of_history, in_view = select(*stored_columns()), _in_view(lineage)
+    history = [of_history.where(part.holds(), *in_view) for part in lineage.slices(after_seq, to_seq)]
     if after_seq > 0:
         older = system_parts(lineage, min(after_seq, to_seq))
-        history += [of_history.where(part.holds(), above_cutoff, is_system) for part in older]
+        history += [of_history.where(part.holds(), *in_view, messages.c.role == "system") for part in older]
     return union_all(*history, inbox_rows).order_by("seq")
+
+
+def input_rows(turn_id: str) -> Subquery:
+    """The messages in the inbox that a turn answers, its own first, each with its position among them, from 1."""
+    own_order = turns.c.arrival_seq, inbox_messages.c["index"]
+    position = func.row_number().over(order_by=own_order).label("position")
+    rows = select(inbox_messages, position).join(turns, turns.c.id == inbox_messages.c.turn_id)
+    return rows.where(answers_for(turn_id)).subquery("inputs")
+
+
+def answers_for(turn_id: Any) -> ColumnElement[bool]:
+    """The condition that a turn, of `turns`, is this one, or is answered by it."""
+    return or_(turns.c.id == turn_id, turns.c.merged_into == turn_id)
 
 
 def load(connection: Connection, lineage: Lineage, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
@@ -135,9 +173,15 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
 def reply_rows(
     thread_key: int, turn_id: str | None, *, after_seq: int, replies: Sequence[Message]
 ) -> list[dict[str, Any]]:
-    """The rows of messages, with the seqs that follow `after_seq`."""
+    """The rows of a turn's messages, or of no turn's, with the seqs that follow `after_seq`."""
     return [
-        {"thread_key": thread_key, "seq": after_seq + index, "turn_id": turn_id, **_reply_columns(reply)}
+        # A message that the turn was told while it ran stays that of its own turn.
+        {
+            "thread_key": thread_key,
+            "seq": after_seq + index,
+            "turn_id": turn_id and (reply.turn_id or turn_id),
+            **_reply_columns(reply),
+        }
         for index, reply in enumerate(replies, start=1)
     ]
 
@@ -148,6 +192,7 @@ def reply_json(position: int, reply: Message) -> dict[str, Any]:
     columns = _reply_columns(reply) | {
         "seq": position,
         "created_at": created_at,
+        "turn_id": reply.turn_id,
         # As text: a parser of JSON would not keep its bytes.
         "provider_fields": None if fields is None else json.dumps(fields),
     }

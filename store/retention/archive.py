@@ -27,7 +27,7 @@ from store.lineage import Lineage, select_range
 from store.retention import deletion
 from store.retention.deletion import Batch, BatchOutcome, lock_next_batch, remove_batch
 from store.retention.thread_user import enter_user
-from store.tables import summaries, thread_context, turns
+from store.tables import messages, summaries, thread_context, turns
 from store.tables.retention import ARCHIVES, NOT_STORED, archives
 from store.threads.export import Record, context_line, header_line, message_line, summary_line, turn_line
 
@@ -154,7 +154,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     """Read the thread as the lines of an export that has only the batch's messages."""
     thread, pending_deletion = batch.thread, batch.pending_deletion
     lineage = Lineage.of(thread)
-    columns = message_rows.stored_columns()
+    columns = [*message_rows.stored_columns(), messages.c.rolled_back]
     rows = connection.execute(select_range(lineage, columns, after_seq=batch.after_seq, to_seq=batch.to_seq)).all()
     header = header_line(thread)
     # Makes the bytes unique: two processes that archive one batch never delete each other's object.
@@ -168,7 +168,7 @@ def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     finished_ids = {line["id"] for line in lines if line["kind"] == "turn"}
     for message, row in zip(message_rows.load(connection, lineage, rows), rows, strict=True):
         turn_id = message.turn_id if message.turn_id in finished_ids else None
-        lines.append(message_line(message, row.tokens, turn_id=turn_id))
+        lines.append(message_line(message, row.tokens, turn_id=turn_id, rolled_back=row.rolled_back))
     yield from lines
     yield {"kind": "end", "lines": len(lines)}
 

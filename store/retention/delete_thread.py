@@ -15,6 +15,7 @@ from store.retention import dropped_files, sharing
 from store.retention.row_removal import is_turn_shared, remove_row
 from store.retention.sharing import Range
 from store.retention.thread_user import enter_user
+from store.schedules.deletion import delete_of_subject
 from store.tables import attachments, messages, threads, turns
 from store.threads.visible_threads import Viewer, lock_visible_thread
 
@@ -26,7 +27,9 @@ def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str
 
 
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
-    """Delete a thread with all its branches and everything that belongs to it; False if there was none.
+    """Delete a thread with all its branches, all that belongs to it, and the schedules that send to it.
+
+    False if there was none.
 
     What forks of it share stays for them. Its blobs stay until no other message has them and their grace is over; what
     retention archived of it stays, as its owner's. Raises `ThreadUnderLegalHold`.
@@ -39,6 +42,8 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     rows = connection.execute(of_thread.order_by(threads.c.key).with_for_update()).all()
     if any(row.legal_hold for row in rows):
         raise ThreadUnderLegalHold([thread_id])
+    # Else the next run would make the thread anew.
+    delete_of_subject(connection, tenant, user=None, thread_id=thread_id)
     delete_rows(connection, rows)
     return True
 

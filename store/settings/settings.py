@@ -27,10 +27,12 @@ from store.settings.streams import StreamSettings
 from store.settings.summaries import SummarySettings
 from store.settings.turns import AgentSettings, WorkerSettings
 from store.settings.variables import PREFIX, list_misspelled, name_in_use, variable
+from store.settings.webhooks import WebhookSettings
 
 
 class Settings(
     # The last one's fields come first: so pydantic collects those of several bases.
+    WebhookSettings,
     StreamSettings,
     GatewayTokenSettings,
     GatewayKeySettings,

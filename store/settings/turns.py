@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from conversation.when_busy import MERGE_MAX, WhenBusy
 from store.settings.units import (
     CommaSeparated,
     LimitOfTenant,
@@ -23,6 +24,12 @@ class AgentSettings(BaseModel):
     agent_modules: CommaSeparated = ("agent.assistant",)
     #: The agent of a message that names none.
     default_agent: NonEmptyText = "assistant"
+    #: What becomes of a message whose thread has an unfinished turn, where the message, its thread and its agent say
+    #: nothing: `enqueue`, `reject`, `interrupt`, `rollback`, `merge` or `steer`.
+    when_busy: WhenBusy = WhenBusy.ENQUEUE
+    #: Messages that one turn answers together, at most, where they were sent to be merged; as many it takes in while
+    #: it runs, at each step.
+    merge_max_messages: int = Field(MERGE_MAX, ge=1, le=1000)
     #: The model of agents that name none.
     model: NonEmptyText = "offline/recall"
     #: Keep what a provider said with a turn's error, short and without keys. It may quote what users wrote: without it,
@@ -53,6 +60,9 @@ class WorkerSettings(BaseModel):
     #: Seconds for which a turn is retried while what it needs is away: its model, the file store, a tool server.
     #: An agent may have its own, and a turn's deadline may be sooner.
     turn_retry_max_seconds: float = Field(86_400, ge=0, le=30 * 86_400, allow_inf_nan=False)
+    #: Seconds that a turn waits for a decision, an answer or a client's result; an agent may have its own, and a turn's
+    #: deadline may be sooner.
+    wait_expire_seconds: float = Field(7 * 86_400, gt=0, le=366 * 86_400, allow_inf_nan=False)
     #: Failures in a row, in one worker, after which a model's breaker opens: the other workers do not ask it either.
     breaker_failures: int = Field(5, ge=1)
     #: Seconds between two probes, over all workers, whether a model whose breaker is open is back.
@@ -75,6 +85,10 @@ class WorkerSettings(BaseModel):
     sweep_grace_seconds: SecondsOrZero = 10
     #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
     status_max_wait_seconds: Seconds = 300
+    #: Seconds between two looks for schedules whose time has come.
+    schedule_interval_seconds: Seconds = 5
+    #: Seconds by which a run may be late that is sent although its schedule skips missed ones.
+    schedule_grace_seconds: SecondsOrZero = 300
     #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Wake-ups that may wait in the broker before a sweep publishes no more.

@@ -70,6 +70,8 @@ threads = Table(
     Column("lease_owner", OurId),
     #: The fencing token: raised by every claim, checked by every write of a worker.
     Column("fencing_token", BigInteger, nullable=False, server_default="0"),
+    #: The policy of its messages that name none; null takes the agent's.
+    Column("when_busy", Text),
     Column("summary_id", OurId),
     Column("context_version", Integer, nullable=False, server_default="0"),
     #: What no summary covers yet.
@@ -177,6 +179,8 @@ messages = Table(
     #: A reply's as its provider counted it, else an estimate by length; null where there is neither.
     Column("tokens", Integer),
     Column("state", Text, nullable=False, server_default="complete"),
+    #: Out of view: the turn that asked or said it was rolled back. Nobody reads it but exports and deletion.
+    Column("rolled_back", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("thread_key", "id"),
     CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
     CheckConstraint("state in ('complete', 'partial', 'truncated')", name="state"),

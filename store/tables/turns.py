@@ -4,7 +4,7 @@ What stays true: in a row of `turns`, what is as it was sent stands first, then 
 does. PostgreSQL's log of an update holds the row from the first byte that changed, if both versions share a page.
 """
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Integer, Numeric, SmallInteger, Text, false, text
 from sqlalchemy.schema import (
     CheckConstraint,
     Column,
@@ -21,13 +21,15 @@ from store.tables.metadata import index_where, metadata
 from store.tables.threads import FILLFACTOR, said_columns
 
 #: A turn in one of these states still has work ahead of it.
-UNFINISHED = "state in ('queued', 'running')"
+UNFINISHED = "state in ('queued', 'running', 'waiting')"
 #: A turn that no worker has taken, or that waits for its next attempt.
 QUEUED = "state = 'queued'"
 #: When a turn that waits is due.
 DUE_AT = "coalesce(retry_at, not_before, created_at)"
-#: When a turn is only to be ended: it was asked to stop then, or its deadline is over.
-MUST_END_AT = "coalesce(cancel_requested_at, deadline)"
+#: When a turn is only to be ended: it was asked to stop then, or its wait or its deadline is over.
+MUST_END_AT = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
+#: A turn that ends those before it.
+INTERRUPTING = f"{UNFINISHED} and when_busy in ('interrupt', 'rollback')"
 
 turns = Table(
     "turns",
@@ -53,8 +55,17 @@ turns = Table(
     Column("request_digest", Text),
     #: The library caller's process that alone may run it; null where any worker may.
     Column("local_process_id", OurId),
+    #: The schedule that sent its message; null of most.
+    Column("schedule_id", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
+    #: What becomes of it beside the others of its thread; null: it waits for those before it.
+    Column("when_busy", Text),
+    #: Of a message that steers: the turn that came first in the thread when it was sent.
+    Column("steers", OurId),
+    #: The turn that ended it by its policy, and whether that took it out of view, too.
+    Column("interrupted_by", OurId),
+    Column("rolled_back", Boolean, nullable=False, server_default=false()),
     Column("cancel_requested_at", Time),
     #: The name of whoever asked for that first, as they gave it; null where they gave none.
     Column("cancel_requested_by", Text),
@@ -77,6 +88,8 @@ turns = Table(
     Column("failing_since", Time),
     #: The breaker of its model, where that was open when it was queued again: closing it makes the turn due.
     Column("waits_for", Text),
+    #: When its wait for a decision is over, of a turn that waits for one: no later than its deadline.
+    Column("wait_expires_at", Time),
     #: The window, frozen at the first claim: the newest seq that the model sees, its summary, its context. No foreign
     #: key: each claim would lock the summary's row to check what it has just read out of the thread's.
     Column("window_to_seq", BigInteger),
@@ -90,6 +103,8 @@ turns = Table(
     Column("attempt_started_at", Time),
     Column("agent_version", Text),
     Column("state", Text, nullable=False),
+    #: The turn that answers its message, too.
+    Column("merged_into", OurId),
     Column("finished_at", Time),
     Column("error_kind", Text),
     Column("error_message", Text),
@@ -102,7 +117,10 @@ turns = Table(
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
     ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
-    CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
+    CheckConstraint(
+        "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
+    ),
+    CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
     # The turns of one thread, by their arrival.
     Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
     # The turns in a state that ended last, or all that run or wait, in the order of arrival.
@@ -116,8 +134,17 @@ turns = Table(
     index_where(
         "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
+    # Those of a thread by which others are to end, and the one that bears no other: of two at once, one is refused.
+    index_where("ix_turns_interrupting", "thread_key", "arrival_seq", where=INTERRUPTING),
+    index_where("uq_turns_rejecting", "thread_key", where=f"{UNFINISHED} and when_busy = 'reject'", unique=True),
+    # Few turns are in these: the messages that a turn answers beside its own, and what is out of view.
+    index_where("ix_turns_steers", "steers", where=f"{QUEUED} and steers is not null"),
+    index_where("ix_turns_merged_into", "merged_into", where="merged_into is not null"),
+    index_where("ix_turns_rolled_back", "thread_key", "arrival_seq", where="rolled_back"),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
+    # Few turns are in it, too: the runs of one schedule.
+    index_where("ix_turns_schedule_id", "schedule_id", "arrival_seq", where="schedule_id is not null"),
     postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )
@@ -148,8 +175,44 @@ steps = Table(
     #: When the call began that came to this state.
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),
-    CheckConstraint("kind in ('model', 'tool')", name="kind"),
-    CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+    CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
+    CheckConstraint("state in ('waiting', 'started', 'finished', 'failed', 'unknown')", name="state"),
+)
+
+pending_calls = Table(
+    "pending_calls",
+    metadata,
+    Column("turn_id", OurId, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    #: The model's id of the call where that is fit to be an address and new in its turn.
+    Column("call_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    #: The step of the journal that waits for it.
+    Column("step_index", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    #: The tool's name.
+    Column("name", Text, nullable=False),
+    #: The JSON text that the model wrote, to the byte: what is shown, and what runs.
+    Column("arguments", Text, nullable=False),
+    #: SHA-256 of the name and the arguments.
+    Column("arguments_digest", Text, nullable=False),
+    Column("question", Text),
+    Column("choices", Json),
+    #: The JSON schema of an answer or a result.
+    Column("schema", Json),
+    Column("requested_at", Time, nullable=False),
+    Column("expires_at", Time, nullable=False),
+    Column("decision", Text),
+    #: The name of whoever decided, as they gave it.
+    Column("decided_by", Text),
+    Column("decided_at", Time),
+    #: What was decided, as `{"value": …}`: an answer, a result, or the text of edited arguments.
+    Column("value", Json),
+    Column("reason", Text),
+    CheckConstraint("kind in ('approval', 'question', 'client_tool', 'child')", name="kind"),
+    CheckConstraint("decision in ('approve', 'deny', 'edit', 'answer', 'result', 'closed')", name="decision"),
+    CheckConstraint("(decision is null) = (decided_at is null)", name="decided"),
+    # What a tenant's people have to decide, in the order in which it was asked.
+    index_where("ix_pending_calls_open", "tenant", "requested_at", "turn_id", "call_id", where="decision is null"),
 )
 
 turn_attempts = Table(
@@ -169,7 +232,7 @@ turn_attempts = Table(
     #: When the turn was to be tried again; null where that was at once.
     Column("next_try_at", Time),
     CheckConstraint(
-        "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+        "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'waited', 'failed', 'cancelled')", name="outcome"
     ),
 )
 
@@ -201,6 +264,8 @@ agents = Table(
     #: Every agent that a worker ever registered: a producer may ask for these.
     Column("name", Text, primary_key=True),
     Column("version", Text, nullable=False),
+    #: The policy of messages to it that name none; null takes the installation's.
+    Column("when_busy", Text),
     Column("registered_at", Time, nullable=False),
 )
 

@@ -11,8 +11,6 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, selec
 from conversation.branch_address import MAIN, split_address
 from conversation.errors import BranchNotFound, ThreadNotFound
 from store.database.statements import AnyRow
-from store.history.row_ids import is_row_of as is_row_of
-from store.history.row_ids import key_of as key_of
 from store.tables import threads
 
 _named = threads.alias("named")

@@ -41,7 +41,7 @@ def check_at(connection: Connection, source: AnyRow, at: int | None) -> int:
         [messages.c.seq, messages.c.tool_calls],
         after_seq=max(0, at - NEAR_MESSAGES),
         to_seq=at,
-        where=[messages.c.role == "assistant"],
+        where=[messages.c.role == "assistant", messages.c.rolled_back.is_(False)],
         newest_first=True,
         limit=1,
     )
@@ -72,6 +72,7 @@ def insert_sharing(connection: Connection, source: AnyRow, new_id: str, at: int,
         history_starts_after=hidden_to,
         context_version=source.context_version,
         agent=source.agent,
+        when_busy=source.when_busy,
         # To retention, it is as old as the messages that it shares.
         retained_from=(source.retained_from or source.created_at) if at else None,
         **_count_uncovered(connection, source, lineage, hidden_to, at),

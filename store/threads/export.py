@@ -23,10 +23,10 @@ from conversation.turn import FINAL_STATES
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
+from store.history.row_ids import is_row_of
 from store.history.visibility import is_hidden_summary, is_hidden_turn
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
-from store.threads.branch_rows import is_row_of
 from store.threads.export_format import SUMMARY, THREAD, TURN
 
 FORMAT = "threadmill.thread"
@@ -116,11 +116,13 @@ class Export:
             turns.c.id == messages.c.turn_id, turns.c.thread_key == lineage.key
         )
         in_turn = is_finished.scalar_subquery().label("in_turn")
-        statement = message_rows.history_rows(lineage, in_turn, after_seq=after, to_seq=to_seq, limit=PAGE)
+        statement = message_rows.kept_rows(lineage, in_turn, after_seq=after, to_seq=to_seq, limit=PAGE)
         rows = connection.execute(statement).all()
         loaded_messages = message_rows.load(connection, lineage, rows)
         return [
-            message_line(message, row.tokens, turn_id=message.turn_id if row.in_turn else None)
+            message_line(
+                message, row.tokens, turn_id=message.turn_id if row.in_turn else None, rolled_back=row.rolled_back
+            )
             for message, row in zip(loaded_messages, rows, strict=True)
         ]
 
@@ -152,9 +154,10 @@ def turn_line(row: AnyRow) -> Record:
     return {"kind": "turn"} | _json_values(row, TURN)
 
 
-def message_line(message: Message, tokens: int | None, *, turn_id: str | None) -> Record:
-    """The line of a message; `turn_id` names a turn that has a line before it."""
-    return {"kind": "message"} | message.to_json() | {"tokens": tokens, "turn_id": turn_id}
+def message_line(message: Message, tokens: int | None, *, turn_id: str | None, rolled_back: bool = False) -> Record:
+    """The line of a message; `turn_id` names a turn that has a line before it. One out of view says so."""
+    line = {"kind": "message"} | message.to_json() | {"tokens": tokens, "turn_id": turn_id}
+    return line | {"rolled_back": True} if rolled_back else line
 
 
 def _json_values(row: AnyRow, columns: Iterable[str]) -> Record:

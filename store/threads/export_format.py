@@ -21,6 +21,7 @@ from conversation.task_contract import PRIORITY_MAX
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.turn import FINAL_STATES
 from conversation.validation import check_id, check_metadata, check_tenant, check_text, moment_from_json
+from conversation.when_busy import WhenBusy, check_when_busy
 from store.threads.import_bounds import FILES_MAX
 
 #: The kinds of lines, in the order in which they come: a message may name a turn, a turn names none.
@@ -174,6 +175,16 @@ def _check_final_state(field: str, value: object) -> object:
     return value
 
 
+def _check_policy(field: str, value: object) -> object:
+    if not isinstance(value, str) or value not in {*WhenBusy} - {WhenBusy.ENQUEUE}:
+        raise InvalidInput(field, f"is {quote(value)}", "a policy stands there, or null for one that waits")
+    return value
+
+
+def _check_thread_policy(field: str, value: object) -> object:
+    return check_when_busy(field, value).value
+
+
 def _check_fault(field: str, value: object) -> object:
     if not isinstance(value, str) or value not in set(Fault):
         raise InvalidInput(field, f"is {quote(value)}", f"one of {', '.join(Fault)} stands there")
@@ -239,6 +250,7 @@ THREAD: Mapping[str, Check] = {
     "last_seq": check_count,
     "summary_id": _allow_none(_check_our_id),
     "agent": _allow_none(check_id),
+    "when_busy": _allow_none(_check_thread_policy),
     "history_starts_after": check_count,
     "legal_hold": _check_flag,
 }
@@ -257,6 +269,10 @@ TURN: Mapping[str, Check] = {
     "window_to_seq": _allow_none(check_count),
     "cancel_requested_at": _allow_none(moment_from_json),
     "cancel_requested_by": _allow_none(check_text),
+    "when_busy": _allow_none(_check_policy),
+    "interrupted_by": _allow_none(_check_our_id),
+    "rolled_back": _check_flag,
+    "merged_into": _allow_none(_check_our_id),
     "created_at": moment_from_json,
     "started_at": _allow_none(moment_from_json),
     "attempt_started_at": _allow_none(moment_from_json),

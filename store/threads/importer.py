@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select, update
 
-from conversation.arguments import INTEGER_MAX
+from conversation.arguments import INTEGER_MAX, check_flag
 from conversation.errors import InvalidInput
 from conversation.message import Message
 from conversation.quotation import quote
@@ -47,6 +47,8 @@ from store.threads.import_bounds import FILES_MAX, FileBounds, ImportingUser
 FILES_PAGE = 50
 #: The bounds of files where no settings say more.
 ANY_FILES = FileBounds()
+#: What a line has beside its message.
+_OF_ROW = ("kind", "tokens", "rolled_back")
 #: Namespace of the ids of copies: each is derived from the id that it copies, the same one each time.
 _COPY_NAMESPACE = uuid.UUID("2f6e64a0-2f3c-5c0e-9d4e-3f1f6c6f1f0b")
 
@@ -259,8 +261,8 @@ class _ThreadImport:
             case _:
                 values = check_fields(line.values, TURN)
                 self._check_turn(values)
-                own_columns = {"thread_key": self.key, "tenant": self.tenant, "id": self.own_id(values["id"])}
-                return values | own_columns
+                ids = {name: self.own_id(values[name]) for name in ("id", "interrupted_by", "merged_into")}
+                return values | ids | {"thread_key": self.key, "tenant": self.tenant}
 
     def _note_summary(self, values: dict[str, Any]) -> None:
         """Check what a summary covers and follows, and note it."""
@@ -287,18 +289,20 @@ class _ThreadImport:
         self._seq = seq
         for name in ("id", "role", "content", "created_at"):
             line[name]  # raises where it is missing: a default would be made up
-        message_json = {name: value for name, value in line.values.items() if name not in ("kind", "tokens")}
+        message_json = {name: value for name, value in line.values.items() if name not in _OF_ROW}
         message = Message.from_json(message_json)
         self.file_bounds.check(message)
         self.importing_user.check_message(self.connection, message)
         return message
 
     def _message_row(self, message: Message, line: Line) -> dict[str, Any]:
-        (row,) = message_rows.reply_rows(
-            self.key, self.own_id(message.turn_id), after_seq=self._seq - 1, replies=[message]
-        )
+        (row,) = message_rows.reply_rows(self.key, None, after_seq=self._seq - 1, replies=[message])
         tokens = line.values.get("tokens")
-        return row | {"tokens": None if tokens is None else check_count("tokens", tokens, INTEGER_MAX)}
+        return row | {
+            "turn_id": self.own_id(message.turn_id),
+            "tokens": None if tokens is None else check_count("tokens", tokens, INTEGER_MAX),
+            "rolled_back": check_flag("rolled_back", line.values.get("rolled_back", False)),
+        }
 
     def _check_turns(self, rows: Sequence[dict[str, Any]], location: str) -> None:
         turn_ids = {row["turn_id"] for row in rows} - {None}

@@ -73,8 +73,9 @@ _MATCHES_OF_POSTGRESQL = f"""
     SELECT * FROM (
         SELECT messages.id, messages.seq, messages.role, messages.content, messages.created_at, {_SHOWN_BY}
         FROM messages JOIN threads ON messages.thread_key = threads.key
-        WHERE threads.tenant = :tenant AND to_tsvector('simple', left(messages.content, {SEARCHED_CHARS}))
-            @@ websearch_to_tsquery('simple', :query)
+        WHERE threads.tenant = :tenant AND NOT messages.rolled_back
+            AND to_tsvector('simple', left(messages.content, {SEARCHED_CHARS}))
+                @@ websearch_to_tsquery('simple', :query)
     ) AS message
     WHERE row_id IS NOT NULL ORDER BY created_at DESC, seq DESC LIMIT {RANKED_MAX}
 """  # noqa: S608 - texts of our own
@@ -84,10 +85,11 @@ _MATCHES_OF_SQLITE = f"""
             snippet(messages_search, 0, :start, :stop, '…', 30) AS highlight, {_SHOWN_BY}
         FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid
         JOIN threads ON threads.key = messages.thread_key
-        WHERE messages_search MATCH :query AND threads.tenant = :tenant
+        WHERE messages_search MATCH :query AND threads.tenant = :tenant AND NOT messages.rolled_back
     ) AS message
     WHERE row_id IS NOT NULL ORDER BY score DESC, created_at DESC, seq DESC LIMIT :limit
 """  # noqa: S608 - texts of our own
+_is_in_view = messages.c.rolled_back.is_(False)
 _MESSAGE_COLUMNS = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
 _SIMPLE: ColumnElement[str] = literal_column("'simple'")
 _TERM = re.compile(r'(-?)(?:"([^"]*)"|([^\s"]+))')
@@ -221,7 +223,9 @@ def _select_recent_matches(words: ColumnElement[Any], scope: _Scope) -> Select[A
     recent_threads = select(*keys).where(scope.condition).order_by(threads.c.updated_period.desc())
     thread = recent_threads.limit(READ_MAX).subquery()
     of_thread = (messages.c.thread_key == thread.c.key) & (messages.c.seq > thread.c.history_starts_after)
-    newest_messages = select(*_MESSAGE_COLUMNS).where(of_thread).order_by(messages.c.seq.desc()).limit(READ_MAX)
+    newest_messages = (
+        select(*_MESSAGE_COLUMNS).where(of_thread, _is_in_view).order_by(messages.c.seq.desc()).limit(READ_MAX)
+    )
     message = newest_messages.lateral()
     # Limited by itself, so that what is read is bounded, whatever matches.
     read_messages = select(thread.c.id.label("row_id"), message).join_from(thread, message, true()).limit(READ_MAX)

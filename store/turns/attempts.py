@@ -12,7 +12,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, Connection, Insert, and_, insert, literal, null, select, update
 
 from conversation.errors import Fault
-from conversation.turn import HandOver, RetryLater
+from conversation.turn import HandOver, RetryLater, Waiting
 from store.database.column_types import clock
 from store.database.statements import convert_row
 from store.tables import turn_attempts, turns, workers
@@ -33,6 +33,8 @@ class AttemptOutcome(StrEnum):
     INTERRUPTED = "interrupted"
     #: The process died.
     CRASHED = "crashed"
+    #: The turn was left waiting for a decision.
+    WAITED = "waited"
     #: It ended the turn, which was requeued afterwards, to go on where it broke off.
     FAILED = "failed"
     #: As `FAILED`, of a turn that was cancelled.
@@ -95,7 +97,7 @@ def insert_ended(
         "outcome": literal(outcome.value),
         "next_try_at": turns.c.retry_at if outcome in (AttemptOutcome.RETRIED, AttemptOutcome.PUT_OFF) else null(),
     }
-    if outcome not in (AttemptOutcome.INTERRUPTED, AttemptOutcome.CRASHED) or has_error:
+    if outcome not in (AttemptOutcome.INTERRUPTED, AttemptOutcome.CRASHED, AttemptOutcome.WAITED) or has_error:
         columns |= {name: turns.c[name] for name in _ERROR_COLUMNS}
     return insert(turn_attempts).from_select(list(columns), select(*columns.values()).where(condition))
 
@@ -110,15 +112,19 @@ def undo_crashes(connection: Connection, worker: str, turn_ids: Collection[str])
     connection.execute(update(turn_attempts).where(is_undone).values(outcome=AttemptOutcome.INTERRUPTED.value))
 
 
-def record_settled(connection: Connection, turn_id: str, ending: RetryLater | HandOver, *, worker: str) -> None:
+def record_settled(
+    connection: Connection, turn_id: str, ending: RetryLater | HandOver | Waiting, *, worker: str
+) -> None:
     """Record the attempt that this ending ended, once the turn's row says so, too."""
     if isinstance(ending, RetryLater) and ending.is_put_off and _extend_put_off(connection, turn_id, ending, worker):
         return
-    has_error = ending.error is not None
+    has_error = not isinstance(ending, Waiting) and ending.error is not None
     connection.execute(insert_ended(turns.c.id == turn_id, _outcome_of(ending), worker=worker, has_error=has_error))
 
 
-def _outcome_of(ending: RetryLater | HandOver) -> AttemptOutcome:
+def _outcome_of(ending: RetryLater | HandOver | Waiting) -> AttemptOutcome:
+    if isinstance(ending, Waiting):
+        return AttemptOutcome.WAITED
     if isinstance(ending, HandOver):
         return AttemptOutcome.INTERRUPTED
     return AttemptOutcome.PUT_OFF if ending.is_put_off else AttemptOutcome.RETRIED

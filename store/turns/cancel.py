@@ -5,14 +5,16 @@ worker, which hears of it with its next heartbeat at the latest. Who asked first
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, literal, select, update
+from sqlalchemy import Connection, case, func, literal, or_, select, update
 
 from conversation.errors import InvalidInput
 from conversation.turn import FINAL_STATES, TurnState
 from conversation.validation import check_text
 from store.database.column_types import clock
 from store.tables import threads, turns
+from store.turns.interrupts import interrupt_turns, is_interrupted
 from store.turns.records import is_turn, turn_not_found
 
 #: Characters of a requester's name.
@@ -20,9 +22,10 @@ REQUESTER_MAX_CHARS = 200
 
 
 def list_requested(connection: Connection, turn_ids: Collection[str]) -> list[str]:
-    """List those of these turns that run, and that somebody has asked to stop."""
-    requested = turns.c.cancel_requested_at.is_not(None) & (turns.c.state == "running")
-    return list(connection.execute(select(turns.c.id).where(turns.c.id.in_(turn_ids), requested)).scalars())
+    """List those of these turns that run, and that somebody has asked to stop, or sent a message to."""
+    requested = or_(turns.c.cancel_requested_at.is_not(None), is_interrupted())
+    running = turns.c.id.in_(turn_ids), turns.c.state == "running"
+    return list(connection.execute(select(turns.c.id).where(*running, requested)).scalars())
 
 
 def check_requester(by: str | None) -> str | None:
@@ -33,6 +36,32 @@ def check_requester(by: str | None) -> str | None:
     if not name.strip() or not name.isprintable():
         raise InvalidInput("by", "is empty, or has characters that cannot be printed", "pass a name, in one line")
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOutcome:
+    """The outcome of asking a turn to stop."""
+
+    #: The turn that was asked: the one that answers the message.
+    turn_id: str
+    #: Its state now.
+    state: TurnState
+
+
+def cancel_answering(
+    connection: Connection, turn_id: str, *, by: str | None = None, tenant: str | None = None
+) -> CancelOutcome:
+    """As `request_cancel`, of the turn that answers this one's message. Raises `TurnNotFound`."""
+    # A turn is merged once, and by whoever holds the thread's lock: asked again, it is known.
+    for _ in range(2):
+        merged_into = connection.execute(
+            select(turns.c.merged_into).where(is_turn(turn_id, tenant))
+        ).scalar_one_or_none()
+        turn_id = merged_into or turn_id
+        state = request_cancel(connection, turn_id, by=by, tenant=tenant)
+        if state is not TurnState.MERGED:
+            break
+    return CancelOutcome(turn_id, state)
 
 
 def request_cancel(
@@ -49,6 +78,8 @@ def request_cancel(
     if key is None:
         raise turn_not_found(turn_id, tenant)
     connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
+    # What it was sent to end ends, though it is cancelled itself now.
+    interrupt_turns(connection, key)
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(
         update(turns)

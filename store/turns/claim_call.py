@@ -5,20 +5,21 @@ lease is taken by then, so nobody writes to either.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from conversation.attachment import Attachment
+from conversation.pending_call import PendingCall
 from conversation.step import Step
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
 from store.lineage import Lineage
-from store.turns import journal
+from store.turns import journal, pending_calls, rolled_back
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
 from store.turns.frozen_context import context_texts
 
@@ -38,6 +39,7 @@ def build(tenant: str, thread_id: str, claimant: ClaimRequest, held: Lease | Non
             "p_only_turn": claimant.only_turn,
             "p_runs_quarantine": claimant.runs_quarantine,
             "p_tenant_max_running": claimant.tenant_max_running,
+            "p_merge_max": claimant.merge_max,
         },
     )
 
@@ -60,6 +62,10 @@ class FunctionTurn:
     local_process_id: str | None
     is_cancel_requested: bool
     remaining_seconds: float | None
+    #: What the turn waited for was not decided in time.
+    wait_is_over: bool
+    #: Earlier attempts, or the decision that made it, may have written steps.
+    has_journal: bool
     window_to_seq: int
     metadata: dict[str, Any]
     user: str | None
@@ -69,6 +75,10 @@ class FunctionTurn:
     #: Rows of messages, as `message_rows.build_message` takes them: those that a branch shares, then its own.
     shared_window: list[list[Any]] | None
     window: list[list[Any]] | None
+    #: Messages wait that are to be read while it runs.
+    is_steered: bool
+    #: Turns of its thread were taken out of view that may have done something.
+    has_rolled_back: bool
 
     @property
     def messages(self) -> list[list[Any]]:
@@ -92,7 +102,11 @@ class PartialClaim:
 
     @property
     def has_journal(self) -> bool:
-        return self.turn.attempt > 1
+        return self.turn.has_journal
+
+    @property
+    def needs_rolled_back_calls(self) -> bool:
+        return self.turn.has_rolled_back and not self.is_refused
 
     @property
     def message_ids_with_files(self) -> dict[int, list[str]]:
@@ -100,8 +114,14 @@ class PartialClaim:
         lineage = Lineage.build(self.turn.thread_key, self.turn.lineage)
         return {} if self.is_refused else message_rows.ids_with_attachments(lineage, self.turn.messages)
 
-    def finish(self, steps: dict[int, Step], files: Mapping[str, list[Attachment]]) -> ClaimedTurn | RefusedTurn:
-        """The turn with its journal, by index, and the files of its window, by message id."""
+    def finish(
+        self,
+        steps: dict[int, Step],
+        files: Mapping[str, list[Attachment]],
+        pending: tuple[PendingCall, ...] = (),
+        notes: Sequence[str] = (),
+    ) -> ClaimedTurn | RefusedTurn:
+        """The turn with its journal, the files of its window by message id, what it waited for, and further texts."""
         turn = self.turn
         lease = Lease(thread_key=turn.thread_key, worker=self.claimant.worker, fencing_token=turn.fencing_token)
         if self.is_refused:
@@ -127,10 +147,12 @@ class PartialClaim:
             remaining_seconds=turn.remaining_seconds,
             window=message_rows.build_messages(turn.messages, files),
             steps=steps,
-            context=context_texts(turn.context or (), turn.summary),
+            pending=pending,
+            context=(*context_texts(turn.context or (), turn.summary), *notes),
             metadata=turn.metadata,
             user=turn.user,
             thread_owner=turn.thread_owner,
+            is_steered=turn.is_steered,
         )
 
 
@@ -141,9 +163,9 @@ def read(value: Any, tenant: str, thread_id: str, claimant: ClaimRequest) -> Cla
     if "quarantined" in value:
         return Quarantined(value["quarantined"])
     turn = FunctionTurn(**value)
-    error = refusal_of(turn, claimant, remaining_seconds=turn.remaining_seconds)
+    error = refusal_of(turn, claimant, remaining_seconds=turn.remaining_seconds, wait_is_over=turn.wait_is_over)
     partial_claim = PartialClaim(tenant, thread_id, claimant, turn, error)
-    if partial_claim.has_journal or partial_claim.message_ids_with_files:
+    if partial_claim.has_journal or partial_claim.message_ids_with_files or partial_claim.needs_rolled_back_calls:
         return partial_claim
     return partial_claim.finish({}, {})
 
@@ -153,4 +175,7 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     turn, message_ids = partial_claim.turn, partial_claim.message_ids_with_files
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
     files = load_attachments(connection, message_ids) if message_ids else {}
-    return partial_claim.finish(steps, files)
+    # Only a turn whose journal has a step that waits, or that waited, has any.
+    pending = pending_calls.load(connection, turn.id) if steps else ()
+    notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
+    return partial_claim.finish(steps, files, pending, notes)

@@ -11,12 +11,15 @@ from conversation.errors import Fault
 from conversation.replay import replay_transcript
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Failed, RefusedTurn, TurnError
+from conversation.when_busy import MERGE_MAX
 from conversation.window import window_start
 
 #: Crashes of a shared process that a turn may stand in before it must run alone.
 SHARED_CRASHES = 2
 #: The kind of error of a turn for whose runs processes lacked something: threads, memory, descriptors.
 EXHAUSTED = "exhausted"
+#: The kind of error of a turn that waited for a decision that did not come in time.
+WAITING_EXPIRED = "waiting_expired"
 #: Runs of a turn that may break off while their process lives: an agent that stops its workers, or whose end
 #: cannot be stored, would go on for ever. Deployments interrupt a turn, too, but not so often.
 INTERRUPTIONS_MAX = 10
@@ -41,6 +44,8 @@ class ClaimRequest:
     max_messages: Mapping[str, int] = field(default_factory=dict)
     #: Turns of one tenant that may run at once; 0 means any number.
     tenant_max_running: int = 0
+    #: Messages that one turn answers, at most, where they were sent to be answered together.
+    merge_max: int = MERGE_MAX
 
     def window_start(self, agent: str, to_seq: int) -> int:
         """The seq after which an agent's window begins, given the newest one."""
@@ -77,10 +82,21 @@ class StartedTurn(Protocol):
     def error_kind(self) -> str | None: ...
 
 
-def refusal_of(turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: float | None) -> TurnError | None:
+def refusal_of(
+    turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: float | None, wait_is_over: bool
+) -> TurnError | None:
     """The error with which a claimed turn must end without being run; None for most."""
     if turn.local_process_id not in (None, claimant.local_process_id):
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
+    if remaining_seconds is not None and remaining_seconds <= 0:
+        return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
+    if wait_is_over:
+        return TurnError(WAITING_EXPIRED, "nobody decided in time what the turn waited for", fault=Fault.CALLER)
+    return _poison_of(turn)
+
+
+def _poison_of(turn: StartedTurn) -> TurnError | None:
+    """The error of a turn that broke off too often; None of most."""
     if turn.crashes > SHARED_CRASHES and turn.error_kind == EXHAUSTED:
         problem = f"{turn.crashes} processes ran out of something under this turn, the last one alone with it"
         return TurnError(EXHAUSTED, problem, fault=Fault.TOOL)
@@ -90,8 +106,6 @@ def refusal_of(turn: StartedTurn, claimant: ClaimRequest, *, remaining_seconds: 
         )
     if turn.interruptions >= INTERRUPTIONS_MAX:
         return TurnError("poison", f"{turn.interruptions} runs of this turn broke off without an end", fault=Fault.TOOL)
-    if remaining_seconds is not None and remaining_seconds <= 0:
-        return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
     return None
 
 

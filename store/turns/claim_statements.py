@@ -7,10 +7,11 @@ changes nothing but, at most, the lease, which it releases. `store/functions/cla
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection
-from sqlalchemy.sql import and_, case, delete, false, func, literal, not_, or_, select, true, update
+from sqlalchemy import Boolean, ColumnElement, Connection
+from sqlalchemy.sql import and_, case, delete, false, func, literal, literal_column, not_, or_, select, true, update
 
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
+from conversation.when_busy import WhenBusy
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, convert_row, execute_together
 from store.history import message_rows
@@ -19,7 +20,7 @@ from store.history.message_rows import SHARED_COLUMNS
 from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
-from store.turns import attempts, journal
+from store.turns import attempts, journal, pending_calls, rolled_back
 from store.turns.attempts import AttemptOutcome
 from store.turns.claim_request import (
     SHARED_CRASHES,
@@ -31,8 +32,21 @@ from store.turns.claim_request import (
     refusal_of,
 )
 from store.turns.frozen_context import load_context, load_summary
+from store.turns.interrupts import interrupt_in_statements
+from store.turns.merging import merge_behind
 from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
 
+#: Whether messages wait that are to be read while a turn runs, and whether turns of its thread were rolled back. As
+#: text: SQLAlchemy names no tables in what SQLite returns.
+_TOLD_COLUMNS = (
+    literal_column("EXISTS (SELECT 1 FROM turns AS s WHERE s.steers = turns.id AND s.state = 'queued')", Boolean).label(
+        "is_steered"
+    ),
+    literal_column(
+        "EXISTS (SELECT 1 FROM turns AS r WHERE r.thread_key = turns.thread_key AND r.rolled_back AND r.attempt > 0)",
+        Boolean,
+    ).label("has_rolled_back"),
+)
 #: The last seq that a history can have: what its column holds.
 SEQ_LAST = 2**63 - 1
 
@@ -46,6 +60,9 @@ def claim(
         return NothingDue()
     held_token = held.fencing_token if held is not None else None
     lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
+    interrupt_in_statements(connection, thread.key)
+    if thread.has_merging_turn:
+        merge_behind(connection, thread, may_start(thread, lease_owner, claimant), claimant.merge_max)
     if thread.has_running_turn:
         _record_broken_attempt(connection, thread, lease_owner, claimant)
     turn = _start_next_turn(connection, thread, lease_owner, claimant)
@@ -55,7 +72,7 @@ def claim(
         # SQLite goes on in floating point, where PostgreSQL refuses.
         raise OverflowError("the thread has no seq left")
     lease = Lease(thread_key=thread.key, worker=claimant.worker, fencing_token=thread.fencing_token + 1)
-    error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn))
+    error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn), wait_is_over=_is_wait_over(turn))
     if error is not None or turn.cancel_requested_at is not None:
         return _load_refused(connection, thread, turn, lease, error)
     return _load_claimed(connection, thread, turn, lease, claimant)
@@ -77,6 +94,7 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
         # The same of the question whether an attempt broke off.
         unfinished_turn.where(turns.c.state == "running").exists().label("has_running_turn"),
+        unfinished_turn.where(turns.c.when_busy == WhenBusy.MERGE).exists().label("has_merging_turn"),
     ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
     row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
     return row
@@ -98,7 +116,7 @@ def _start_next_turn(
         update(turns)
         .where(may_start(thread, lease_owner, claimant))
         .values(_start_columns(thread, lease_owner, claimant))
-        .returning(turns, clock().label("claimed_at"))
+        .returning(turns, clock().label("claimed_at"), *_TOLD_COLUMNS)
     )
     return connection.execute(statement).one_or_none()
 
@@ -153,7 +171,11 @@ def _is_foreign(claimant: ClaimRequest) -> ColumnElement[bool]:
 
 
 def _start_columns(thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest) -> dict[str, Any]:
-    inputs = select(func.count()).where(inbox_messages.c.turn_id == turns.c.id).scalar_subquery()
+    answered = turns.alias("answered")
+    # In one select: the columns of the turn itself would be no longer the updated row's in one below it.
+    of_answered = inbox_messages.join(answered, answered.c.id == inbox_messages.c.turn_id)
+    is_answered = or_(answered.c.id == turns.c.id, answered.c.merged_into == turns.c.id)
+    inputs = select(func.count()).select_from(of_answered).where(is_answered).scalar_subquery()
     has_crashed = _has_crashed(lease_owner)
     return {
         "state": "running",
@@ -210,7 +232,8 @@ def _load_refused(
     connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
 ) -> RefusedTurn:
     """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
-    rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), journal.select_steps(turn.id))
+    writes = [*move_inbox_into_history(thread, turn, lease), pending_calls.close_open(turn.id)]
+    rows = execute_together(connection, writes, journal.select_steps(turn.id))
     ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
 
@@ -226,6 +249,7 @@ def _load_claimed(
     window = message_rows.window_rows(
         lineage, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
+    has_journal = turn.attempt > 1 or turn.requeued_from is not None
     rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), window)
     return convert_row(
         turn,
@@ -235,8 +259,12 @@ def _load_claimed(
         failing_seconds=_seconds_failing(turn),
         remaining_seconds=_seconds_left(turn),
         window=message_rows.load(connection, lineage, rows),
-        steps=journal.load(connection, turn.id) if turn.attempt > 1 else {},
-        context=load_context(connection, thread.key, turn.window_context_version, summary),
+        steps=journal.load(connection, turn.id) if has_journal else {},
+        pending=pending_calls.load(connection, turn.id) if has_journal else (),
+        context=(
+            *load_context(connection, thread.key, turn.window_context_version, summary),
+            *(rolled_back.tell_calls(connection, thread.key) if turn.has_rolled_back else ()),
+        ),
         user=turn.sender or thread.owner,
         thread_owner=thread.owner or turn.sender,
     )
@@ -244,16 +272,15 @@ def _load_claimed(
 
 def move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[Write]:
     """Take the lease; move the turn's inputs from the inbox to the end of the history."""
-    shared_columns = [inbox_messages.c[name] for name in SHARED_COLUMNS]
-    seq = literal(thread.last_seq) + inbox_messages.c.index + 1
-    of_turn = inbox_messages.c.turn_id == turn.id
+    inputs = message_rows.input_rows(turn.id)
+    shared_columns = [inputs.c[name] for name in SHARED_COLUMNS]
+    seq = literal(thread.last_seq) + inputs.c.position
+    answered = select(turns.c.id).where(message_rows.answers_for(turn.id))
     last_seq = max(thread.last_seq, turn.window_to_seq)
     return [
         messages.insert().from_select(
             ["thread_key", "seq", "turn_id", "tokens", *SHARED_COLUMNS],
-            select(
-                literal(thread.key), seq, inbox_messages.c.turn_id, estimate_of(inbox_messages), *shared_columns
-            ).where(of_turn),
+            select(literal(thread.key), seq, inputs.c.turn_id, estimate_of(inputs), *shared_columns),
         ),
         # Before the inbox is emptied: SQLite runs one after the other.
         update(threads)
@@ -269,13 +296,18 @@ def move_inbox_into_history(thread: AnyRow, turn: AnyRow, lease: Lease) -> list[
             owner=func.coalesce(threads.c.owner, turn.sender),
             updated_at=clock(),
         ),
-        delete(inbox_messages).where(of_turn),
+        delete(inbox_messages).where(inbox_messages.c.turn_id.in_(answered)),
     ]
 
 
 def _seconds_failing(turn: AnyRow) -> float:
     """Seconds since what the turn needs was found away, by the database's clock alone."""
     return 0 if turn.failing_since is None else float((turn.claimed_at - turn.failing_since).total_seconds())
+
+
+def _is_wait_over(turn: AnyRow) -> bool:
+    """Whether what the turn waited for was not decided in time, by the database's clock alone."""
+    return turn.wait_expires_at is not None and turn.wait_expires_at <= turn.claimed_at
 
 
 def _seconds_left(turn: AnyRow) -> float | None:

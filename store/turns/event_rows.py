@@ -7,29 +7,14 @@ without what it was asked.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    ScalarSelect,
-    Select,
-    and_,
-    case,
-    false,
-    func,
-    literal,
-    null,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Connection, and_, case, false, func, null, or_, select
 
-from conversation.branch_address import MAIN, row_id_of, split_address
+from conversation.branch_address import MAIN, split_address
 from conversation.events import (
     MessageDone,
     ThreadEvent,
@@ -46,10 +31,11 @@ from conversation.step import Step
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
+from store.history.row_ids import is_row_of
 from store.lineage import Lineage, select_range, stored_with
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import is_row_of, not_found
+from store.threads.branch_rows import not_found
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
 from store.turns.records import is_turn, turn_not_found
 
@@ -58,7 +44,8 @@ PAGE_MESSAGES = 500
 #: Turns that wait, of which followers are told.
 WAITING_TURNS_MAX = 100
 
-_named = threads.alias("named")
+#: The turns that messages were sent with, beside those that answer them.
+_sent = turns.alias("sent")
 _TURN_COLUMNS = [field.name for field in fields(TurnRow)]
 _turn_columns = [turns.c[name].label(f"turns_{name}") for name in _TURN_COLUMNS]
 
@@ -79,6 +66,8 @@ class EventPage:
     address: str | None = None
     #: The newest switch to this branch.
     switch: ThreadSwitched | None = None
+    #: Of a turn that was merged: that it was. The events are those of the turn that answers it.
+    merged: TurnEnded | None = None
 
 
 @read_only
@@ -150,7 +139,10 @@ def resume_thread_events(connection: Connection, tenant: str, thread_id: str, *,
 @read_only
 def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None = None, after: int = 0) -> EventPage:
     """The events of a turn, of this tenant where one is named, behind a number. Raises `TurnNotFound`."""
-    of_turn = and_(messages.c.turn_id == turns.c.id, messages.c.thread_key == turns.c.thread_key)
+    answered = select(_sent.c.id).where(or_(_sent.c.id == turns.c.id, _sent.c.merged_into == turns.c.id))
+    of_turn = and_(
+        messages.c.turn_id.in_(answered), messages.c.thread_key == turns.c.thread_key, messages.c.rolled_back.is_(False)
+    )
     is_visible = or_(messages.c.seq.is_(None), messages.c.seq > threads.c.history_starts_after)
     statement = (
         select(*message_rows.stored_columns(), *_waiting_columns(), threads.c.id.label("thread_id"), turns.c.thread_key)
@@ -162,6 +154,9 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     if not rows:
         raise turn_not_found(turn_id, tenant)
     turn, thread_id = _turn_of(rows[0]), split_address(rows[0].thread_id)[0]
+    if turn.merged_into is not None:
+        page: EventPage = read_turn_events(connection, turn.merged_into, tenant=tenant, after=after)
+        return replace(page, merged=end_of(thread_id, turn))
     notices: list[TurnQueued | TurnEnded] = []
     if turn.state == "queued":
         notices.append(_notice(thread_id, rows[0], _count_before(connection, rows[0])))
@@ -192,19 +187,21 @@ def number_messages(connection: Connection, thread: AnyRow, history: Sequence[Me
 
 def _number_own(connection: Connection, thread: AnyRow, history: Sequence[Message]) -> dict[str, int]:
     turn_ids = sorted({message.turn_id for message in history if message.turn_id})
+    answering = _read_answering(connection, turn_ids)
+    turn_ids = sorted(set(turn_ids) | set(answering.values()))
     of_page = select(*_turn_columns).where(turns.c.thread_key == thread.key, turns.c.id.in_(turn_ids))
     page_turns = [_turn_of(row) for row in connection.execute(of_page)] if turn_ids else []
     claimed = {turn.id: turn for turn in page_turns if turn.fencing_token is not None}
     journals = _read_journals(connection, claimed.values())
     numbers: dict[str, int] = {}
     for turn in claimed.values():
-        own = [message for message in history if message.turn_id == turn.id]
+        own = [message for message in history if answering.get(message.turn_id or "", message.turn_id) == turn.id]
         log = ClaimedTurnLog("", turn, own, journals.get(turn.id, ()))
         numbers |= {message.id: number for message, number in log.numbers()}
     fence: int | None = None
     for message in history:
         if message.id in numbers:
-            fence = claimed[message.turn_id or ""].fencing_token
+            fence = claimed[answering.get(message.turn_id or "", message.turn_id or "")].fencing_token
             continue
         if fence is None:
             fence = _find_fence_before(connection, thread.key, message.seq or 0)
@@ -218,24 +215,32 @@ def _number_loose(thread: AnyRow, fence: int, seq: int) -> int:
     return number_after_turn(max(fence, thread.chosen_fence) if is_behind_switch else fence, seq)
 
 
+def _read_answering(connection: Connection, turn_ids: Collection[str]) -> dict[str, str]:
+    """The turns that answer others with their own, by the ids of those."""
+    merged = select(turns.c.id, turns.c.merged_into).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))
+    return {row.id: row.merged_into for row in connection.execute(merged)} if turn_ids else {}
+
+
 def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: int) -> tuple[list[AnyRow], bool]:
     """The messages that may have events behind a number, each with its turn's row, and whether there are more."""
     lineage = Lineage.of(thread)
-    # A turn of what is shared is another's: what it said has no events but itself.
-    of_turn = and_(turns.c.id == messages.c.turn_id, turns.c.thread_key == thread.key)
+    answering_id = func.coalesce(_sent.c.merged_into, messages.c.turn_id)
     is_own = messages.c.thread_key == thread.key
+    # A turn of what is shared is another's: what it said has no events but itself.
+    of_turn = and_(turns.c.id == answering_id, turns.c.thread_key == thread.key, is_own)
+    with_turns = messages.outerjoin(_sent, _sent.c.id == messages.c.turn_id).outerjoin(turns, of_turn)
     start_seq: Any = seq_after_turn(after) or 0
     # All that is shared has the token 0.
     begins_after = lineage.shared_to_seq if fence_of(after) else start_seq
     if not start_seq:
-        earlier = select(messages.c.seq).join(turns, of_turn).where(is_own)
+        earlier = select(messages.c.seq).select_from(with_turns).where(is_own)
         earlier = earlier.where(turns.c.fencing_token < fence_of(after)).order_by(messages.c.seq.desc()).limit(1)
         start_seq = func.coalesce(earlier.scalar_subquery(), 0)
     statement = partial(
         select_range,
         lineage,
-        [*message_rows.stored_columns(), *_turn_columns],
-        source=messages.outerjoin(turns, and_(of_turn, is_own)),
+        [*message_rows.stored_columns(), *_turn_columns, messages.c.rolled_back],
+        source=with_turns,
         after_seq=begins_after,
     )
     is_behind = (messages.c.seq > start_seq) & (messages.c.seq > thread.history_starts_after)
@@ -244,8 +249,8 @@ def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: in
         return rows, False
     rows.pop()
     # The page ends with the end of its last turn.
-    last_turn_id = next((row.turn_id for row in reversed(rows) if row.turn_id), None)
-    is_rest = (messages.c.turn_id == last_turn_id) & (messages.c.seq > rows[-1].seq)
+    last_turn_id = next((row.turns_id or row.turn_id for row in reversed(rows) if row.turn_id), None)
+    is_rest = (answering_id == last_turn_id) & (messages.c.seq > rows[-1].seq)
     return [*rows, *connection.execute(statement(where=[is_rest]))], True
 
 
@@ -299,9 +304,9 @@ def _load_logs(
         return []
     ids = {turn.id for turn in claimed}
     own_messages: dict[str, list[Message]] = {}
-    own_rows = [row for row in rows if row.turn_id in ids]
-    for message in message_rows.load(connection, lineage, own_rows):
-        own_messages.setdefault(message.turn_id or "", []).append(message)
+    own_rows = [row for row in rows if row.turns_id in ids and not getattr(row, "rolled_back", False)]
+    for row, message in zip(own_rows, message_rows.load(connection, lineage, own_rows), strict=True):
+        own_messages.setdefault(row.turns_id, []).append(message)
     journals = _read_journals(connection, claimed)
     return [
         ClaimedTurnLog(thread_id, turn, own_messages.get(turn.id, ()), journals.get(turn.id, ())) for turn in claimed
@@ -378,53 +383,3 @@ def _turn_of(row: AnyRow) -> TurnRow:
 def _notice(thread_id: str, row: AnyRow, position: int) -> TurnQueued:
     turn = _turn_of(row)
     return TurnQueued(thread_id=thread_id, turn_id=turn.id, position=position, due_at=row.due_at, error=turn.error)
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadMark:
-    """A mark in a thread's rows: where it is another, there is more to read."""
-
-    #: Of the row: another one where another branch was chosen.
-    key: int
-    last_seq: int
-    fencing_token: int
-    history_starts_after: int
-    updated_at: datetime
-    #: Turns that wait or run.
-    unfinished: int
-
-
-@read_only
-def peek_threads(connection: Connection, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], ThreadMark]:
-    """The marks of threads, by tenant and id or address; one that is not stored is not among them. One statement."""
-    if not names:
-        return {}
-    chosen = {name: name for name in names if split_address(name[1])[1] is None}
-    exact = {(tenant, row_id_of(name)): (tenant, name) for tenant, name in names if (tenant, name) not in chosen}
-    chosen_key = func.coalesce(_named.c.chosen_key, _named.c.key)
-    selects = [
-        _select_marks(wanted, key, is_exact=wanted is exact)
-        for wanted, key in ((chosen, chosen_key), (exact, _named.c.key))
-        if wanted
-    ]
-    rows = connection.execute(union_all(*selects) if len(selects) > 1 else selects[0])
-    return {(exact if row.is_exact else chosen)[row.tenant, row.id]: convert_row(row, ThreadMark) for row in rows}
-
-
-def _select_marks(names: Iterable[tuple[str, str]], key: ColumnElement[int], *, is_exact: bool) -> Select[Any]:
-    by_tenant: dict[str, list[str]] = {}
-    for tenant, row_id in names:
-        by_tenant.setdefault(tenant, []).append(row_id)
-    of_names = or_(*(and_(_named.c.tenant == tenant, _named.c.id.in_(ids)) for tenant, ids in by_tenant.items()))
-    columns = [_named.c.tenant, _named.c.id, literal(is_exact).label("is_exact"), *_mark_columns()]
-    return select(*columns).join_from(_named, threads, threads.c.key == key).where(of_names)
-
-
-def _mark_columns() -> list[ColumnElement[Any]]:
-    names = ("key", "last_seq", "fencing_token", "history_starts_after", "updated_at")
-    return [*(threads.c[name] for name in names), _unfinished_turns().label("unfinished")]
-
-
-def _unfinished_turns() -> ScalarSelect[int]:
-    of_thread = turns.c.thread_key == threads.c.key
-    return select(func.count()).where(of_thread, unfinished).correlate(threads).scalar_subquery()

@@ -24,7 +24,7 @@ from conversation.events import (
 )
 from conversation.message import Message, Usage
 from conversation.replay import assistant_message, tool_message, tool_result_of
-from conversation.step import Step
+from conversation.step import Step, message_of
 from conversation.transcript import place_of
 from conversation.turn import TurnError, TurnState
 from store.turns.records import stored_error
@@ -49,6 +49,8 @@ class TurnRow:
     error_fault: str | None
     usage: dict[str, Any] | None
     cost: float | None
+    merged_into: str | None
+    rolled_back: bool
 
     @property
     def is_final(self) -> bool:
@@ -114,6 +116,8 @@ class ClaimedTurnLog:
             if step.kind == "model":
                 reply = assistant_message(self.turn.id, step, source)
                 yield from self._show(reply, places.number(step.index, DONE_POSITION))
+            elif step.kind == "input":
+                yield from self._show(message_of(step), places.number(step.index, DONE_POSITION))
             elif reply is not None:
                 result = tool_message(reply, step.call_id, step.name, tool_result_of(step))
                 yield from self._show(result, places.number(step.index, DONE_POSITION))
@@ -152,6 +156,8 @@ def end_of(thread_id: str, turn: TurnRow) -> TurnEnded:
         error=turn.error,
         usage=Usage(**turn.usage) if turn.usage else None,
         cost=turn.cost,
+        merged_into=turn.merged_into,
+        rolled_back=turn.rolled_back,
     )
 
 
@@ -161,6 +167,8 @@ class _Places:
     def __init__(self, turn: TurnRow, journal: Iterable[JournalledStep]) -> None:
         self._turn = turn
         self._tool_indexes: set[int] = set()
+        #: The steps of messages that it was told while it ran, by the id of the message.
+        self._inputs: dict[str, int] = {}
         #: The fencing token of each step. A result that waited for one before it counts from that one on.
         self._fences: dict[int, int] = {}
         newest = 0
@@ -170,9 +178,13 @@ class _Places:
             self._fences[each.step.index] = newest
             if each.step.kind == "tool":
                 self._tool_indexes.add(each.step.index)
+            elif each.step.kind == "input":
+                self._inputs[each.step.call_id] = each.step.index
 
     def place(self, message: Message) -> int:
         """The number of a message of the history."""
+        if (told_at := self._inputs.get(message.id)) is not None:
+            return self.number(told_at, DONE_POSITION)
         turn = self._turn
         seq, last_input_seq = message.seq or 0, turn.window_to_seq or 0
         place = place_of(turn.id, message.id)

@@ -7,19 +7,28 @@ inserts: an INSERT that only compares the token can commit after another worker'
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Update, case, select, update
+from sqlalchemy import Connection, FromClause, Select, Update, case, exists, select, update
 
 from conversation.errors import LeaseLost
 from conversation.message import Usage
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.turn import Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
-from store.tables import steps, threads
+from store.tables import steps, threads, turns
+from store.turns import pending_calls
 
 
-def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step]) -> None:
-    """Write entries of the journal. Raises `LeaseLost` if another worker has claimed the thread."""
+def record(
+    connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], pending: Sequence[PendingRequest] = ()
+) -> bool:
+    """Write entries of the journal, and what the turn leaves to be decided while it goes on.
+
+    Returns whether messages wait that are to be read while the turn runs.
+
+    Raises `LeaseLost` if another worker has claimed the thread.
+    """
     held_thread = (
         select(threads.c.key)
         # The owner, too: a database that lost its newest commits in a failover hands a token out twice.
@@ -33,8 +42,14 @@ def record(connection: Connection, lease: Lease, turn_id: str, entries: Sequence
     )
     # The rows are made out of the locked one: without it there are none.
     write = upsert(connection, lease, turn_id, entries, held_thread)
-    if not execute_together(connection, [write], select(held_thread.c.key)):
+    is_steered = exists().where(turns.c.steers == turn_id, turns.c.state == "queued").label("is_steered")
+    rows = execute_together(connection, [write], select(held_thread.c.key, is_steered))
+    if not rows:
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
+    if pending:
+        tenant = connection.execute(select(threads.c.tenant).where(threads.c.key == lease.thread_key)).scalar_one()
+        connection.execute(pending_calls.insert_requests(turn_id, tenant, pending))
+    return bool(rows[0].is_steered)
 
 
 def upsert(
@@ -49,7 +64,7 @@ def upsert(
     return statement.on_conflict_do_update(
         index_elements=["turn_id", "index"],
         set_={"started_at": started_at, **{name: statement.excluded[name] for name in names}},
-        where=steps.c.state == "started",
+        where=steps.c.state.in_(("waiting", "started")),
     )
 
 

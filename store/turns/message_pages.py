@@ -89,7 +89,7 @@ def _load_rows(
         message_rows.stored_columns(),
         after_seq=after_seq if order == "asc" and after_seq is not None else 0,
         to_seq=after_seq - 1 if order == "desc" and after_seq is not None else OPEN_END,
-        where=[messages.c.seq > cutoff_of(lineage.key)],
+        where=[messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)],
         newest_first=order == "desc",
         # One more, to know whether another page follows.
         limit=limit + 1,

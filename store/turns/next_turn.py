@@ -17,7 +17,7 @@ from store.tables.turns import is_unfinished, unfinished
 #: All turns, beside the one that a condition is about.
 other_turns = turns.alias("others")
 #: When a turn is only to be ended, as its index has it.
-must_end_at = func.coalesce(turns.c.cancel_requested_at, turns.c.deadline)
+must_end_at = func.coalesce(turns.c.cancel_requested_at, turns.c.wait_expires_at, turns.c.deadline)
 
 
 def _is_due(source: NamedFromClause) -> ColumnElement[bool]:
@@ -29,12 +29,14 @@ is_due = _is_due(turns)
 
 def can_start() -> ColumnElement[bool]:
     """Whether a head's state lets it be claimed now, if no worker holds its thread."""
-    return and_(unfinished, or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock(), must_end()))
+    has_work = and_(turns.c.state != "waiting", or_(turns.c.retry_at.is_(None), turns.c.retry_at <= clock()))
+    return and_(unfinished, or_(has_work, must_end()))
 
 
 def must_end() -> ColumnElement[bool]:
-    """Whether the turn is only to be ended: it was asked to stop, or its deadline is over."""
-    return or_(turns.c.cancel_requested_at.is_not(None), turns.c.deadline <= clock())
+    """Whether the turn is only to be ended: it was asked to stop, or its deadline or its wait is over."""
+    is_over = or_(turns.c.deadline <= clock(), turns.c.wait_expires_at <= clock())
+    return or_(turns.c.cancel_requested_at.is_not(None), is_over)
 
 
 def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:
@@ -59,14 +61,21 @@ def is_head() -> ColumnElement[bool]:
     return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
 
 
+def head_id_of(thread_key: ColumnElement[int]) -> ScalarSelect[Any]:
+    """The id of a thread's head; null where the thread is free."""
+    ahead = turns.alias("ahead")
+    return _first_due(ahead, thread_key).with_only_columns(ahead.c.id).scalar_subquery()
+
+
 def is_head_awaited(thread_key: ColumnElement[int], priority: int) -> ColumnElement[bool]:
-    """Whether a thread's head has a wake-up on the way of this priority at least, or waits for its retry.
+    """Whether a thread's head has a wake-up on the way of this priority at least, or waits: for its retry, a decision.
 
     Whoever ends such a turn looks for the next one.
     """
     ahead = turns.alias("ahead")
     has_wake_up = and_(ahead.c.notified_at.is_not(None), ahead.c.priority >= priority)
-    is_awaited = and_(ahead.c.state == "queued", or_(has_wake_up, ahead.c.retry_at > clock()))
+    is_queued = and_(ahead.c.state == "queued", or_(has_wake_up, ahead.c.retry_at > clock()))
+    is_awaited = or_(ahead.c.state == "waiting", is_queued)
     return func.coalesce(_first_due(ahead, thread_key).with_only_columns(is_awaited).scalar_subquery(), false())
 
 

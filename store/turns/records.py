@@ -8,13 +8,16 @@ from conversation.branch_address import MAIN, split_address
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
+from conversation.pending_call import PendingCall
 from conversation.quotation import quote
 from conversation.turn import TurnError, TurnRecord, TurnResult, TurnState
+from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.lineage import stored_with
 from store.tables import messages, threads, turns
+from store.turns import pending_calls
 from store.turns.turn_user import turn_user
 
 
@@ -24,7 +27,14 @@ def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> 
     row = connection.execute(select_records().where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
         raise turn_not_found(turn_id, tenant)
-    return build_record(row)
+    return build_record(row, pending_calls.load_open(connection, turn_id) if row.state == "waiting" else ())
+
+
+@read_only
+def read_state(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnState:
+    """Read the state of a turn, or of the one that answers it with its own, as `read`. Raises `TurnNotFound`."""
+    record = read(connection, turn_id, tenant=tenant)
+    return record.state if record.merged_into is None else read(connection, record.merged_into, tenant=tenant).state
 
 
 @read_only
@@ -41,24 +51,38 @@ def select_records() -> Select[Any]:
     )
 
 
-def build_record(row: AnyRow) -> TurnRecord:
-    """Build a turn's record from a row of `select_records`."""
+def build_record(row: AnyRow, awaiting: tuple[PendingCall, ...] = ()) -> TurnRecord:
+    """Build a turn's record from a row of `select_records`, with what it waits for."""
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None
     thread_id, branch = split_address(row.thread_id)
-    named = {"thread_id": thread_id, "branch": branch or MAIN}
-    state, error = TurnState(row.state), stored_error(row)
-    return convert_row(row, TurnRecord, **named, state=state, error=error, next_try_at=next_try_at, usage=usage)
+    return convert_row(
+        row,
+        TurnRecord,
+        thread_id=thread_id,
+        branch=branch or MAIN,
+        state=TurnState(row.state),
+        error=stored_error(row),
+        next_try_at=next_try_at,
+        usage=usage,
+        when_busy=WhenBusy(row.when_busy or WhenBusy.ENQUEUE),
+        awaiting=awaiting,
+    )
 
 
 @read_only
 def read_result(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnResult:
-    """A turn's state and the messages that answer it, as `read`. Raises `TurnNotFound`."""
+    """A turn's state and the messages that answer it, as `read`: those of the turn that answers it with its own.
+
+    Raises `TurnNotFound`.
+    """
     record = read(connection, turn_id, tenant=tenant)
+    if record.merged_into is not None:
+        record = read(connection, record.merged_into, tenant=tenant)
     return TurnResult(
         state=record.state,
-        messages=read_replies(connection, turn_id),
+        messages=read_replies(connection, record.id),
         error=record.error,
         usage=record.usage,
         cost=record.cost,
@@ -76,11 +100,19 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
             messages.c.turn_id == turn_id,
             messages.c.seq > turns.c.window_to_seq,
             messages.c.seq > threads.c.history_starts_after,
+            messages.c.rolled_back.is_(False),
         )
         .order_by(messages.c.seq)
     )
     rows = connection.execute(statement).all()
     return message_rows.load(connection, stored_with(rows[0].thread_key), rows) if rows else ()
+
+
+@read_only
+def find_by_key(connection: Connection, tenant: str, idempotency_key: str) -> str | None:
+    """The id of the turn that has an idempotency key; None where it is not stored any more."""
+    of_key = (turns.c.tenant == tenant) & (turns.c.idempotency_key == idempotency_key)
+    return connection.execute(select(turns.c.id).where(of_key)).scalar_one_or_none()
 
 
 def is_turn(turn_id: str, tenant: str | None = None) -> Any:

@@ -27,7 +27,8 @@ from store.turns.records import is_turn, turn_not_found
 REQUEUEABLE_STATES = (TurnState.FAILED, TurnState.CANCELLED)
 #: Columns that are empty again in a turn that goes on: its times, its end, and who was to run it.
 RESET_COLUMNS = (
-    *("not_before", "retry_at", "failing_since", "waits_for", "deadline", "cancel_requested_at", "cancel_requested_by"),
+    *("not_before", "retry_at", "failing_since", "waits_for", "wait_expires_at", "deadline"),
+    *("cancel_requested_at", "cancel_requested_by", "when_busy", "steers", "interrupted_by"),
     *("finished_at", "usage", "cost"),
     *("error_kind", "error_message", "error_retryable", "error_fault", "local_process_id", "crashed_worker", "omitted"),
 )
@@ -141,7 +142,7 @@ def _resume(connection: Connection, turn: AnyRow, agent: str) -> None:
     counts = {"retries": 0, "crashes": 0, "interruptions": 0}
     outcome = AttemptOutcome(turn.state)
     connection.execute(attempts.insert_ended(and_(turns.c.id == turn.id, turns.c.attempt > 0), outcome, worker=None))
-    fresh_values = dict.fromkeys(RESET_COLUMNS) | counts | values
+    fresh_values = dict.fromkeys(RESET_COLUMNS) | counts | values | {"rolled_back": False}
     connection.execute(update(turns).where(turns.c.id == turn.id).values(fresh_values))
 
 
@@ -156,6 +157,7 @@ def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_i
             priority=turn.priority,
             metadata=turn.metadata,
             sender=turn.sender,
+            schedule_id=turn.schedule_id,
             requeued_from=turn.id,
             created_at=clock(),
             notified_at=clock(),

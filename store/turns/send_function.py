@@ -8,7 +8,7 @@ from conversation.branch_address import split_address
 from conversation.message import Message
 from store.database.function_calls import FunctionCall
 from store.threads.branch_rows import branch_not_found
-from store.turns.send_refusals import idempotency_conflict, limit_reached, thread_busy, unknown_agent
+from store.turns.send_refusals import changes_too_fast, idempotency_conflict, limit_reached, thread_busy, unknown_agent
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
 
@@ -23,11 +23,15 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
         "not_before": request.not_before,
         "deadline": request.deadline,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
         "allow_unknown_agent": request.allow_unknown_agent,
         "max_unfinished_turns": limits.tenant_max_unfinished_turns,
         "mark_notified": mark_notified,
+        "when_busy": request.when_busy,
+        "default_when_busy": request.default_when_busy,
+        "merge_window": request.merge_window_seconds,
         "branch": branch,
     }
     if request.message is not None:
@@ -67,6 +71,7 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
                 is_new=outcome["is_new"],
                 thread_key=outcome.get("thread_key"),
                 needs_wake_up=outcome["needs_wake_up"],
+                interrupts=outcome.get("interrupts"),
             )
         case "idempotency_conflict":
             raise idempotency_conflict(request)
@@ -76,5 +81,7 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
             raise unknown_agent(request, outcome["known_agents"])
         case "unknown_branch":
             raise branch_not_found(request.tenant, request.thread_id)
+        case "thread_busy":
+            raise thread_busy(request, outcome["turn_id"])
         case _:
-            raise thread_busy(request)
+            raise changes_too_fast(request)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from conversation.errors import DatabaseUnavailable, IdempotencyConflict, LimitReached, UnknownAgent
+from conversation.errors import DatabaseUnavailable, IdempotencyConflict, LimitReached, ThreadBusy, UnknownAgent
 from store.turns.send_request import SendLimits, SendRequest
 
 #: Names of agents that a refusal lists, at most.
@@ -32,6 +32,11 @@ def unknown_agent(request: SendRequest, known_agents: Sequence[str]) -> UnknownA
     )
 
 
-def thread_busy(request: SendRequest) -> DatabaseUnavailable:
+def thread_busy(request: SendRequest, turn_id: str) -> ThreadBusy:
+    """The refusal of a message that is to be refused while its thread is busy."""
+    return ThreadBusy(request.thread_id, turn_id)
+
+
+def changes_too_fast(request: SendRequest) -> DatabaseUnavailable:
     """The refusal after the last attempt."""
     return DatabaseUnavailable(f"thread {request.thread_id!r} changes too fast; send the message again")

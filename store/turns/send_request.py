@@ -8,6 +8,7 @@ from typing import Any
 from conversation.attachment import Attachment
 from conversation.canonical_json import canonical_json
 from conversation.message import Message
+from conversation.when_busy import WhenBusy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,14 @@ class SendRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The user who asks: the thread's owner from now on, if it has none. None: its owner asks, if it has one.
     user: str | None = None
+    #: What becomes of it while its thread is busy; None takes the thread's own policy, then its agent's.
+    when_busy: WhenBusy | None = None
+    #: The installation's policy, for a message for which nobody else has one.
+    default_when_busy: WhenBusy | None = None
+    #: Seconds that a message to be merged waits for more, from when it is sent.
+    merge_window_seconds: float = 0
+    #: The schedule that sends it. The digest leaves it out: its idempotency key says it.
+    schedule_id: str | None = None
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -54,6 +63,7 @@ class SendRequest:
             "parts": [part.to_json() for part in message.parts] if message else [],
             "metadata": self.metadata,
             "user": self.user,
+            "when_busy": self.when_busy,
             "attachments": [[file.filename, file.sha256] for file in self.attachments],
             "priority": self.priority,
             "not_before": _moment(self.not_before),
@@ -88,6 +98,8 @@ class AcceptedTurn:
     thread_key: int | None = None
     #: A worker is to be notified after the commit: the turn is new, for now, and its thread has no wake-up on the way.
     needs_wake_up: bool = False
+    #: The turn that it interrupts, where that runs: its worker is to hear of it after the commit.
+    interrupts: str | None = None
 
 
 def _moment(value: datetime | None) -> str | None:

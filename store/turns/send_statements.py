@@ -5,19 +5,45 @@ What stays true: it stores and refuses the same as the function does, in the sam
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Label, Select, case, exists, func, literal, null, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Label,
+    Select,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+)
 
 from conversation.branch_address import split_address
+from conversation.when_busy import INTERRUPTING, WhenBusy
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_as_source, insert_for
 from store.history.message_rows import shared_columns
+from store.history.row_ids import is_row_of
 from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import branch_not_found, is_row_of
+from store.threads.branch_rows import branch_not_found
 from store.threads.ownership import adopt_thread
 from store.threads.repository import ensure_thread
-from store.turns.next_turn import is_head_awaited
-from store.turns.send_refusals import KNOWN_AGENTS_MAX, idempotency_conflict, limit_reached, thread_busy, unknown_agent
+from store.turns.next_turn import head_id_of, is_head_awaited
+from store.turns.send_refusals import (
+    KNOWN_AGENTS_MAX,
+    changes_too_fast,
+    idempotency_conflict,
+    limit_reached,
+    thread_busy,
+    unknown_agent,
+)
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
 #: Attempts to insert a turn. A second one is needed where another transaction commits between two statements.
@@ -34,15 +60,21 @@ def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, 
         if thread is not None:
             if thread.owner is None and request.user is not None:
                 adopt_thread(connection, thread.thread_key, request.user)
-            needs_wake_up = request.not_before is None and (not mark_notified or _is_notified(connection, request))
+            stored = _read_new_turn(connection, request)
+            is_notified = not mark_notified or stored.notified_at is not None
             return AcceptedTurn(
-                request.turn_id, thread.address, is_new=True, thread_key=thread.thread_key, needs_wake_up=needs_wake_up
+                request.turn_id,
+                thread.address,
+                is_new=True,
+                thread_key=thread.thread_key,
+                needs_wake_up=request.not_before is None and is_notified,
+                interrupts=stored.interrupts,
             )
         earlier_turn = _find_earlier_turn_or_refuse(connection, request, limits)
         if earlier_turn is not None:
             return earlier_turn
         # What was in the way is gone, or the thread is: another transaction committed between two statements.
-    raise thread_busy(request)
+    raise changes_too_fast(request)
 
 
 def _insert_turn_with_input(
@@ -77,6 +109,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "state": "queued",
         "agent": request.agent,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "priority": request.priority,
         "metadata": request.metadata,
         "sender": request.user,
@@ -87,21 +120,72 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
     }
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = case((is_head_awaited(threads.c.key, request.priority), null()), else_=clock())
+        times["notified_at"] = _notified_at(request)
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
+    if (policy := when_busy_of(request)) is not None:
+        row["when_busy"] = policy
+        row["steers"] = case((policy == WhenBusy.STEER, head_id_of(threads.c.key)), else_=null())
+        if request.merge_window_seconds:
+            window_end = clock(plus_seconds=request.merge_window_seconds)
+            times["retry_at"] = case((policy == WhenBusy.MERGE, window_end), else_=null())
     source = select(threads.c.key, *row.values(), *times.values()).where(
-        _is_thread_of(request), _is_agent_known(request), _is_within_limit(request.tenant, limits)
+        _is_thread_of(request),
+        _is_agent_known(request),
+        _is_within_limit(request.tenant, limits),
+        not_(_is_refused(request)),
     )
     statement = insert_for(connection, turns).from_select(["thread_key", *row, *times], source)
-    # On either conflict: its idempotency key, or its own row if the answer to its commit was lost.
+    # On any conflict: its idempotency key, its own row if the answer to its commit was lost, or another message that
+    # was sent to a free thread in the same moment, and bears no other, either.
     insert_or_skip: Insert = statement.on_conflict_do_nothing()
     return insert_or_skip
 
 
-def _is_notified(connection: Connection, request: SendRequest) -> bool:
-    statement = select(turns.c.notified_at).where(turns.c.id == request.turn_id)
-    return connection.execute(statement).scalar_one() is not None
+def when_busy_of(request: SendRequest) -> ColumnElement[Any] | None:
+    """The policy of a message for a thread, of `threads`; null in the row, and None here, is to wait for the others."""
+    if request.not_before is not None or request.local_process_id is not None:
+        return None
+    of_agent = select(agents.c.when_busy).where(agents.c.name == request.agent).scalar_subquery()
+    own, default = (literal(name, turns.c.when_busy.type) for name in (request.when_busy, request.default_when_busy))
+    return func.nullif(func.coalesce(own, threads.c.when_busy, of_agent, default), WhenBusy.ENQUEUE)
+
+
+def _is_refused(request: SendRequest) -> ColumnElement[bool]:
+    """Whether the message is to be refused while its thread, of `threads`, is busy, and that is."""
+    policy = when_busy_of(request)
+    if policy is None:
+        return false()
+    is_refused = and_(policy == WhenBusy.REJECT, head_id_of(threads.c.key).is_not(None))
+    return func.coalesce(is_refused, false())
+
+
+def _busy_turn_id(request: SendRequest) -> ColumnElement[Any]:
+    """The turn for which a message is refused that is to be refused; null where it is not."""
+    first_id = select(head_id_of(threads.c.key)).where(_is_thread_of(request), _is_refused(request))
+    return first_id.scalar_subquery()
+
+
+def _notified_at(request: SendRequest) -> ColumnElement[Any]:
+    is_awaited: ColumnElement[bool] = is_head_awaited(threads.c.key, request.priority)
+    policy = when_busy_of(request)
+    if policy is not None:
+        is_awaited = and_(is_awaited, func.coalesce(policy.not_in(sorted(INTERRUPTING)), true()))
+        if request.merge_window_seconds:
+            is_awaited = or_(is_awaited, func.coalesce(policy == WhenBusy.MERGE, false()))
+    return case((is_awaited, null()), else_=clock())
+
+
+def _read_new_turn(connection: Connection, request: SendRequest) -> AnyRow:
+    """When the turn that was just stored was notified, and the one that runs, where it interrupts that."""
+    running = turns.alias("running")
+    is_interrupted = and_(
+        running.c.thread_key == turns.c.thread_key,
+        running.c.state == "running",
+        turns.c.when_busy.in_(sorted(INTERRUPTING)),
+    )
+    interrupts = select(running.c.id).where(is_interrupted).scalar_subquery().label("interrupts")
+    return connection.execute(select(turns.c.notified_at, interrupts).where(turns.c.id == request.turn_id)).one()
 
 
 def _find_earlier_turn_or_refuse(
@@ -125,6 +209,8 @@ def _find_earlier_turn_or_refuse(
         raise unknown_agent(request, _list_agents(connection))
     if not row.is_branch_known:
         raise branch_not_found(request.tenant, request.thread_id)
+    if row.busy_turn_id is not None:
+        raise thread_busy(request, row.busy_turn_id)
     return None
 
 
@@ -147,6 +233,7 @@ def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
         (true() if branch is None else exists().where(_is_thread_of(request))).label("is_branch_known"),
         _is_within_limit(request.tenant, limits).label("is_within_limit"),
         _is_agent_known(request).label("is_agent_known"),
+        _busy_turn_id(request).label("busy_turn_id"),
     ).select_from(one_row.outerjoin(earlier_turn, is_same_request))
 
 

@@ -8,16 +8,18 @@ import json
 from typing import Any, assert_never
 
 from conversation.step import Step
-from conversation.turn import Cancelled, Completed, Ending, Failed, FinalEnding, HandOver, Lease, RetryLater
+from conversation.turn import Cancelled, Completed, Ending, Failed, FinalEnding, HandOver, Lease, RetryLater, Waiting
 from store.database.function_calls import FunctionCall
 from store.history import message_rows
-from store.turns import journal
+from store.turns import journal, pending_calls
 from store.turns.settle_outcome import SettleOutcome, error_columns, not_held, not_stored
 
 
 def has_files(ending: Ending) -> bool:
     """Whether an ending has replies with attachments, which the function does not take."""
-    return isinstance(ending, FinalEnding) and any(message.attachments for message in ending.messages)
+    return isinstance(ending, FinalEnding) and any(
+        message.attachments and message.turn_id is None for message in ending.messages
+    )
 
 
 def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> FunctionCall:
@@ -34,6 +36,7 @@ def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Funct
         "p_is_put_off": isinstance(ending, RetryLater) and ending.is_put_off,
         "p_waits_for": ending.waits_for if isinstance(ending, RetryLater) else None,
         "p_steps": _steps_json(ending),
+        "p_pending": _pending_json(ending),
         **_final_arguments(final_ending),
         **_error_arguments(ending),
     }
@@ -61,6 +64,8 @@ def _state_of(ending: Ending) -> str:
             return "cancelled"
         case RetryLater() | HandOver():
             return "queued"
+        case Waiting():
+            return "waiting"
         case _:
             assert_never(ending)
 
@@ -90,6 +95,12 @@ def _messages_json(ending: FinalEnding) -> str | None:
 
 def _steps_json(ending: Ending) -> str | None:
     return json.dumps([_step_json(step) for step in ending.steps]) if ending.steps else None
+
+
+def _pending_json(ending: Ending) -> str | None:
+    return (
+        json.dumps([pending_calls.columns_of(each) for each in ending.pending]) if isinstance(ending, Waiting) else None
+    )
 
 
 def _step_json(step: Step) -> dict[str, Any]:

@@ -12,7 +12,19 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, lite
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.message import Message
-from conversation.turn import Cancelled, Completed, Ending, Failed, FinalEnding, HandOver, Lease, RetryLater, TurnState
+from conversation.pending_call import PendingRequest
+from conversation.turn import (
+    Cancelled,
+    Completed,
+    Ending,
+    Failed,
+    FinalEnding,
+    HandOver,
+    Lease,
+    RetryLater,
+    TurnState,
+    Waiting,
+)
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, execute_together, with_rows
 from store.files.attachments import insert_attachments
@@ -21,8 +33,10 @@ from store.history import message_rows
 from store.history.counters import tokens_of
 from store.summaries.due import may_be_summarized
 from store.tables import messages, threads, turns
-from store.turns import attempts, journal
+from store.turns import attempts, journal, pending_calls
+from store.turns.interrupts import interrupt_in_statements
 from store.turns.next_turn import next_turn_after
+from store.turns.rolled_back import hide_rolled_back
 from store.turns.settle_outcome import SettleOutcome, error_columns, not_held, not_stored
 
 
@@ -31,6 +45,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     thread = _lock_held_thread(connection, lease, turn_id)
     if TurnState(thread.turn_state).is_final:
         return SettleOutcome(keeps_lease=thread.lease_owner == lease.worker)
+    interrupt_in_statements(connection, lease.thread_key)
     final_ending = ending if isinstance(ending, FinalEnding) else FinalEnding()
     replies = final_ending.messages
     _drop_missing_files(connection, thread.tenant, replies)
@@ -40,13 +55,17 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
+    if isinstance(ending, Waiting):
+        writes.append(pending_calls.insert_requests(turn_id, thread.tenant, ending.pending))
     if ending.steps:
         writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
-    insert_attachments(connection, lease.thread_key, thread.tenant, replies)
+    insert_attachments(connection, lease.thread_key, thread.tenant, _own(replies))
     keeps_lease = isinstance(ending, FinalEnding) and not release
     thread_write = _count_replies(lease, turn_id, thread.last_seq, ending, keeps_lease=keeps_lease)
     (row,) = execute_together(connection, writes, thread_write)
-    if isinstance(ending, RetryLater | HandOver):
+    if isinstance(ending, FinalEnding):
+        hide_rolled_back(connection, lease.thread_key, turn_id)
+    if isinstance(ending, RetryLater | HandOver | Waiting):
         attempts.record_settled(connection, turn_id, ending, worker=lease.worker)
     return _settle_outcome(row, ending)
 
@@ -90,13 +109,18 @@ def _settle_outcome(row: AnyRow, ending: Ending) -> SettleOutcome:
     )
 
 
+def _own(replies: Sequence[Message]) -> list[Message]:
+    """The messages that the turn made: the files of others, which it was told while it ran, are stored with them."""
+    return [reply for reply in replies if reply.turn_id is None]
+
+
 def _drop_missing_files(connection: Connection, tenant: str, messages: Sequence[Message]) -> None:
     """Drop attachments whose blobs garbage collection took from a turn that went on after weeks."""
-    files = [file for message in messages for file in message.attachments]
+    files = [file for message in _own(messages) for file in message.attachments]
     if not files:
         return
     stored_hashes = lock_stored(connection, tenant, files)
-    for message in messages:
+    for message in _own(messages):
         message.attachments[:] = [file for file in message.attachments if file.sha256 in stored_hashes]
 
 
@@ -153,8 +177,22 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
             error_values = {} if error is None else error_columns(error)
             counts = {counted.name: counted + 1}
             return statement.values(state="queued", notified_at=None, waits_for=None, **counts, **error_values)
+        case Waiting(pending=pending):
+            return statement.values(state="waiting", **_wait_columns(pending))
         case _:
             assert_never(ending)
+
+
+def _wait_columns(pending: Sequence[PendingRequest]) -> dict[str, Any]:
+    expires_at = clock(plus_seconds=min(request.expire_seconds for request in pending))
+    return {
+        "notified_at": None,
+        "waits_for": None,
+        "failing_since": None,
+        # Decided anywhere, it goes on wherever its agent is served.
+        "local_process_id": None,
+        "wait_expires_at": case((turns.c.deadline < expires_at, turns.c.deadline), else_=expires_at),
+    }
 
 
 def _finish_columns(ending: FinalEnding) -> dict[str, Any]:

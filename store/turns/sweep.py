@@ -39,6 +39,7 @@ from store.database.statements import AnyRow, execute_together
 from store.tables import threads, turns, workers
 from store.tables.turns import queued, unfinished
 from store.turns.claim_request import SHARED_CRASHES
+from store.turns.interrupts import select_interrupted
 from store.turns.next_turn import must_end_at
 from store.turns.waiting import is_waiting_head, select_never_notified, select_notified, take_first
 
@@ -70,7 +71,9 @@ def pick_wake_ups(
     """
     size = max(WINDOW_MIN, limit)
     line = _candidates(tenant, thread_keys, grace_seconds, size)
-    candidates = union_all(select(line.c.id), _lost(), take_first(_must_end(), size))
+    candidates = union_all(
+        select(line.c.id), _lost(), take_first(_must_end(), size), take_first(select_interrupted(), size)
+    )
     waiting_heads = (
         select(turns.c.id)
         .join(threads, turns.c.thread_key == threads.c.key)

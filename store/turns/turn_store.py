@@ -8,11 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from conversation.errors import DatabaseRefused
+from conversation.pending_call import PendingRequest
 from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
+from conversation.when_busy import MERGE_MAX
 from store.database.engine import Database
-from store.turns import cancel, claim_call, claims, journal, settle_call, unreadable
+from store.turns import cancel, claim_call, claims, journal, settle_call, steering, unreadable
 from store.turns import settle as turns
 from store.turns.awaiting_model import BATCH, let_go
 from store.turns.claim_call import PartialClaim
@@ -28,6 +30,8 @@ class TurnStore:
     database: Database
     #: Seconds to go on trying while the database is away; what is in memory would be lost.
     patience_seconds: float = 30
+    #: Messages that a turn takes at once while it runs, at most.
+    merge_max: int = MERGE_MAX
 
     async def claim(
         self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
@@ -102,7 +106,19 @@ class TurnJournal:
     lease: Lease
     turn_id: str
 
-    async def record(self, steps: Sequence[Step]) -> None:
-        """Write entries. Raises `LeaseLost` if another worker has claimed the turn's thread."""
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
+        """Write entries, and what is left to be decided; returns whether messages wait for the turn.
+
+        Raises `LeaseLost` if another worker has the thread.
+        """
         database = self.turn_store.database.patient(self.turn_store.patience_seconds)
-        await database.run_async(journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps)
+        return await database.run_async(
+            journal.record, lease=self.lease, turn_id=self.turn_id, entries=steps, pending=pending
+        )
+
+    async def take_messages(self, index: int) -> list[Step]:
+        """Take the messages that wait for the turn into its journal, from this index on. Raises `LeaseLost`."""
+        database = self.turn_store.database.patient(self.turn_store.patience_seconds)
+        return await database.run_async(
+            steering.take, lease=self.lease, turn_id=self.turn_id, index=index, limit=self.turn_store.merge_max
+        )

@@ -11,7 +11,8 @@ from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, case, func,
 
 from store.database.column_types import clock, moment_now
 from store.tables import threads, turns
-from store.tables.turns import queued
+from store.tables.turns import queued, unfinished
+from store.turns.interrupts import is_interrupted
 from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, is_within_running_limit
 
 #: Turns of each kind that a search for the longest waiting one looks at.
@@ -36,7 +37,7 @@ def is_waiting_head(tenant_max_running: int) -> ColumnElement[bool]:
     """Whether a turn, joined with its thread, could run and is held by no worker."""
     return and_(
         is_head(),
-        can_start(),
+        or_(can_start(), and_(unfinished, is_interrupted())),
         is_within_running_limit(tenant_max_running),
         or_(turns.c.local_process_id.is_(None), is_abandoned()),
         or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner))),

@@ -6,7 +6,7 @@ What stays true: one statement a heartbeat, whatever the number of turns; time i
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, tuple_, update
 
 from store.database.column_types import clock
 from store.database.statements import insert_for
@@ -14,8 +14,11 @@ from store.tables import agents, threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns import attempts
 from store.turns.attempts import AttemptOutcome
+from store.turns.interrupts import is_interrupted
 from store.turns.next_turn import is_alive
 
+#: The policies of agents none of which has one.
+NO_POLICIES: Mapping[str, str] = {}
 #: Seconds for which the row of a dead worker is kept, for an operator to inspect.
 KEEP_DEAD_SECONDS = 3600
 
@@ -53,10 +56,12 @@ def register(
     lease_duration_seconds: float,
     queues: Collection[str] = (),
     file_places: int = 0,
+    when_busy: Mapping[str, str] = NO_POLICIES,
 ) -> None:
     """Enter a process: the agents that it serves (name → version) and the queues that it consumes.
 
-    `file_places` is the number of files that it prepares at once. Running it twice changes nothing.
+    `file_places` is the number of files that it prepares at once, `when_busy` the policies of agents that have one.
+    Running it twice changes nothing.
     """
     entry = insert_for(connection, workers).values(
         id=worker,
@@ -73,12 +78,14 @@ def register(
     connection.execute(entry.on_conflict_do_update(index_elements=["id"], set_=beat_columns))
     # In the order of their names, so that two workers that start at once cannot wait for each other.
     for name in sorted(serves):
-        new = insert_for(connection, agents).values(name=name, version=serves[name], registered_at=clock())
+        values = {"name": name, "version": serves[name], "when_busy": when_busy.get(name)}
+        new = insert_for(connection, agents).values(**values, registered_at=clock())
+        policy = new.excluded.when_busy
         connection.execute(
             new.on_conflict_do_update(
                 index_elements=["name"],
-                set_={"version": new.excluded.version, "registered_at": new.excluded.registered_at},
-                where=agents.c.version != new.excluded.version,
+                set_={column: new.excluded[column] for column in ("version", "when_busy", "registered_at")},
+                where=or_(agents.c.version != new.excluded.version, agents.c.when_busy.is_distinct_from(policy)),
             )
         )
 
@@ -125,7 +132,8 @@ def list_held_threads(
     of_turn = turns.c.thread_key == threads.c.key
     selected = select(
         *(threads.c.tenant, threads.c.id.label("thread_id"), threads.c.key.label("thread_key")),
-        *(threads.c.fencing_token, turns.c.id.label("turn_id"), turns.c.cancel_requested_at),
+        *(threads.c.fencing_token, turns.c.id.label("turn_id")),
+        or_(turns.c.cancel_requested_at.is_not(None), is_interrupted()).label("is_cancelled"),
     ).where(threads.c.lease_owner == worker)
     # From the turns: an index of owners would have to be written with each claim.
     rows = connection.execute(selected.join(turns, of_turn).where(turns.c.state == "running")).all()
@@ -135,8 +143,8 @@ def list_held_threads(
         )
         rows = [*rows, *connection.execute(idle)]
     return [
-        HeldThread(tenant, thread_id, thread_key, fencing_token, turn_id, cancel_requested=cancelled_at is not None)
-        for tenant, thread_id, thread_key, fencing_token, turn_id, cancelled_at in sorted(
+        HeldThread(tenant, thread_id, thread_key, fencing_token, turn_id, cancel_requested=bool(is_cancelled))
+        for tenant, thread_id, thread_key, fencing_token, turn_id, is_cancelled in sorted(
             rows, key=lambda row: row.thread_key
         )
     ]

@@ -27,10 +27,14 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     # Turns
     "turns": ("SIU", "SIU", "SIUD"),
     "inbox_messages": ("SID", "SID", "SIUD"),
-    "steps": ("S", "SIU", "SIUD"),
+    # A decision on a call that was left open begins a turn with it.
+    "steps": ("SI", "SIU", "SIUD"),
+    "pending_calls": ("SIU", "SIU", "SIUD"),
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
     "agents": ("S", "SIU", "SIU"),
+    "schedules": ("SIUD", "", "SIUD"),
+    "inbound_sources": ("SIUD", "", "SIUD"),
     # Files
     "attachments": ("SI", "SI", "SID"),
     "blobs": ("SIU", "SIU", "SIUD"),
@@ -44,6 +48,9 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
+    # Webhooks. Deliveries are written by a function with its owner's rights.
+    "webhooks": ("SIUD", "", "SIUD"),
+    "webhook_deliveries": ("SIU", "", "SIUD"),
     # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
@@ -59,7 +66,10 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
 CALLERS: Mapping[str, tuple[str, ...]] = {
     "find_messages_v1": ROLES,
     "find_api_keys_v1": (GATEWAY,),
+    "find_inbound_source_v1": (GATEWAY,),
     "note_key_uses_v1": (GATEWAY,),
+    # Called by its trigger alone, for which nobody needs a right.
+    "record_turn_event_v1": (),
 }
 
 

@@ -15,7 +15,8 @@ from agent.tools.thread_pool import ToolThreads
 from conversation.errors import ModelError
 from conversation.history import check_next, open_calls
 from conversation.message import Message, ToolCall, Usage
-from conversation.step import Step
+from conversation.pending_call import PendingRequest
+from conversation.step import Step, input_step
 from conversation.turn import ClaimedTurn, Completed, Failed, FinalEnding, Lease
 
 SPENT = Usage(prompt_tokens=10, completion_tokens=5)
@@ -64,15 +65,26 @@ class Memory:
 
     steps: dict[int, Step] = field(default_factory=dict)
     before: Callable[[Sequence[Step]], None] = lambda _: None
+    pending: list[PendingRequest] = field(default_factory=list)
+    #: Messages that wait to be told to the turn.
+    told: list[Message] = field(default_factory=list)
 
-    async def record(self, steps: Sequence[Step]) -> None:
+    async def record(self, steps: Sequence[Step], pending: Sequence[PendingRequest] = ()) -> bool:
         await asyncio.sleep(0)
+        self.pending += pending
         self.before(steps)
         for step in steps:
             known = self.steps.get(step.index)
             if known is None or not known.is_final:
                 self.steps[step.index] = step
         await asyncio.sleep(0)
+        return bool(self.told)
+
+    async def take_messages(self, index: int) -> list[Step]:
+        await asyncio.sleep(0)
+        taken, self.told = [input_step(index + place, each) for place, each in enumerate(self.told)], []
+        self.steps |= {step.index: step for step in taken}
+        return taken
 
 
 class NoFiles:

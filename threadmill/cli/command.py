@@ -15,12 +15,15 @@ from threadmill.cli import (
     failures,
     files,
     healthcheck,
+    inbound,
     keys,
+    recurring,
     retention,
     running_stack,
     summaries,
     threads,
     turns,
+    webhooks,
     workers,
 )
 from threadmill.cli.chat import chat
@@ -95,6 +98,9 @@ app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
+app.add_typer(webhooks.group, name="webhooks")
+app.add_typer(inbound.group, name="inbound")
+app.add_typer(recurring.group, name="recurring")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)

@@ -62,6 +62,7 @@ def _head_of(timeline: "Timeline") -> Iterator[tuple[str, object]]:
     yield "worker", timeline.worker if timeline.worker is None else f"{timeline.worker} ({timeline.turn.worker_id})"
     yield "attempts", record.attempt
     yield "crashes", record.crashes or None
+    yield "schedule", record.schedule_id
     yield "requeued from", record.requeued_from
     yield "tokens", _show_tokens(usage)
     yield "cost", show_dollars(cost) if usage is not None and usage.total_tokens else None

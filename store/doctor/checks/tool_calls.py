@@ -50,6 +50,8 @@ def _select_open_calls(connection: Connection, _: Scope) -> Select[Any]:
         .where(
             messages.c.role == "assistant",
             messages.c.tool_calls.is_not(None),
+            # What is out of view is shown to no model.
+            messages.c.rolled_back.is_(False),
             _has_open_call(connection),
             # Library code may be about to go on with a call that it appended by itself.
             or_(messages.c.turn_id.is_not(None), is_followed),

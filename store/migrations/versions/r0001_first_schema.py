@@ -28,6 +28,7 @@ OWN_THREAD = (["thread_key", "tenant"], ["threads.key", "threads.tenant"])
 FUNCTIONS: tuple[str, ...] = (
     "canonical_json_v1",
     "send_turn_v1",
+    "interrupt_turns_v1",
     "window_start_v1",
     "claim_turn_v1",
     "settle_turn_v1",
@@ -42,7 +43,9 @@ FUNCTIONS: tuple[str, ...] = (
     "send_message_v1",
     "send_message",
     "find_api_keys_v1",
+    "find_inbound_source_v1",
     "note_key_uses_v1",
+    "record_turn_event_v1",
 )
 
 
@@ -51,6 +54,7 @@ def upgrade() -> None:
         "agents",
         sa.Column("name", sa.Text(), primary_key=True),
         sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("registered_at", TIME, nullable=False),
     )
     op.create_table(
@@ -190,6 +194,7 @@ def upgrade() -> None:
         sa.Column("last_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("lease_owner", sa.Uuid(), nullable=True),
         sa.Column("fencing_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("summary_id", sa.Uuid(), nullable=True),
         sa.Column("context_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("uncovered_messages", sa.BigInteger(), server_default="0", nullable=False),
@@ -306,7 +311,12 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("local_process_id", sa.Uuid(), nullable=True),
+        sa.Column("schedule_id", sa.Uuid(), nullable=True),
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("when_busy", sa.Text(), nullable=True),
+        sa.Column("steers", sa.Uuid(), nullable=True),
+        sa.Column("interrupted_by", sa.Uuid(), nullable=True),
+        sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
@@ -318,6 +328,7 @@ def upgrade() -> None:
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
         sa.Column("waits_for", sa.Text(), nullable=True),
+        sa.Column("wait_expires_at", TIME, nullable=True),
         sa.Column("window_to_seq", sa.BigInteger(), nullable=True),
         sa.Column("window_summary_id", sa.Uuid(), nullable=True),
         sa.Column("window_context_version", sa.Integer(), nullable=True),
@@ -327,6 +338,7 @@ def upgrade() -> None:
         sa.Column("attempt_started_at", TIME, nullable=True),
         sa.Column("agent_version", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("merged_into", sa.Uuid(), nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("error_kind", sa.Text(), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
@@ -335,7 +347,10 @@ def upgrade() -> None:
         sa.Column("omitted", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
-        sa.CheckConstraint("state in ('queued', 'running', 'completed', 'failed', 'cancelled')", name="state"),
+        sa.CheckConstraint(
+            "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
+        ),
+        sa.CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
         sa.UniqueConstraint("id"),
         sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
         postgresql_with={"fillfactor": 85},
@@ -374,6 +389,7 @@ def upgrade() -> None:
         sa.Column("usage", JSON, nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
+        sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("role in ('system', 'user', 'assistant', 'tool')", name="role"),
         sa.CheckConstraint("state in ('complete', 'partial', 'truncated')", name="state"),
         sa.UniqueConstraint("thread_key", "id"),
@@ -403,9 +419,10 @@ def upgrade() -> None:
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
-        sa.CheckConstraint("kind in ('model', 'tool')", name="kind"),
-        sa.CheckConstraint("state in ('started', 'finished', 'failed', 'unknown')", name="state"),
+        sa.CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
+        sa.CheckConstraint("state in ('waiting', 'started', 'finished', 'failed', 'unknown')", name="state"),
     )
+    _create_pending_calls()
     op.create_table(
         "turn_attempts",
         sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
@@ -419,7 +436,8 @@ def upgrade() -> None:
         sa.Column("error_fault", sa.Text(), nullable=True),
         sa.Column("next_try_at", TIME, nullable=True),
         sa.CheckConstraint(
-            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'failed', 'cancelled')", name="outcome"
+            "outcome in ('retried', 'put_off', 'interrupted', 'crashed', 'waited', 'failed', 'cancelled')",
+            name="outcome",
         ),
     )
     op.create_table(
@@ -438,8 +456,11 @@ def upgrade() -> None:
     )
     _create_erasure_tables()
     _create_retention_tables()
+    _create_schedules()
+    _create_webhook_tables()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
+        _create_sqlite_turn_events()
     else:
         create_functions(op.get_bind(), FUNCTIONS)
 
@@ -524,9 +545,41 @@ def _make_computed_columns(dialect: str) -> list[sa.Column[object]]:
     ]
 
 
+def _create_pending_calls() -> None:
+    """What turns wait for: a person's decision, a client's result, another turn's end."""
+    op.create_table(
+        "pending_calls",
+        sa.Column("turn_id", sa.Uuid(), sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("call_id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("step_index", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("arguments", sa.Text(), nullable=False),
+        sa.Column("arguments_digest", sa.Text(), nullable=False),
+        sa.Column("question", sa.Text(), nullable=True),
+        sa.Column("choices", JSON, nullable=True),
+        sa.Column("schema", JSON, nullable=True),
+        sa.Column("requested_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", TIME, nullable=True),
+        sa.Column("value", JSON, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.CheckConstraint("kind in ('approval', 'question', 'client_tool', 'child')", name="kind"),
+        sa.CheckConstraint("decision in ('approve', 'deny', 'edit', 'answer', 'result', 'closed')", name="decision"),
+        sa.CheckConstraint("(decision is null) = (decided_at is null)", name="decided"),
+    )
+    _create_index_where(
+        "ix_pending_calls_open", "pending_calls", ["tenant", "requested_at", "turn_id", "call_id"], "decision is null"
+    )
+
+
 def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
-    unfinished, must_end_at = "state in ('queued', 'running')", "coalesce(cancel_requested_at, deadline)"
+    unfinished = "state in ('queued', 'running', 'waiting')"
+    must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
     op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(
@@ -535,9 +588,17 @@ def _create_turn_indexes() -> None:
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
     _create_index_where("ix_turns_sender", "turns", ["tenant", "sender", "arrival_seq"], "sender is not null")
+    _create_index_where("ix_turns_schedule_id", "turns", ["schedule_id", "arrival_seq"], "schedule_id is not null")
     _create_index_where(
         "ix_turns_must_end", "turns", [sa.text(f"({must_end_at})")], f"{unfinished} and {must_end_at} is not null"
     )
+    interrupting = f"{unfinished} and when_busy in ('interrupt', 'rollback')"
+    _create_index_where("ix_turns_interrupting", "turns", ["thread_key", "arrival_seq"], interrupting)
+    rejecting = f"{unfinished} and when_busy = 'reject'"
+    _create_index_where("uq_turns_rejecting", "turns", ["thread_key"], rejecting, unique=True)
+    _create_index_where("ix_turns_steers", "turns", ["steers"], "state = 'queued' and steers is not null")
+    _create_index_where("ix_turns_merged_into", "turns", ["merged_into"], "merged_into is not null")
+    _create_index_where("ix_turns_rolled_back", "turns", ["thread_key", "arrival_seq"], "rolled_back")
 
 
 def _create_retention_indexes() -> None:
@@ -657,6 +718,154 @@ def _create_retention_tables() -> None:
     op.create_index("ix_dropped_files_tenant_thread_sha256", "dropped_files", ["tenant", "thread_sha256"])
     op.create_index("ix_dropped_files_tenant_user_sha256", "dropped_files", ["tenant", "user_sha256"])
     op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
+
+
+def _create_schedules() -> None:
+    op.create_table(
+        "schedules",
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner_only", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=True),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("at", TIME, nullable=True),
+        sa.Column("catch_up", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=True),
+        sa.Column("thread_rule", sa.Text(), nullable=True),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("next_at", TIME, nullable=True),
+        sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_due_at", TIME, nullable=True),
+        sa.Column("last_turn_id", sa.Uuid(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.UniqueConstraint("id"),
+        sa.CheckConstraint("(cron is null) <> (at is null)", name="timing"),
+        sa.CheckConstraint("(thread_id is null) <> (thread_rule is null)", name="thread"),
+        sa.CheckConstraint("catch_up in ('skip', 'one', 'all')", name="catch_up"),
+        sa.CheckConstraint("state in ('active', 'paused', 'ended')", name="state"),
+        sa.CheckConstraint("state <> 'active' or next_at is not null", name="next_at"),
+        sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
+        sqlite_autoincrement=True,
+    )
+    _create_schedule_indexes()
+    op.create_table(
+        "inbound_sources",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scheme", sa.Text(), nullable=False),
+        sa.Column("header", sa.Text(), nullable=True),
+        sa.Column("secrets", JSON, nullable=False),
+        sa.Column("mapping", JSON, nullable=False),
+        sa.Column("only", JSON, nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("max_bytes", sa.Integer(), nullable=False),
+        sa.Column("disabled_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.CheckConstraint(
+            "scheme in ('standard-webhooks', 'hmac-sha256', 'github', 'stripe', 'token')", name="scheme"
+        ),
+    )
+    op.create_index("ix_inbound_sources_tenant", "inbound_sources", ["tenant", "id"])
+
+
+def _create_schedule_indexes() -> None:
+    due_at = sa.text("(coalesce(retry_at, next_at))")
+    _create_index_where("ix_schedules_due", "schedules", [due_at], "state = 'active'")
+    op.create_index("ix_schedules_tenant", "schedules", ["tenant", "key"])
+    _create_index_where("ix_schedules_thread_id", "schedules", ["tenant", "thread_id"], "thread_id is not null")
+    _create_index_where("ix_schedules_owner", "schedules", ["tenant", "owner"], "owner is not null")
+    _create_index_where("ix_schedules_ended", "schedules", ["updated_at"], "state = 'ended'")
+    named: list[str | sa.TextClause] = ["tenant", sa.text("(coalesce(owner, ''))"), "name"]
+    _create_index_where("uq_schedules_name", "schedules", named, "name is not null", unique=True)
+
+
+def _create_webhook_tables() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("kinds", JSON, nullable=True),
+        sa.Column("agents", JSON, nullable=True),
+        sa.Column("link_template", sa.Text(), nullable=True),
+        sa.Column("secrets", JSON, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.CheckConstraint("state in ('enabled', 'disabled')", name="state"),
+    )
+    op.create_index("ix_webhooks_tenant", "webhooks", ["tenant", "created_at"])
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("webhook_id", sa.Uuid(), nullable=False),
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("details", JSON, nullable=False),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_try_at", TIME, nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=True),
+        sa.Column("claimed_until", TIME, nullable=True),
+        sa.Column("last_tried_at", TIME, nullable=True),
+        sa.Column("last_status", sa.SmallInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("replayed_at", TIME, nullable=True),
+        sa.UniqueConstraint("id"),
+        sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
+        sa.CheckConstraint("state in ('pending', 'delivered', 'dead')", name="state"),
+        sqlite_autoincrement=True,
+    )
+    table, pending = "webhook_deliveries", "state = 'pending'"
+    op.create_index("ix_webhook_deliveries_thread_key", table, ["thread_key"])
+    op.create_index("ix_webhook_deliveries_webhook_id", table, ["webhook_id", "key"])
+    _create_index_where("ix_webhook_deliveries_due", table, ["webhook_id", "next_try_at", "key"], pending)
+    _create_index_where("ix_webhook_deliveries_order", table, ["webhook_id", "thread_key", "key"], pending)
+    _create_index_where("ix_webhook_deliveries_dead", table, ["webhook_id", "key"], "state = 'dead'")
+    _create_index_where("ix_webhook_deliveries_finished_at", table, ["finished_at"], "finished_at is not null")
+
+
+def _create_sqlite_turn_events() -> None:
+    """Create SQLite's trigger that writes a delivery for each webhook that is told of a turn."""
+    op.execute(
+        "CREATE TRIGGER webhooks_record_turn_event AFTER UPDATE OF state ON turns "
+        "WHEN new.state IN ('completed', 'failed', 'cancelled', 'waiting') AND old.state <> new.state BEGIN "
+        "INSERT INTO webhook_deliveries "
+        "(id, tenant, webhook_id, thread_key, turn_id, kind, created_at, details, state, next_try_at) "
+        "SELECT lower(hex(randomblob(16))), new.tenant, webhooks.id, new.thread_key, new.id, 'turn.' || new.state, "
+        "coalesce(new.finished_at, strftime('%Y-%m-%d %H\\:%M\\:%f', 'now') || '000'), "
+        "json_object('agent', new.agent, 'error_kind', new.error_kind), 'pending', "
+        "coalesce(new.finished_at, strftime('%Y-%m-%d %H\\:%M\\:%f', 'now') || '000') "
+        "FROM webhooks WHERE webhooks.tenant = new.tenant AND webhooks.state = 'enabled' "
+        "AND (webhooks.kinds IS NULL OR EXISTS "
+        "(SELECT 1 FROM json_each(webhooks.kinds) AS kind WHERE kind.value = 'turn.' || new.state)) "
+        "AND (webhooks.agents IS NULL OR EXISTS "
+        "(SELECT 1 FROM json_each(webhooks.agents) AS agent WHERE agent.value = new.agent)); END"
+    )
 
 
 def _create_installation() -> None:

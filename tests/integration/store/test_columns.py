@@ -53,6 +53,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "lease_owner": (RESETS, RESETS),
     "fencing_token": (RESETS, RESETS),
     # The summary is copied as well, under an id of its own.
+    # A copy of a conversation is used in the same way.
+    "when_busy": (COPIES, COPIES),
     "summary_id": (SETS, SETS),
     "context_version": (COPIES, SETS),
     "uncovered_messages": (SETS, SETS),
@@ -92,8 +94,17 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A requeued turn may be run by any worker.
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # The schedules of another installation are not there.
+    "schedule_id": (LEAVES, RESETS, COPIES, COPIES),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
+    # A turn that is asked again waits for those before it.
+    "when_busy": (LEAVES, COPIES, RESETS, RESETS),
+    "steers": (LEAVES, RESETS, RESETS, RESETS),
+    # They name turns of the same file, under their ids here.
+    "interrupted_by": (LEAVES, SETS, RESETS, RESETS),
+    "merged_into": (LEAVES, SETS, COPIES, RESETS),
+    "rolled_back": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     # The journal of a resumed turn is numbered on by attempts; what limits it begins anew.
@@ -106,6 +117,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),
     "waits_for": (LEAVES, RESETS, RESETS, RESETS),
+    "wait_expires_at": (LEAVES, RESETS, RESETS, RESETS),
     # A resumed turn goes on in the window that its journal was written in.
     "window_to_seq": (LEAVES, COPIES, COPIES, RESETS),
     "window_summary_id": (LEAVES, RESETS, COPIES, RESETS),
@@ -152,6 +164,7 @@ THREAD: Row = {
     "fencing_token": 31,
     "summary_id": SUMMARY_ID,
     "context_version": 7,
+    "when_busy": "merge",
     "uncovered_messages": 41,
     "uncovered_tokens": 43,
     "history_starts_after": 1,
@@ -177,6 +190,12 @@ TURN: Row = {
     "interruptions": 3,
     "crashed_worker": new_id(),
     "requeued_from": new_id(),
+    "when_busy": "steer",
+    "steers": new_id(),
+    "interrupted_by": new_id(),
+    "merged_into": new_id(),
+    "rolled_back": True,
+    "schedule_id": new_id(),
     "priority": 6,
     "metadata": {"ticket": 7},
     "sender": "bob",
@@ -184,6 +203,7 @@ TURN: Row = {
     "retry_at": moment(4),
     "failing_since": moment(4),
     "waits_for": "openai/gpt-5:0f",
+    "wait_expires_at": moment(5),
     "deadline": moment(5),
     "idempotency_key": "once",
     "request_digest": "d" * 64,

@@ -22,7 +22,13 @@ OLD_NAMES = ("database_url", "db_pool_size", "db_max_overflow", "db_pool_timeout
 DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds", "_timeout", "_days"))]
 #: Here zero says something: no grace, or never.
 MAY_BE_NONE = {
-    *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_idle_days", "retention_max_age_days"),
+    *(
+        "shutdown_grace_seconds",
+        "sweep_grace_seconds",
+        "schedule_grace_seconds",
+        "retention_idle_days",
+        "retention_max_age_days",
+    ),
     *("gateway_credential_cache_seconds", "gateway_jwt_leeway_seconds"),
     *("gateway_max_wait_seconds", "gateway_shutdown_grace_seconds"),
     *("blob_grace_days", "turn_retention_days", "turn_retry_max_seconds"),

@@ -30,8 +30,9 @@ from store.database.engine import Database
 from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, requeue, settle, workers
 from store.turns.claims import ClaimRequest
-from store.turns.event_rows import EventPage, number_messages, peek_threads, read_thread_events, read_turn_events
+from store.turns.event_rows import EventPage, number_messages, read_thread_events, read_turn_events
 from store.turns.send_request import SendRequest
+from store.turns.thread_marks import peek_threads
 
 SOURCE = {"agent": "a", "version": "1"}
 
