@@ -268,7 +268,7 @@ def test_the_doctor_finds_what_was_left_for_nobody_and_a_choice_that_is_none(sce
     fork(scene, "t", "f", at=TURN)
     row_id = branch(scene, "t", "a", TURN)
     scene.change("t", chosen_key=scene.row(row_id).key)
-    scene.change(row_id, deleted_at=scene.row("t").created_at)
+    scene.change(row_id, deleted_at=scene.row("t").created_at, history_starts_after=TURN)
     assert sorted(finding.partition(":")[0] for finding in findings(scene)) == [
         "chosen-branch-missing", "shared-history-left"
     ]  # fmt: skip
