@@ -1,6 +1,4 @@
-"""Ids of rows of `threads`, and the rows that addresses stand for.
-
-A row's id is its thread's, the address of a branch, or one that a deleted thread has left to its row.
+"""Ids of rows of `threads`, and rows by address: a thread's, a branch's, or that of what a deleted one has left.
 
 What stays true: no id of a caller's holds a slash, so that the text before the first one is the thread's id; a row that
 is nobody's any more has none.

@@ -73,9 +73,9 @@ _MATCHES_OF_POSTGRESQL = f"""
     SELECT * FROM (
         SELECT messages.id, messages.seq, messages.role, messages.content, messages.created_at, {_SHOWN_BY}
         FROM messages JOIN threads ON messages.thread_key = threads.key
-        WHERE threads.tenant = :tenant AND NOT messages.rolled_back
-            AND to_tsvector('simple', left(messages.content, {SEARCHED_CHARS}))
-                @@ websearch_to_tsquery('simple', :query)
+        WHERE threads.tenant = :tenant
+            AND NOT messages.rolled_back AND to_tsvector('simple', left(messages.content, {SEARCHED_CHARS}))
+            @@ websearch_to_tsquery('simple', :query)
     ) AS message
     WHERE row_id IS NOT NULL ORDER BY created_at DESC, seq DESC LIMIT {RANKED_MAX}
 """  # noqa: S608 - texts of our own

@@ -87,7 +87,7 @@ class Webhook:
 
 
 class WebhookChanges(TypedDict, total=False):
-    """What a caller may change of a webhook: the fields that are there."""
+    """The changes of a webhook: of the fields that are there."""
 
     url: str
     name: str
@@ -99,7 +99,7 @@ class WebhookChanges(TypedDict, total=False):
 
 
 def check_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a caller may say of a webhook, checked. Raises `InvalidInput`."""
+    """Check the columns that a caller may write. Raises `InvalidInput`."""
     checks: dict[str, Callable[[str, Any], Any]] = {
         "url": check_webhook_url,
         "name": lambda name, value: check_text(name, value, max_chars=NAME_MAX_CHARS),
@@ -220,17 +220,6 @@ def rotate_secret(
     connection.execute(_update(webhook_id).values(values))
     _audit(connection, row.tenant, "rotated", webhook_id)
     return read_webhook(connection, tenant, webhook_id)
-
-
-def reseal(connection: Connection, webhook_id: str, sealed_secrets: SealedSecrets) -> None:
-    """Encrypt the keys of a webhook by the first of the operator's keys. Raises `InvalidSettings`."""
-    row = find_row(connection, None, webhook_id, locks=True)
-    keys = [SigningKey.from_json(value) for value in row.secrets]
-    new_keys = [
-        SigningKey(sealed_secrets.seal(webhook_id, sealed_secrets.unseal(webhook_id, key.sealed)), key.expires_at)
-        for key in good_at(keys, row.now)[::-1]
-    ]
-    connection.execute(_update(webhook_id).values(secrets=[key.to_json() for key in new_keys]))
 
 
 def delete_webhook(connection: Connection, tenant: str | None, webhook_id: str) -> None:

@@ -18,7 +18,7 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import idempotent_answers, schedule_runs, tables
+from store import idempotent_answers, schedule_runs, slack_messages, tables
 from store.database.column_types import clock
 from store.erasure import steps as erase
 from store.erasure.subject import Subject
@@ -59,6 +59,7 @@ class Told:
 
 def tell(connection: Connection) -> Told:
     """Fill a database that is empty."""
+    _webhook(connection)
     told = _Story(connection).tell()
     _other_tenant(connection)
     _installation(connection)
@@ -187,6 +188,14 @@ class _Story:
         self._send("is it allowed?", "waits")
 
 
+def _webhook(connection: Connection) -> None:
+    """A webhook that is told of each end that follows, by a trigger; nothing is sent."""
+    values = {"id": new_id(), "tenant": "default", "name": "billing", "url": "https://example.org/hooks"}
+    key = {"sealed": "encrypted", "expires_at": None}
+    now = {"created_at": clock(), "updated_at": clock()}
+    connection.execute(insert(tables.webhooks).values(**values, **now, secrets=[key], state="enabled"))
+
+
 def _other_tenant(connection: Connection) -> None:
     """The same id, in another tenant, under legal hold."""
     thread = Thread("story", tenant=OTHER_TENANT, messages=[Message(role="user", content="Also a story.")])
@@ -205,8 +214,26 @@ def _answered_request(connection: Connection) -> None:
     idempotent_answers.store(connection, request, answer)
 
 
+def _slack_message(connection: Connection) -> None:
+    """A message out of Slack that no turn has yet."""
+    message = slack_messages.NewSlackMessage(
+        tenant="default",
+        team_id="T01",
+        channel_id="C01",
+        ts="1700000000.000100",
+        event_id="Ev01",
+        thread_id="slack-T01-C01-1700000000.000100",
+        reply_to="1700000000.000100",
+        user_id="U01",
+        content="Look at this.",
+        files=[{"id": "F01", "name": "plan.png"}],
+    )
+    slack_messages.enter(connection, message)
+
+
 def _installation(connection: Connection) -> None:
     """What belongs to no thread."""
+    _slack_message(connection)
     run = schedule_runs.claim_run(connection, "retention", every_seconds=60)
     assert run is not None
     schedule_runs.finish_run(connection, run, {"deleted": 0})

@@ -43,6 +43,10 @@ STEPS = {
     # No worker has prepared it.
     "read_thumbnail": 404,
     "create_stream_token": 201,
+    "list_pending": 200,
+    "read_pending": 200,
+    # It waits for nothing.
+    "decide_call": 404,
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
@@ -105,6 +109,7 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         "turn_id": "",
         "delivery_id": "none",
         "source_id": "none",
+        "call_id": "call_1",
         "message_id": "none",
         "branch_id": "",
     }
