@@ -46,9 +46,9 @@ from conversation.errors import OperatorError as OperatorError
 from conversation.errors import PendingCallNotFound as PendingCallNotFound
 from conversation.errors import ScannerUnavailable as ScannerUnavailable
 from conversation.errors import ScheduleNotFound as ScheduleNotFound
+from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound
 from conversation.errors import ThreadUnderLegalHold as ThreadUnderLegalHold
-from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import TitleConflict as TitleConflict
 from conversation.errors import ToolServerUnavailable as ToolServerUnavailable
 from conversation.errors import TurnFailed as TurnFailed

@@ -7,7 +7,8 @@ messages after it again. All count a message alike, here in SQL and in `conversa
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, ScalarSelect, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, ScalarSelect, Text, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from conversation.message import Message
 from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, estimate_tokens
@@ -71,6 +72,25 @@ def stored_behind(thread_key: ColumnElement[int], seq: ColumnElement[int]) -> tu
     is_behind = (messages.c.thread_key == thread_key) & (messages.c.seq > seq)
     aggregates = func.count(), _sum_of_tokens()
     return tuple(select(each).where(is_behind).correlate_except(messages).scalar_subquery() for each in aggregates)
+
+
+def shared_behind(connection: Connection, seq: ColumnElement[int]) -> tuple[ScalarSelect[Any], ...]:
+    """The number and the tokens of messages after a seq that a row shares with others, as its lineage says."""
+    key: ColumnElement[Any]
+    to_seq: ColumnElement[Any]
+    if connection.dialect.name == "postgresql":
+        part = func.jsonb_array_elements(threads.c.lineage, type_=JSONB).table_valued("value", name="part")
+        numbers = [func.jsonb_array_element(part.c.value, place, type_=JSONB) for place in (0, 1)]
+        key, to_seq = (cast(cast(number, Text), BigInteger) for number in numbers)
+    else:
+        part = func.json_each(threads.c.lineage).table_valued("value", name="part")
+        key, to_seq = (func.json_extract(part.c.value, f"$[{place}]") for place in (0, 1))
+    is_shared = (messages.c.thread_key == key) & (messages.c.seq <= to_seq) & (messages.c.seq > seq)
+    aggregates = func.count(), _sum_of_tokens()
+    return tuple(
+        select(each).select_from(part).join(messages, is_shared).correlate(threads).scalar_subquery()
+        for each in aggregates
+    )
 
 
 def _sum_of_tokens() -> ColumnElement[int]:

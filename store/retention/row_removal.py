@@ -1,8 +1,8 @@
 """Removal of a row of `threads`: a thread, or one of its branches, with all that hangs on it.
 
-What stays true: a row whose history others share stays for them, as nobody's: with their messages, and the turns of these,
-and nothing that named the thread; no id leads to it, and it goes with the last of them. The id of a thread stands for a
-branch that is there as long as there is one.
+What stays true: a row whose history others share stays for them, as nobody's: with their messages, and the turns of
+these, and nothing that named the thread; no id leads to it, and it goes with the last of them. The id of a thread
+stands for a branch that is there as long as there is one.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ def remove_row(
 ) -> dict[str, int]:
     """Delete a row of `threads`, which is locked, or leave it to those that share its history; returns counts.
 
-    `with_thread` says that its thread goes: no id leads to what is left of it then. Of its messages and turns, those are
-    left that others share, and the caller deletes the others before.
+    `with_thread` says that its thread goes: no id leads to what is left of it then. Its messages and turns that nobody
+    shares are deleted before, by the caller.
     """
     state = connection.execute(_select_state(thread)).one()
     if thread.root_key is not None or not with_thread:
@@ -106,6 +106,6 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
 
 
 def is_turn_shared(key: int, shared: Sequence[Range]) -> Any:
-    """The condition for turns of a row of which others share a message; `shared` are the row's shared ranges, not none."""
+    """The condition for turns of a row of which others share a message, out of its shared ranges."""
     of_turn = (messages.c.thread_key == key) & (messages.c.turn_id == turns.c.id)
     return exists().where(of_turn, sharing.is_in(shared))

@@ -5,9 +5,9 @@ A deletion of a row passes over what others read; when one of them ends, or its 
 rows that it read is opened again (`release`), and ends what is left. A row that nobody reads, and that was deleted
 before (`deleted_at`), goes then.
 
-What stays true: no message that a thread or branch shows is deleted, whoever's deletion comes to it; and what was to be
-deleted is, as soon as the last that showed it is gone. Both hold after a crash, since what is opened again is written by
-the transaction that ended the reading.
+What stays true: no message that a thread or branch shows is deleted, whoever's deletion comes to it; and what was to
+be deleted is, as soon as the last that showed it is gone. Both hold after a crash, since the transaction that ends the
+reading opens the deletion again.
 """
 
 from collections.abc import Sequence
@@ -106,13 +106,13 @@ def release(connection: Connection, reader: AnyRow, *, erasure_id: str | None = 
             # What is left of it is of the user who had it last: an erasure finds its files.
             connection.execute(update(threads).where(threads.c.key == source.key).values(owner=reader.owner))
         if source.deleted_at is not None or _has_hidden_messages(connection, source):
-            _open_deletion(connection, source, erasure_id)
+            open_deletion(connection, source, erasure_id=erasure_id)
 
 
 def delete_hidden(connection: Connection, row: AnyRow) -> None:
     """Open the deletion of a row again, which is locked, where messages are left below its cutoff."""
     if _has_hidden_messages(connection, row):
-        _open_deletion(connection, row, None)
+        open_deletion(connection, row)
 
 
 def _has_hidden_messages(connection: Connection, source: AnyRow) -> bool:
@@ -120,7 +120,7 @@ def _has_hidden_messages(connection: Connection, source: AnyRow) -> bool:
     return bool(connection.execute(select(hidden)).scalar_one())
 
 
-def _open_deletion(connection: Connection, source: AnyRow, erasure_id: str | None) -> None:
+def open_deletion(connection: Connection, source: AnyRow, *, erasure_id: str | None = None) -> None:
     """Have a row's deletion go on; one that is under way already finds by itself what became free.
 
     Nothing of it is archived: each archive has all that its thread showed.

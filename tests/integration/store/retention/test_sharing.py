@@ -5,10 +5,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from conversation.errors import ThreadUnderLegalHold
 from store import tables
+from store.doctor import Examination, Scope
 from store.erasure.certificate import digest_of
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
@@ -19,6 +20,8 @@ from store.retention.sharing import Range
 from store.tables.retention import pending_deletions
 from store.threads import forks
 from store.threads.branching import insert_sharing
+from store.threads.search import search_messages
+from tests.integration.store.retention.test_doctor_agrees import findings
 from tests.integration.store.retention.test_killed import check_no_orphans
 from tests.integration.store.scenes import TURN, Scene
 
@@ -260,6 +263,52 @@ def test_an_erasure_of_a_user_takes_what_their_deleted_threads_left(scene: Scene
     assert list(scene.files.list("default")) == []
 
 
+def test_the_doctor_finds_what_was_left_for_nobody_and_a_choice_that_is_none(scene: Scene) -> None:
+    scene.answered("t", 3)
+    fork(scene, "t", "f", at=TURN)
+    row_id = branch(scene, "t", "a", TURN)
+    scene.change("t", chosen_key=scene.row(row_id).key)
+    scene.change(row_id, deleted_at=scene.row("t").created_at)
+    assert sorted(finding.partition(":")[0] for finding in findings(scene)) == [
+        "chosen-branch-missing", "shared-history-left"
+    ]  # fmt: skip
+
+    scope = Scope(older_than_seconds=600, unclaimed_seconds=3600, upload_seconds=600)
+    list(Examination(database=scene.database, files=scene.files, scope=scope, repairs=True).run())
+    scene.run()
+
+    assert findings(scene) == []
+    assert (scene.row(row_id), scene.row("t").chosen_key) == (None, None)
+    assert len(shown(scene, "f")) == TURN
+
+
+def found(scene: Scene, words: str, **scope: Any) -> list[tuple[str, str]]:
+    hits = scene.database.run(search_messages, query=words, **scope)
+    return sorted((hit.thread_id, hit.branch) for hit in hits)
+
+
+def test_a_search_finds_what_is_shared_once_and_where_it_is_shown(scene: Scene) -> None:
+    scene.answered("t", 2)
+    branch(scene, "t", "a", TURN)
+    scene.send("question of a", "t/a")
+    scene.claim("t/a")
+    fork(scene, "t", "f", at=TURN)
+    scene.change("f", owner="ann")
+    assert found(scene, '"question 1"') == [("t", "main")]
+    assert found(scene, "question") == [("t", "a"), ("t", "main"), ("t", "main")]
+    assert found(scene, "question", user="ann") == [("f", "main")]
+
+    scene.policy(tenant="default", thread_id="t", max_messages=TURN)
+    scene.cut()
+    assert found(scene, '"question 1"') == [("t", "a")]
+    scene.database.run(
+        lambda c: c.execute(update(tables.turns).values(state="cancelled", finished_at=tables.turns.c.created_at))
+    )
+    delete(scene, "t")
+
+    assert found(scene, "question") == found(scene, "question", user="ann") == [("f", "main")]
+
+
 @pytest.mark.parametrize(
     ("ranges", "merged"),
     [
@@ -355,6 +404,7 @@ class Tree:
         self.scene.run()
 
     def check(self) -> None:
+        assert findings(self.scene) == []
         for row_id, contents in self.expected.items():
             assert shown(self.scene, row_id) == contents, row_id
 
@@ -365,6 +415,7 @@ class Tree:
         for _ in range(10):
             self.scene.run()
         assert left(self.scene) == {}
+        assert findings(self.scene) == []
 
 
 @pytest.mark.soak
