@@ -6,11 +6,13 @@ are the same when they are read from rows again, and stay below 2**53, which Jav
 place yet, as a turn that waits, is a notice without a number. Deltas are a preview: `MessageDone` has the whole.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar
 
 from conversation.message import Message, ToolCall, Usage
+from conversation.pending_call import PendingCall
 from conversation.turn import TurnError, TurnState
 
 #: Bits of a number, from the lowest: the position in a slot, the slot, and whether it comes after the turn.
@@ -78,6 +80,29 @@ class TurnQueued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnWaiting:
+    """A notice: the turn waits for decisions, and holds nothing. It is sent anew to each viewer that comes."""
+
+    kind: ClassVar[str] = "turn.waiting"
+    thread_id: str
+    turn_id: str
+    #: What is still to be decided, in the order of asking.
+    calls: tuple[PendingCall, ...] = ()
+    number: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnDecided:
+    """A notice: a call of a turn that waits was decided, and others are not yet."""
+
+    kind: ClassVar[str] = "turn.decided"
+    thread_id: str
+    turn_id: str
+    call: PendingCall
+    number: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStarted:
     """A worker runs the turn. From the second attempt on, viewers drop a message that is not done."""
 
@@ -137,6 +162,33 @@ class ToolCallStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStep:
+    """A model or tool call of an agent that another one called as a tool; without what was said."""
+
+    #: Its place in the turn's journal, and that of the tool call that it belongs to.
+    index: int
+    parent: int
+    agent: str
+    #: `model` or `tool`, and the name of the model or the tool.
+    kind: str
+    name: str
+    #: As `Step.state`.
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSteps:
+    """A notice: what the agents do that a running turn's agent called as tools. It is sent anew when that changes."""
+
+    kind: ClassVar[str] = "turn.agents"
+    thread_id: str
+    turn_id: str
+    #: The newest of them, in the order of the journal.
+    steps: tuple[AgentStep, ...]
+    number: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded:
     """The turn is over. Without a number where it was cancelled before any worker began it."""
 
@@ -184,15 +236,21 @@ class ThreadDeleted:
 
 ThreadEvent = (
     TurnQueued
+    | TurnWaiting
+    | TurnDecided
     | TurnStarted
     | MessageDelta
     | MessageRestarted
     | MessageDone
     | ToolCallStarted
+    | AgentSteps
     | TurnEnded
     | ThreadSwitched
     | ThreadDeleted
 )
+
+#: A notice that a turn is not at work, which is sent anew to each viewer.
+WAITING_NOTICES = (TurnQueued, TurnWaiting, TurnDecided, AgentSteps)
 
 
 def event_json(event: ThreadEvent) -> dict[str, Any]:
@@ -214,15 +272,43 @@ def error_json(error: TurnError) -> dict[str, Any]:
     return {"kind": error.kind, "message": error.message, "retryable": error.retryable, "fault": error.fault.value}
 
 
+def pending_json(call: PendingCall) -> dict[str, Any]:
+    """A pending call as whoever may decide it sees it; `arguments` are shown as values."""
+    decision = call.decision
+    return {
+        "turn_id": call.turn_id,
+        "call_id": call.call_id,
+        "kind": call.kind.value,
+        "name": call.name,
+        "arguments": call.parsed_arguments,
+        "digest": call.arguments_digest,
+        "question": call.question,
+        "choices": None if call.choices is None else list(call.choices),
+        "schema": None if call.schema is None else dict(call.schema),
+        "requested_at": call.requested_at.isoformat(),
+        "expires_at": call.expires_at.isoformat(),
+        "decision": None if decision is None else decision.kind.value,
+        "reason": None if decision is None else decision.reason,
+        "decided_by": call.decided_by,
+        "decided_at": None if call.decided_at is None else call.decided_at.isoformat(),
+    }
+
+
 def _json_of(value: object) -> Any:
+    if (write := _WRITERS.get(type(value))) is not None:
+        return write(value)
     match value:
-        case Message():
-            return message_json(value)
-        case TurnError():
-            return error_json(value)
         case ToolCall() | Usage():
             return value.to_json()
-        case datetime():
-            return value.isoformat()
+        case tuple():
+            return [_json_of(each) for each in value]
         case _:
-            return value
+            return value.isoformat() if isinstance(value, datetime) else value
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    Message: message_json,
+    TurnError: error_json,
+    PendingCall: pending_json,
+    AgentStep: asdict,
+}

@@ -149,6 +149,8 @@ class LeasedTurn:
     thread_id: str
     agent: str
     attempt: int
+    #: The turn whose call began this one, and waits for its end; None of most.
+    parent_turn_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +178,8 @@ class ClaimedTurn(LeasedTurn):
     user: str | None = None
     #: The user whose thread it is.
     thread_owner: str | None = None
+    #: How deep it is nested in turns that wait for it.
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +199,8 @@ class FinalEnding:
     #: Tokens that the model takes, about, where messages of earlier turns had to be left out or cut for it: a
     #: summary is to stand for them. None of most turns.
     window_tokens: int | None = None
+    #: The agent that answers in the thread from now on, where a sender names none; None leaves it as it is.
+    hands_over_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

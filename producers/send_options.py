@@ -19,7 +19,8 @@ class SendOptions:
 
     #: Files: `Attachment` values or paths. Stored before the message is.
     attachments: Iterable[Attachable] | None = None
-    #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
+    #: The agent that shall answer; without it, the one that the thread was handed over to, or else the setting
+    #: THREADMILL_DEFAULT_AGENT.
     agent: str | None = None
     #: The same key with the same request gives the first turn again; with another request, an error.
     idempotency_key: str | None = None

@@ -45,6 +45,7 @@ def build_answer_request(thread_id: str, options: SendOptions, settings: Setting
         tenant=check_tenant_of_user(options.tenant),
         thread_id=address_of(check_id("thread_id", thread_id), branch),
         agent=check_id("agent", agent if agent is not None else settings.default_agent),
+        is_agent_default=agent is None,
         allow_unknown_agent=check_flag("allow_unknown_agent", options.allow_unknown_agent),
         idempotency_key=None if key is None else check_id("idempotency_key", key),
         priority=priority,

@@ -20,6 +20,7 @@ _MODULES = {
     "register": "agent.registry",
     "Tool": "agent.tools.tool",
     "tool": "agent.tools.tool",
+    "hand_over_to": "agent.tools.agent_tool",
     "RunContext": "agent.tools.run_context",
     "ProducedFile": "agent.tools.produced_file",
     "WEB_TOOLS": "agent.web",
@@ -105,6 +106,7 @@ _MODULES = {
     "TurnPage": "store.turns.thread_turns",
     "TurnRecord": "conversation.turn",
     "TurnState": "conversation.turn",
+    "WhenBusy": "conversation.when_busy",
     "TurnError": "conversation.turn",
     "TurnResult": "conversation.turn",
     # Branches
@@ -127,6 +129,8 @@ _MODULES = {
     "Branch": "store.branches.branches",
     "Comparison": "store.branches.branches",
     # What a backend shows
+    "hand_over_thread": "producers",
+    "hand_over_thread_async": "producers",
     "read_thread": "producers",
     "read_thread_async": "producers",
     "find_file": "producers",
@@ -144,11 +148,15 @@ _MODULES = {
     "user_events_async": "producers",
     "ThreadEvent": "conversation.events",
     "TurnQueued": "conversation.events",
+    "TurnWaiting": "conversation.events",
+    "TurnDecided": "conversation.events",
     "TurnStarted": "conversation.events",
     "MessageDelta": "conversation.events",
     "MessageRestarted": "conversation.events",
     "MessageDone": "conversation.events",
     "ToolCallStarted": "conversation.events",
+    "AgentSteps": "conversation.events",
+    "AgentStep": "conversation.events",
     "TurnEnded": "conversation.events",
     "ThreadDeleted": "conversation.events",
     # Files that clients upload by themselves
@@ -185,6 +193,11 @@ _MODULES = {
     "run_gateway": "producers.http.app",
     "Authenticator": "producers.http.principal",
     "Principal": "producers.http.principal",
+    # An agent in Slack
+    "create_slack_app": "producers.slack",
+    "SlackApp": "producers.slack",
+    "SlackWorkspace": "producers.slack",
+    "attach_to_bolt": "producers.slack",
     # Watching a run
     "Event": "agent.events",
     "TextDelta": "agent.models.protocol",
@@ -194,6 +207,7 @@ _MODULES = {
     "ToolFinished": "agent.events",
     "MessageAdded": "agent.events",
     "TurnFinished": "agent.events",
+    "AgentEvent": "agent.events",
     # Models of your own
     "Model": "agent.models.protocol",
     "ModelRequest": "agent.models.protocol",
@@ -220,6 +234,7 @@ _MODULES = {
     "MessageNotFound": "conversation.errors",
     "TurnNotFound": "conversation.errors",
     "TurnNotRequeueable": "conversation.errors",
+    "ThreadBusy": "conversation.errors",
     "PendingCallNotFound": "conversation.errors",
     "AlreadyDecided": "conversation.errors",
     "DigestMismatch": "conversation.errors",

@@ -1,3 +1,4 @@
+from agent.events import AgentEvent as AgentEvent
 from agent.events import Event as Event
 from agent.events import MessageAdded as MessageAdded
 from agent.events import ReplyBegun as ReplyBegun
@@ -12,6 +13,7 @@ from agent.models.protocol import StreamRestarted as StreamRestarted
 from agent.models.protocol import TextDelta as TextDelta
 from agent.offline.model import RecallModel as RecallModel
 from agent.registry import register as register
+from agent.tools.agent_tool import hand_over_to as hand_over_to
 from agent.tools.approval import ApprovalRequest as ApprovalRequest
 from agent.tools.ask_user import ask_user as ask_user
 from agent.tools.client_tool import ClientTool as ClientTool
@@ -46,6 +48,7 @@ from conversation.errors import OperatorError as OperatorError
 from conversation.errors import PendingCallNotFound as PendingCallNotFound
 from conversation.errors import ScannerUnavailable as ScannerUnavailable
 from conversation.errors import ScheduleNotFound as ScheduleNotFound
+from conversation.errors import ThreadBusy as ThreadBusy
 from conversation.errors import ThreadmillError as ThreadmillError
 from conversation.errors import ThreadNotFound as ThreadNotFound
 from conversation.errors import ThreadUnderLegalHold as ThreadUnderLegalHold
@@ -60,15 +63,19 @@ from conversation.errors import UploadNotFound as UploadNotFound
 from conversation.errors import UploadsNotSupported as UploadsNotSupported
 from conversation.errors import UserError as UserError
 from conversation.errors import WebhookNotFound as WebhookNotFound
+from conversation.events import AgentStep as AgentStep
+from conversation.events import AgentSteps as AgentSteps
 from conversation.events import MessageDelta as MessageDelta
 from conversation.events import MessageDone as MessageDone
 from conversation.events import MessageRestarted as MessageRestarted
 from conversation.events import ThreadDeleted as ThreadDeleted
 from conversation.events import ThreadEvent as ThreadEvent
 from conversation.events import ToolCallStarted as ToolCallStarted
+from conversation.events import TurnDecided as TurnDecided
 from conversation.events import TurnEnded as TurnEnded
 from conversation.events import TurnQueued as TurnQueued
 from conversation.events import TurnStarted as TurnStarted
+from conversation.events import TurnWaiting as TurnWaiting
 from conversation.inbound_mapping import InboundMapping as InboundMapping
 from conversation.inbound_source import InboundSourceRecord as InboundSourceRecord
 from conversation.inbound_source import NewInboundSource as NewInboundSource
@@ -92,6 +99,7 @@ from conversation.turn import TurnError as TurnError
 from conversation.turn import TurnRecord as TurnRecord
 from conversation.turn import TurnResult as TurnResult
 from conversation.turn import TurnState as TurnState
+from conversation.when_busy import WhenBusy as WhenBusy
 from producers import AsyncTurn as AsyncTurn
 from producers import Producer as Producer
 from producers import RequeueReport as RequeueReport
@@ -137,6 +145,8 @@ from producers import find_turn as find_turn
 from producers import find_turn_async as find_turn_async
 from producers import find_webhook as find_webhook
 from producers import find_webhook_async as find_webhook_async
+from producers import hand_over_thread as hand_over_thread
+from producers import hand_over_thread_async as hand_over_thread_async
 from producers import list_branches as list_branches
 from producers import list_branches_async as list_branches_async
 from producers import list_inbound_sources as list_inbound_sources
@@ -197,6 +207,10 @@ from producers.http.app import run_gateway as run_gateway
 from producers.http.principal import Authenticator as Authenticator
 from producers.http.principal import Principal as Principal
 from producers.send_options import SendOptions as SendOptions
+from producers.slack import SlackApp as SlackApp
+from producers.slack import SlackWorkspace as SlackWorkspace
+from producers.slack import attach_to_bolt as attach_to_bolt
+from producers.slack import create_slack_app as create_slack_app
 from producers.sqlalchemy_orm import send_message_in as send_message_in
 from producers.sqlalchemy_orm import send_message_in_async as send_message_in_async
 from producers.uploads import Upload as Upload

@@ -32,6 +32,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.ThreadUnderLegalHold: 409,
     threadmill.TitleConflict: 409,
     threadmill.FileRejected: 422,
+    threadmill.ThreadBusy: 409,
     threadmill.LimitReached: 429,
     threadmill.MessagesNotLoaded: 500,
     ThreadmillError: 500,

@@ -14,15 +14,14 @@ from itertools import chain
 
 from conversation.branch_address import row_id_of, split_address
 from conversation.errors import ThreadNotFound, TurnNotFound
-from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, TurnEnded, TurnQueued
+from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, WAITING_NOTICES, TurnEnded
 from producers.events.patience import insist
 from producers.events.piece import Piece
 from producers.events.rows import EventRows, Source
 from producers.events.tail import Tail
 from store.live.event_channel import Deltas, Envelope, OpenPiece, Ring
 from store.turns.event_rows import EventPage
-
-Notice = TurnQueued | TurnEnded
+from store.turns.notices import Notice
 
 #: Ends of turns that no worker began, which a feed keeps.
 ENDINGS_MAX = 100
@@ -238,7 +237,7 @@ class Feed:
             self._waiting, self.running = page.notices, page.running
             while len(self._endings) > ENDINGS_MAX:
                 del self._endings[next(iter(self._endings))]
-            is_waiting = any(isinstance(notice, TurnQueued) for notice in page.notices)
+            is_waiting = any(isinstance(notice, WAITING_NOTICES) for notice in page.notices)
             self.is_over = self.source.turn_id is not None and page.running is None and not is_waiting
         self._wake_all()
 

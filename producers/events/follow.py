@@ -15,15 +15,17 @@ from conversation.events import (
     MessageRestarted,
     ThreadDeleted,
     ThreadEvent,
+    TurnDecided,
     TurnEnded,
     TurnStarted,
     fence_of,
     number_of_start,
 )
-from producers.events.feed import Feed, Notice
+from producers.events.feed import Feed
 from producers.events.patience import insist
 from producers.events.piece import Piece
 from store.turns.event_rows import EventPage
+from store.turns.notices import Notice
 
 
 class Follower:
@@ -146,13 +148,14 @@ class Follower:
 
     def _next_notice(self) -> Notice | None:
         for notice in self.feed.notices:
-            earlier = self._notices.get(notice.turn_id)
+            key = notice.turn_id if not isinstance(notice, TurnDecided) else f"{notice.turn_id} {notice.call.call_id}"
+            earlier = self._notices.get(key)
             if notice == earlier:
                 continue
             # The end of a turn of which this viewer heard nothing tells them nothing.
             if isinstance(notice, TurnEnded) and earlier is None and self.feed.source.turn_id is None:
                 continue
-            self._notices[notice.turn_id] = notice
+            self._notices[key] = notice
             return notice
         return None
 

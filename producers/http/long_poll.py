@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from conversation.events import ThreadDeleted, ThreadEvent, TurnQueued, event_json
+from conversation.events import WAITING_NOTICES, ThreadDeleted, ThreadEvent, event_json
 from producers.http.dependencies import Gateway
 from producers.http.sse import wait_for_disconnect
 
@@ -102,7 +102,7 @@ class _Page:
 
     def has_any_news(self) -> bool:
         """Whether there is more than notices, which each answer brings again."""
-        return any(not isinstance(event, TurnQueued) for _, event in self.events)
+        return any(not isinstance(event, WAITING_NOTICES) for _, event in self.events)
 
     async def collect(self, events: AsyncGenerator[IdentifiedEvent]) -> None:
         """Collect events until there are enough, or none follow."""
@@ -110,7 +110,7 @@ class _Page:
             async for event_id, event in events:
                 self.events.append((event_id, event))
                 self.is_over |= isinstance(event, ThreadDeleted)
-                if not isinstance(event, TurnQueued):
+                if not isinstance(event, WAITING_NOTICES):
                     self.has_news.set()
                 if len(self.events) >= MAX_EVENTS:
                     return

@@ -126,6 +126,8 @@ def _options_of(
         priority=message.priority,
         not_before=message.not_before,
         deadline=message.deadline,
+        when_busy=message.when_busy,
+        merge_window=message.merge_window,
     )
 
 
@@ -148,18 +150,21 @@ async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> Non
             is_new=sent.accepted.is_new,
             connections=gateway.producer.connections,
             priority=request.priority,
+            interrupts=sent.accepted.interrupts,
         )
         await turn.notify()
 
 
 def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
-    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "messages")
+    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "schedule_id", "messages")
+    no_other = ("merged_into", "interrupted_by")
     return {
         "id": sent.accepted.turn_id,
         "thread_id": split_address(request.thread_id)[0],
         "state": TurnState.QUEUED.value,
-        "agent": request.agent,
+        "agent": sent.agent,
         "attempt": 0,
         "created_at": write_moment(sent.created_at),
-        **dict.fromkeys(nothing_yet),
+        **dict.fromkeys((*nothing_yet, *no_other)),
+        "rolled_back": False,
     }

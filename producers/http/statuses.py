@@ -22,6 +22,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     errors.IdempotencyConflict: 409,
     errors.BranchInUse: 409,
     errors.TurnNotRequeueable: 409,
+    errors.ThreadBusy: 409,
     errors.AlreadyDecided: 409,
     errors.DigestMismatch: 409,
     errors.UploadIncomplete: 409,

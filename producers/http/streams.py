@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BeforeValidator, Field
 
 from conversation.errors import InvalidInput
-from conversation.events import ThreadEvent, TurnEnded, TurnQueued
+from conversation.events import WAITING_NOTICES, ThreadEvent, TurnEnded
 from conversation.validation import check_id
 from producers.events.rows import Source
 from producers.events.user_cursor import read_user_cursor
@@ -200,7 +200,7 @@ def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
         page = await database.run_async(read_turn_events, source.turn_id or "", tenant=source.tenant, after=after)
         unseen = [] if after == MAX_NUMBER else [*page.notices, *page.events]
-        is_over = page.running is None and not any(isinstance(notice, TurnQueued) for notice in page.notices)
+        is_over = page.running is None and not any(isinstance(notice, WAITING_NOTICES) for notice in page.notices)
         return [(_id_in_turn(event.number or after, event), event) for event in unseen], is_over
 
     return look

@@ -88,13 +88,15 @@ async def change(
     response: Response,
     if_match: Annotated[str | None, Header(description="The `ETag` that the thread must still have.")] = None,
 ) -> Thread:
-    """Change the title and the metadata of a thread."""
+    """Change the title, the metadata and the policy of a thread, or hand it over to another agent."""
     view = await database_of(gateway, principal).run_async(
         edit_thread,
         viewer_of(principal),
         thread_id,
         title=body.title if "title" in body.model_fields_set else UNCHANGED,
         metadata=body.metadata,
+        assigned_agent=body.agent if "agent" in body.model_fields_set else UNCHANGED,
+        when_busy=body.when_busy if "when_busy" in body.model_fields_set else UNCHANGED,
         versions=read_etags(if_match),
     )
     if view is None:
@@ -124,7 +126,7 @@ async def fork(
 
 
 def _answer(view: ThreadView, response: Response) -> Thread:
-    response.headers["ETag"] = write_etag(version_of(view.title, view.metadata, view.user))
+    response.headers["ETag"] = write_etag(version_of(view.title, view.metadata, view.user, view.when_busy))
     return Thread.of(view)
 
 

@@ -10,12 +10,11 @@ from conversation.task_contract import CANCEL_CHANNEL
 from producers.http.answer_shapes import OneTurn, Turn, TurnList, record_json, turn_json
 from producers.http.dependencies import GatewayOf, Operator, Reader, Writer, path_of
 from producers.http.idempotency import made_id_of
-from producers.http.principal import Principal
+from producers.http.pending import name_of
 from producers.http.request_shapes import NewAttempt
 from producers.http.turn_waits import MAX_WAIT_SECONDS, wait_for_end
 from producers.http.visibility import database_of, viewer_of, visible_turn
 from producers.turn import AsyncTurn
-from store.turns.cancel import REQUESTER_MAX_CHARS
 from store.turns.thread_turns import list_of_thread
 from store.turns.visible_turns import cancel_turn, requeue_turn
 
@@ -64,9 +63,9 @@ async def cancel(gateway: GatewayOf, principal: Writer, turn_id: str) -> Respons
     """Ask a turn to stop. What it has said so far is kept."""
     connections = gateway.producer.connections
     view = await database_of(gateway, principal).run_async(
-        cancel_turn, viewer_of(principal), turn_id, by=_name_of(principal)
+        cancel_turn, viewer_of(principal), turn_id, by=name_of(principal)
     )
-    await connections.signals.publish_async(CANCEL_CHANNEL, turn_id)
+    await connections.signals.publish_async(CANCEL_CHANNEL, view.record.merged_into or turn_id)
     return JSONResponse({"turn": turn_json(view)}, 202)
 
 
@@ -100,9 +99,3 @@ async def requeue(
     )
     await turn.notify()
     return JSONResponse({"turn": turn_json(view)}, 202, {"Location": path_of(request, f"/v1/turns/{outcome.turn_id}")})
-
-
-def _name_of(principal: Principal) -> str:
-    """The name of who asks, in one line that can be printed."""
-    name = principal.user or principal.credential or "gateway"
-    return "".join(char if char.isprintable() else "?" for char in name)[:REQUESTER_MAX_CHARS]

@@ -98,7 +98,7 @@ def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
             "attachments": [],
         }
         own_step = (steps.c.turn_id == row.turn_id) & (steps.c["index"] == row[1])
-        connection.execute(update(steps).where(own_step).values(result=row.result | nothing))
+        connection.execute(update(steps).where(own_step).values(result=row.result | nothing | {"attachments": []}))
 
 
 def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str]) -> tuple[int, Sequence[str]]:

@@ -16,6 +16,7 @@ from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
 from store.erasure.items import record_items
 from store.erasure.sent_turns import select_shared_keys
+from store.erasure.slack import has_slack_messages
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
 from store.history.row_ids import thread_id_of
@@ -217,6 +218,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
         | has_dropped_files
         | select_shared_keys(subject).exists()
         | select(uploads.c.id).where(_is_upload_of(subject)).exists()
+        | has_slack_messages(subject)
     )
     return bool(connection.execute(select(has_rows)).scalar_one())
 

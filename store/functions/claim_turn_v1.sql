@@ -266,6 +266,8 @@ BEGIN
         'interruptions', turn.interruptions,
         'error_kind', turn.error_kind,
         'local_process_id', turn.local_process_id,
+        'parent_turn_id', turn.parent_turn_id,
+        'depth', turn.depth,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
         'has_journal', turn.attempt > 1 OR turn.requeued_from IS NOT NULL,

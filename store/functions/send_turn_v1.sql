@@ -13,8 +13,8 @@
 --
 -- Returns {"turn_id", "is_new", "needs_wake_up", "address", "thread_key", "interrupts"}, the last two where the turn was
 -- inserted by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
--- unknown_agent with {"known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The address is
--- the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
+-- unknown_agent with {"agent", "known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The
+-- address is the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -43,6 +43,8 @@ CREATE FUNCTION threadmill.send_turn_v1(
     -- Without a key, no digest is compared.
     idempotency_key text DEFAULT NULL,
     request_digest text DEFAULT NULL,
+    -- The sender named no agent: the one that the thread was handed over to answers, if it was.
+    agent_is_default boolean DEFAULT false,
     allow_unknown_agent boolean DEFAULT false,
     -- Unfinished turns that the tenant may have, this one included; 0 is no limit.
     max_unfinished_turns integer DEFAULT 0,
@@ -69,6 +71,7 @@ AS $$
 DECLARE
     row_id CONSTANT text := CASE WHEN branch IS NULL OR branch = 'main' THEN thread_id ELSE thread_id || '/' || branch END;
     obstacle text;
+    chosen_agent text;
     stored_key bigint;
     is_marked boolean;
     new_thread_key bigint;
@@ -80,6 +83,12 @@ DECLARE
 BEGIN
     -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
     FOR attempt IN 1 .. 6 LOOP
+        chosen_agent := agent;
+        IF agent_is_default THEN
+            SELECT coalesce(assigned_agent, agent) INTO chosen_agent FROM threads
+            WHERE threads.tenant = tenant AND threads.id = thread_id;
+            chosen_agent := coalesce(chosen_agent, agent);
+        END IF;
         obstacle := CASE
             WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
@@ -89,7 +98,7 @@ BEGIN
                     LIMIT max_unfinished_turns
                 ) AS counted
             ) THEN 'limit_reached'
-            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = agent)
+            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = chosen_agent)
                 THEN 'unknown_agent'
             WHEN branch IS NOT NULL AND NOT EXISTS (
                 SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = row_id
@@ -101,7 +110,9 @@ BEGIN
                 deadline, idempotency_key, request_digest, created_at, when_busy, steers, retry_at, notified_at
             )
             SELECT
-                threads.key, turn_id, tenant, 'queued', agent, local_process_id, schedule_id, priority, metadata,
+                threads.key, turn_id, tenant, 'queued',
+                CASE WHEN agent_is_default THEN coalesce(threads.assigned_agent, agent) ELSE agent END,
+                local_process_id, schedule_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 policy.name,
                 CASE WHEN policy.name = 'steer' THEN ahead.id END,
@@ -120,7 +131,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN not_before IS NULL AND local_process_id IS NULL THEN nullif(coalesce(
                     when_busy, threads.when_busy,
-                    (SELECT agents.when_busy FROM agents WHERE agents.name = agent), default_when_busy
+                    (SELECT agents.when_busy FROM agents WHERE agents.name = chosen_agent), default_when_busy
                 ), 'enqueue') END AS name
             ) AS policy
             -- The turn that comes first in the thread.
@@ -205,7 +216,7 @@ BEGIN
                 WHERE named.tenant = tenant AND named.id = row_id
             ) AND 'reject' = coalesce(
                 when_busy, threads.when_busy,
-                (SELECT agents.when_busy FROM agents WHERE agents.name = agent), default_when_busy
+                (SELECT agents.when_busy FROM agents WHERE agents.name = chosen_agent), default_when_busy
             )
             ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1;
             IF FOUND THEN
@@ -215,7 +226,7 @@ BEGIN
         IF obstacle IS NOT NULL THEN
             -- Only where another transaction came in between: as a rule, it is not there yet.
             DELETE FROM threads WHERE threads.key = new_thread_key;
-            RETURN json_build_object('refusal', obstacle, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
+            RETURN json_build_object('refusal', obstacle, 'agent', chosen_agent, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
                 SELECT coalesce(json_agg(known.name), '[]') FROM (SELECT agents.name FROM agents ORDER BY agents.name LIMIT 20) AS known
             ) END);
         END IF;

@@ -32,6 +32,10 @@ class AgentSettings(BaseModel):
     merge_max_messages: int = Field(MERGE_MAX, ge=1, le=1000)
     #: The model of agents that name none.
     model: NonEmptyText = "offline/recall"
+    #: How deep agents may call agents as tools, for an agent that sets no limit; 0 lets none call another.
+    agent_max_depth: int = Field(5, ge=0, le=20)
+    #: Agents that one turn may call as tools, those of called agents included, for an agent that sets no limit.
+    agent_max_children: int = Field(50, ge=0, le=1000)
     #: Keep what a provider said with a turn's error, short and without keys. It may quote what users wrote: without it,
     #: the kind of the error, its HTTP status and a sentence of ours are kept.
     keep_provider_errors: bool = False

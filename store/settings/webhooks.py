@@ -14,8 +14,8 @@ KEY_BYTES = 32
 class WebhookSettings(BaseModel):
     """How events are sent to webhooks: with which keys, to which networks, how often and for how long."""
 
-    #: Keys that encrypt the signing keys of webhooks where they are stored, comma-separated: each 32 bytes in URL-safe
-    #: base64. The first encrypts, all decrypt; empty: no webhook can be made.
+    #: Keys that encrypt the signing keys of webhooks where they are stored, comma-separated: each 32 bytes in base64.
+    #: The first encrypts, all decrypt; empty: no webhook can be made.
     webhook_encryption_keys: SecretStr = SecretStr("")
     #: Networks in which webhooks may be beside public addresses, comma-separated: `10.1.0.0/16`. With one, any port is
     #: sent to.
@@ -40,9 +40,7 @@ class WebhookSettings(BaseModel):
             except (binascii.Error, ValueError):
                 size = 0
             if size != KEY_BYTES:
-                raise ValueError(
-                    "write 32 bytes in URL-safe base64, like `openssl rand -base64 32 | tr '+/' '-_'` does"
-                )
+                raise ValueError("write 32 bytes in base64, as `openssl rand -base64 32` does")
         return value
 
 

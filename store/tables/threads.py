@@ -84,6 +84,8 @@ threads = Table(
     # Summaries: which agent's water marks count, and how the last attempts ended.
     #: The agent of its newest claimed turn; of the turn that it was made for, until one is claimed; else null.
     Column("agent", Text),
+    #: The agent that it was handed over to: it answers what is sent without an agent. Null: the installation's default.
+    Column("assigned_agent", Text),
     #: Attempts that failed since the last summary.
     Column("summary_failures", Integer, nullable=False, server_default="0"),
     #: No summary begins by itself before this: one is under way, failed, or was undone.

@@ -72,6 +72,7 @@ def insert_sharing(connection: Connection, source: AnyRow, new_id: str, at: int,
         history_starts_after=hidden_to,
         context_version=source.context_version,
         agent=source.agent,
+        assigned_agent=source.assigned_agent,
         when_busy=source.when_busy,
         # To retention, it is as old as the messages that it shares.
         retained_from=(source.retained_from or source.created_at) if at else None,

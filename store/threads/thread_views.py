@@ -13,6 +13,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, select
 from conversation.branch_address import split_address
 from conversation.events import number_after_turn, number_of_end, number_of_start, number_of_switch
 from conversation.thread import LAST_UPDATED
+from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.tables import messages, threads, turns
@@ -31,12 +32,16 @@ class ThreadView:
     #: Whose it is; None where it is nobody's.
     user: str | None
     metadata: Mapping[str, Any]
+    #: The agent that it was handed over to; None where the default one answers.
+    agent: str | None
     created_at: datetime
     updated_at: datetime
     #: Messages of its history.
     messages: int
     #: The id of the turn that runs there.
     running_turn: str | None
+    #: The policy of its messages that name none; None takes the agent's.
+    when_busy: WhenBusy | None
     #: The number behind which its events tell what is not in its history yet.
     last_event_id: int
 
@@ -116,11 +121,13 @@ def _view_of(row: AnyRow) -> ThreadView:
         title=row.title,
         user=row.owner,
         metadata={name: value for name, value in row.metadata.items() if name != LAST_UPDATED},
+        agent=row.assigned_agent,
         created_at=row.created_at,
         updated_at=row.updated_at,
         # Every message got the next seq, and those at the front are hidden first.
         messages=row.last_seq - row.history_starts_after,
         running_turn=row.running_turn,
+        when_busy=None if row.when_busy is None else WhenBusy(row.when_busy),
         last_event_id=_last_event_id(row),
     )
 

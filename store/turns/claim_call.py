@@ -60,6 +60,8 @@ class FunctionTurn:
     interruptions: int
     error_kind: str | None
     local_process_id: str | None
+    parent_turn_id: str | None
+    depth: int
     is_cancel_requested: bool
     remaining_seconds: float | None
     #: What the turn waited for was not decided in time.
@@ -132,6 +134,7 @@ class PartialClaim:
                 thread_id=self.thread_id,
                 agent=turn.agent,
                 attempt=turn.attempt,
+                parent_turn_id=turn.parent_turn_id,
                 window_to_seq=turn.window_to_seq,
                 ending=ending_of(turn.id, turn.agent, steps, self.error),
             )
@@ -142,6 +145,8 @@ class PartialClaim:
             thread_id=self.thread_id,
             agent=turn.agent,
             attempt=turn.attempt,
+            parent_turn_id=turn.parent_turn_id,
+            depth=turn.depth,
             retries=turn.retries,
             failing_seconds=turn.failing_seconds or 0,
             remaining_seconds=turn.remaining_seconds,
@@ -175,7 +180,6 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     turn, message_ids = partial_claim.turn, partial_claim.message_ids_with_files
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
     files = load_attachments(connection, message_ids) if message_ids else {}
-    # Only a turn whose journal has a step that waits, or that waited, has any.
-    pending = pending_calls.load(connection, turn.id) if steps else ()
+    pending = pending_calls.load(connection, turn.id) if partial_claim.has_journal else ()
     notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
     return partial_claim.finish(steps, files, pending, notes)

@@ -20,9 +20,9 @@ from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.tables import pending_calls, threads, turns
-from store.turns.cancel import check_requester
 from store.turns.pending_calls import build_call
 from store.turns.records import is_turn, turn_not_found
+from store.turns.requester import check_requester
 from store.turns.taken_up_calls import take_up
 
 

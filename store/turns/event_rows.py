@@ -20,7 +20,6 @@ from conversation.events import (
     ThreadEvent,
     ThreadSwitched,
     TurnEnded,
-    TurnQueued,
     fence_of,
     number_after_turn,
     number_of_switch,
@@ -35,7 +34,9 @@ from store.lineage import Lineage, select_range, stored_with
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import is_row_of, not_found
+from store.turns.agent_steps import list_agent_steps
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
+from store.turns.notices import Notice, read_notices
 from store.turns.records import is_turn, turn_not_found
 
 #: Messages of a page, about: whole turns are read.
@@ -55,8 +56,9 @@ class EventPage:
 
     #: With rising numbers.
     events: tuple[ThreadEvent, ...] = ()
-    #: Of the last page: the turns that wait, in their order; of a turn's: that it waits, or ended without beginning.
-    notices: tuple[TurnQueued | TurnEnded, ...] = ()
+    #: Of the last page: the turns that wait, in their order, behind what agents do in the one that runs; of a turn's:
+    #: that it waits, or ended without beginning, or what agents do in it.
+    notices: tuple[Notice, ...] = ()
     #: There is more after the last of them.
     has_more: bool = False
     #: The id of the turn that is under way.
@@ -95,9 +97,10 @@ def read_thread_events(
         # All that was read came before: one turn that fills the page.
         limit *= 4
     waiting = enumerate(open_rows)
+    notices = [notice for position, row in waiting for notice in _notices_of(connection, thread_id, row, position)]
     return EventPage(
         events=tuple(events),
-        notices=tuple(_notice(thread_id, row, position) for position, row in waiting if row.turns_state == "queued"),
+        notices=(*list_agent_steps(logs), *notices) if not has_more else (),
         has_more=has_more,
         running=next((row.turns_id for row in open_rows if row.turns_state == "running"), None),
         address=thread.id,
@@ -156,13 +159,13 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     if turn.merged_into is not None:
         page: EventPage = read_turn_events(connection, turn.merged_into, tenant=tenant, after=after)
         return replace(page, merged=end_of(thread_id, turn))
-    notices: list[TurnQueued | TurnEnded] = []
-    if turn.state == "queued":
-        notices.append(_notice(thread_id, rows[0], _count_before(connection, rows[0])))
-    elif turn.fencing_token is None and turn.is_final:
+    position = _count_before(connection, rows[0]) if turn.state == "queued" else 0
+    notices = _notices_of(connection, thread_id, rows[0], position)
+    if turn.fencing_token is None and turn.is_final:
         notices.append(end_of(thread_id, turn))
     spoken_rows = [row for row in rows if row.seq is not None]
     logs = _load_logs(connection, stored_with(rows[0].thread_key), thread_id, [turn], spoken_rows)
+    notices += list_agent_steps(logs)
     events = [event for log in logs for event in log.events()]
     return EventPage(
         events=tuple(event for event in events if (event.number or 0) > after),
@@ -258,7 +261,7 @@ def _bring_up_to_date(open_rows: Sequence[AnyRow], rows: Sequence[AnyRow]) -> li
     newer_rows = {row.turns_id: row for row in rows}
     pairs = [(row, newer_rows.get(row.turns_id, row)) for row in open_rows]
     current_rows = [row if row.turns_state == newer.turns_state else newer for row, newer in pairs]
-    return [row for row in current_rows if row.turns_state in ("queued", "running")]
+    return [row for row in current_rows if row.turns_state in ("queued", "running", "waiting")]
 
 
 def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
@@ -313,15 +316,19 @@ def _load_logs(
 
 
 def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
-    """The journals of turns; results only of those that are not over, whose replies are no messages yet."""
+    """The journals of turns; results only of those that are not over, whose replies are no messages yet.
+
+    What agents did that were called as tools is there without results, and only of those as well.
+    """
     if not of_turns:
         return {}
     open_ids = [turn.id for turn in of_turns if not turn.is_final]
     is_open: ColumnElement[bool] = steps.c.turn_id.in_(open_ids) if open_ids else false()
     columns = [column for column in steps.c if column.name != "result"]
+    is_own = steps.c.parent.is_(None)
     statement = (
-        select(*columns, case((is_open, steps.c.result), else_=null()).label("result"))
-        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]))
+        select(*columns, case((is_open & is_own, steps.c.result), else_=null()).label("result"))
+        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]), or_(is_own, is_open))
         .order_by(steps.c.turn_id, steps.c["index"])
     )
     journals: dict[str, list[JournalledStep]] = {}
@@ -379,6 +386,7 @@ def _turn_of(row: AnyRow) -> TurnRow:
     return TurnRow(**{name: columns[f"turns_{name}"] for name in _TURN_COLUMNS})
 
 
-def _notice(thread_id: str, row: AnyRow, position: int) -> TurnQueued:
-    turn = _turn_of(row)
-    return TurnQueued(thread_id=thread_id, turn_id=turn.id, position=position, due_at=row.due_at, error=turn.error)
+def _notices_of(connection: Connection, thread_id: str, row: AnyRow, position: int) -> list[Notice]:
+    # A row beside messages is one of a turn that has begun.
+    due_at = getattr(row, "due_at", None)
+    return read_notices(connection, thread_id, _turn_of(row), due_at=due_at, position=position)

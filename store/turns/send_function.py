@@ -26,6 +26,7 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
         "schedule_id": request.schedule_id,
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
+        "agent_is_default": request.is_agent_default,
         "allow_unknown_agent": request.allow_unknown_agent,
         "max_unfinished_turns": limits.tenant_max_unfinished_turns,
         "mark_notified": mark_notified,
@@ -78,7 +79,7 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
         case "limit_reached":
             raise limit_reached(request, limits)
         case "unknown_agent":
-            raise unknown_agent(request, outcome["known_agents"])
+            raise unknown_agent(outcome["agent"], outcome["known_agents"])
         case "unknown_branch":
             raise branch_not_found(request.tenant, request.thread_id)
         case "thread_busy":

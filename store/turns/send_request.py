@@ -11,6 +11,16 @@ from conversation.message import Message
 from conversation.when_busy import WhenBusy
 
 
+@dataclass(frozen=True, slots=True)
+class ParentCall:
+    """The call of a turn that begins another turn, and waits for its end."""
+
+    turn_id: str
+    call_id: str
+    #: How deep the new turn is nested.
+    depth: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
     """A producer's request for a turn: validated, its attachments stored, its ids made."""
@@ -23,6 +33,8 @@ class SendRequest:
     #: history as it stands.
     message: Message | None
     agent: str
+    #: The sender named no agent: the one that the thread was handed over to answers, if it was.
+    is_agent_default: bool = False
     #: Accept an agent that no worker has registered yet.
     allow_unknown_agent: bool = False
     idempotency_key: str | None = None
@@ -34,6 +46,8 @@ class SendRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The user who asks: the thread's owner from now on, if it has none. None: its owner asks, if it has one.
     user: str | None = None
+    #: Of a turn that another one waits for; plain statements alone store it.
+    parent: ParentCall | None = None
     #: What becomes of it while its thread is busy; None takes the thread's own policy, then its agent's.
     when_busy: WhenBusy | None = None
     #: The installation's policy, for a message for which nobody else has one.

@@ -117,10 +117,13 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
     }
+    if (parent := request.parent) is not None:
+        values |= {"parent_turn_id": parent.turn_id, "parent_call_id": parent.call_id, "depth": parent.depth}
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
         times["notified_at"] = _notified_at(request)
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
+    row["agent"] = _chosen_agent(request, threads.c.assigned_agent)
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
     if (policy := when_busy_of(request)) is not None:
         row["when_busy"] = policy
@@ -145,7 +148,8 @@ def when_busy_of(request: SendRequest) -> ColumnElement[Any] | None:
     """The policy of a message for a thread, of `threads`; null in the row, and None here, is to wait for the others."""
     if request.not_before is not None or request.local_process_id is not None:
         return None
-    of_agent = select(agents.c.when_busy).where(agents.c.name == request.agent).scalar_subquery()
+    agent = _chosen_agent(request, threads.c.assigned_agent)
+    of_agent = select(agents.c.when_busy).where(agents.c.name == agent).correlate(threads).scalar_subquery()
     own, default = (literal(name, turns.c.when_busy.type) for name in (request.when_busy, request.default_when_busy))
     return func.nullif(func.coalesce(own, threads.c.when_busy, of_agent, default), WhenBusy.ENQUEUE)
 
@@ -205,7 +209,7 @@ def _find_earlier_turn_or_refuse(
     if not row.is_within_limit:
         raise limit_reached(request, limits)
     if not row.is_agent_known:
-        raise unknown_agent(request, _list_agents(connection))
+        raise unknown_agent(row.chosen_agent, _list_agents(connection))
     if not row.is_branch_known:
         raise branch_not_found(request.tenant, request.thread_id)
     if row.busy_turn_id is not None:
@@ -232,6 +236,7 @@ def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
         (true() if branch is None else exists().where(_is_thread_of(request))).label("is_branch_known"),
         _is_within_limit(request.tenant, limits).label("is_within_limit"),
         _is_agent_known(request).label("is_agent_known"),
+        _chosen_agent(request, _assigned_agent(request)).label("chosen_agent"),
         _busy_turn_id(request).label("busy_turn_id"),
     ).select_from(one_row.outerjoin(earlier_turn, is_same_request))
 
@@ -241,7 +246,19 @@ def _is_thread_of(request: SendRequest) -> ColumnElement[bool]:
 
 
 def _is_agent_known(request: SendRequest) -> ColumnElement[bool]:
-    return true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
+    if request.allow_unknown_agent:
+        return true()
+    return exists().where(agents.c.name == _chosen_agent(request, _assigned_agent(request)))
+
+
+def _assigned_agent(request: SendRequest) -> ColumnElement[Any]:
+    return select(threads.c.assigned_agent).where(_is_thread_of(request)).scalar_subquery()
+
+
+def _chosen_agent(request: SendRequest, assigned_agent: ColumnElement[Any]) -> ColumnElement[str]:
+    """The agent that shall answer: of a sender who names none, the one that the thread was handed over to."""
+    named = literal(request.agent, turns.c.agent.type)
+    return func.coalesce(assigned_agent, named) if request.is_agent_default else named
 
 
 def _is_within_limit(tenant: str, limits: SendLimits) -> ColumnElement[bool]:

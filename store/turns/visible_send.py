@@ -29,6 +29,8 @@ class SentTurn:
     accepted: AcceptedTurn
     #: When it was stored first.
     created_at: datetime
+    #: The agent that answers: the one that the thread was handed over to, where the sender named none.
+    agent: str
 
 
 def accept_of_viewer(
@@ -44,8 +46,8 @@ def accept_of_viewer(
     if connection.execute(own_row).one_or_none() is None:
         raise thread_not_found(viewer, request.thread_id)
     accepted = inbox.accept(connection, request, limits)
-    created_at = select(turns.c.created_at).where(turns.c.id == accepted.turn_id)
-    return SentTurn(accepted, connection.execute(created_at).scalar_one())
+    row = connection.execute(select(turns.c.created_at, turns.c.agent).where(turns.c.id == accepted.turn_id)).one()
+    return SentTurn(accepted, row.created_at, row.agent)
 
 
 @read_only

@@ -87,7 +87,7 @@ class Webhook:
 
 
 class WebhookChanges(TypedDict, total=False):
-    """What a caller may change of a webhook: the fields that are there."""
+    """The changes of a webhook: of the fields that are there."""
 
     url: str
     name: str
@@ -99,7 +99,7 @@ class WebhookChanges(TypedDict, total=False):
 
 
 def check_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a caller may say of a webhook, checked. Raises `InvalidInput`."""
+    """Check the columns that a caller may write. Raises `InvalidInput`."""
     checks: dict[str, Callable[[str, Any], Any]] = {
         "url": check_webhook_url,
         "name": lambda name, value: check_text(name, value, max_chars=NAME_MAX_CHARS),

@@ -13,10 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from conversation.backoff import backoff_seconds
-from conversation.ids import new_id
-from conversation.webhooks import WebhookKind
 from store.database.column_types import clock, moment_now
-from store.database.statements import AnyRow, insert_for
+from store.database.statements import AnyRow
 from store.tables import threads, webhooks
 from store.tables import webhook_deliveries as deliveries
 from store.webhooks.bodies import compose_body
@@ -68,7 +66,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What came of an attempt."""
+    """The outcome of an attempt."""
 
     #: The HTTP status; None where there was no answer.
     status: int | None = None
@@ -81,41 +79,6 @@ class Attempt:
     def is_delivered(self) -> bool:
         """Whether the server took it."""
         return self.status is not None and 200 <= self.status < 300
-
-
-def record_event(
-    connection: Connection,
-    *,
-    tenant: str,
-    thread_key: int,
-    kind: WebhookKind,
-    agent: str | None,
-    details: dict[str, Any],
-) -> None:
-    """Record an event that is no turn's, for each webhook that is told of it, in the transaction that brings it about.
-
-    The ends and waits of turns record themselves, by a trigger.
-    """
-    rows = connection.execute(
-        select(webhooks.c.id, webhooks.c.kinds, webhooks.c.agents).where(
-            webhooks.c.tenant == tenant, webhooks.c.state == "enabled"
-        )
-    ).all()
-    for row in rows:
-        if (row.kinds is None or kind in row.kinds) and (row.agents is None or agent in row.agents):
-            connection.execute(
-                insert_for(connection, deliveries).values(
-                    id=new_id(),
-                    tenant=tenant,
-                    webhook_id=row.id,
-                    thread_key=thread_key,
-                    kind=str(kind),
-                    created_at=clock(),
-                    details={"agent": agent, **details},
-                    state="pending",
-                    next_try_at=clock(),
-                )
-            )
 
 
 def list_due(connection: Connection, *, without: Sequence[str] = ()) -> list[DueWebhook]:

@@ -13,7 +13,16 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, TurnTe
 from threadmill.cli.output import print_json, print_note, print_text, shorten
 
 if TYPE_CHECKING:
-    from conversation.events import MessageDelta, MessageDone, ThreadEvent, TurnEnded
+    from conversation.events import (
+        AgentSteps,
+        MessageDelta,
+        MessageDone,
+        ThreadEvent,
+        TurnDecided,
+        TurnEnded,
+        TurnQueued,
+        TurnWaiting,
+    )
 
 #: Exit status of a command that Ctrl-C ended, as shells have it.
 INTERRUPTED = 130
@@ -67,16 +76,32 @@ class EventPrinter:
             case events.ToolCallStarted(call=call):
                 self._end_line()
                 print_note(f"({call.name} {shorten(call.arguments, SHOWN_CHARS)})")
-            case events.TurnQueued(turn_id=turn_id, position=position):
-                print_note(f"(turn {turn_id} waits" + (f", {position} before it)" if position else ")"))
             case events.TurnStarted(turn_id=turn_id, agent=agent, attempt=attempt):
                 self._end_line()
                 print_note(f"({agent} answers, turn {turn_id}" + (f", attempt {attempt})" if attempt > 1 else ")"))
+            case events.TurnQueued() | events.TurnWaiting() | events.TurnDecided() | events.AgentSteps():
+                self._print_notice(event)
             case events.TurnEnded():
                 self._print_end(event)
             case events.ThreadDeleted():
                 self._end_line()
                 print_note("(the thread was deleted)")
+
+    def _print_notice(self, event: "TurnQueued | TurnWaiting | TurnDecided | AgentSteps") -> None:
+        from conversation import events
+
+        self._end_line()
+        match event:
+            case events.TurnQueued(turn_id=turn_id, position=position):
+                print_note(f"(turn {turn_id} waits" + (f", {position} before it)" if position else ")"))
+            case events.TurnWaiting(turn_id=turn_id, calls=calls):
+                for call in calls:
+                    asked = call.question or f"{call.name} {shorten(call.arguments, SHOWN_CHARS)}"
+                    print_note(f"(turn {turn_id} waits for {call.kind} {call.call_id}: {asked})")
+            case events.TurnDecided(call=call):
+                print_note(f"({call.decided_by} decided {call.call_id})")
+            case events.AgentSteps(steps=(*_, newest)):
+                print_note(f"({newest.agent}: {newest.kind} {newest.name}, {newest.state})")
 
     def _print_delta(self, event: "MessageDelta") -> None:
         if self._open_id != event.message_id:

@@ -60,13 +60,16 @@ def update_thread(
     *,
     title: str | Unset | None = UNSET,
     metadata: Mapping[str, Any] | Unset = UNSET,
+    agent: str | Unset | None = UNSET,
     etag: str | None = None,
 ) -> Plan[Thread]:
-    """Change a thread's title or metadata. With the `etag` of the thread that you read, only if nobody else did.
+    """Change a thread's title, metadata or the agent that it is handed over to.
+
+    With the `etag` of the thread that you read, only if nobody else did.
 
     Raises `PreconditionFailed` if somebody did.
     """
-    given = {"title": title, "metadata": metadata}
+    given = {"title": title, "metadata": metadata, "agent": agent}
     values = {name: value for name, value in given.items() if not isinstance(value, Unset)}
     where = path("threads", thread_id)
     try:

@@ -160,6 +160,8 @@ class Thread(Model):
     #: Whose it is; None where it is nobody's.
     user: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: The agent that it was handed over to; None where the default one answers.
+    agent: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     #: How many it has.

@@ -100,7 +100,7 @@ export class Threadmill {
    */
   async updateThread(
     threadId: string,
-    changes: { title?: string | null; metadata?: Record<string, unknown> },
+    changes: { title?: string | null; metadata?: Record<string, unknown>; agent?: string | null },
     options: { etag?: string | undefined } = {},
   ): Promise<Thread> {
     const headers: Record<string, string> = options.etag === undefined ? {} : { "If-Match": options.etag };
@@ -270,7 +270,7 @@ function isAfterLostAnswer(error: unknown, status: number): boolean {
   return error instanceof Problem && error.status === status && error.attempts > 1;
 }
 
-function holds(stored: Thread, changes: { title?: string | null; metadata?: Record<string, unknown> }): boolean {
+function holds(stored: Thread, changes: { title?: string | null; metadata?: Record<string, unknown>; agent?: string | null }): boolean {
   const isTitled = changes.title === undefined || stored.title === changes.title;
   const same = ([name, value]: [string, unknown]) =>
     JSON.stringify(stored.metadata[name] ?? null) === JSON.stringify(value);

@@ -67,7 +67,7 @@ export interface TurnError {
 export interface Turn {
   id: string;
   thread_id: string;
-  state: "queued" | "running" | "completed" | "failed" | "cancelled";
+  state: "queued" | "running" | "completed" | "failed" | "cancelled" | "merged";
   agent: string;
   attempt: number;
   created_at: string;
@@ -96,6 +96,8 @@ export interface Thread {
   title: string | null;
   user: string | null;
   metadata: Record<string, unknown>;
+  /** The agent that it was handed over to; null where the default one answers. */
+  agent: string | null;
   created_at: string;
   updated_at: string;
   messages: number;
@@ -167,6 +169,22 @@ export interface ToolStarted extends EventOfTurn {
   call: ToolCall;
 }
 
+/** A model or tool call of an agent that another one called as a tool. */
+export interface AgentStep {
+  index: number;
+  parent: number;
+  agent: string;
+  kind: "model" | "tool";
+  name: string;
+  state: "started" | "finished" | "failed" | "unknown";
+}
+
+/** A notice: what the agents do that a running turn's agent called as tools. */
+export interface AgentSteps extends EventOfTurn {
+  type: "turn.agents";
+  steps: AgentStep[];
+}
+
 /** The turn is over. */
 export interface TurnEnded extends EventOfTurn {
   type: "turn.ended";
@@ -199,6 +217,7 @@ export type ThreadEvent =
   | MessageRestarted
   | MessageDone
   | ToolStarted
+  | AgentSteps
   | TurnEnded
   | ThreadDeleted
   | UnknownEvent;
@@ -210,6 +229,7 @@ export const KNOWN_EVENTS: ReadonlySet<string> = new Set<Exclude<ThreadEvent["ty
   "message.restarted",
   "message.done",
   "tool.started",
+  "turn.agents",
   "turn.ended",
   "thread.deleted",
 ]);

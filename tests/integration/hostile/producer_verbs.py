@@ -107,6 +107,7 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id, tenant=just("default")),
     **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
     **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
+    **_of_producers("hand_over_thread", thread_id=just("sent"), agent=just("a"), tenant=just("default")),
     **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me"), tenant=just("default")),
     **_of_producers(
         "requeue_turn", turn_id=lambda stage: stage.failed_turn.id, agent=just(None), tenant=just("default")

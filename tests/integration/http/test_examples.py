@@ -43,6 +43,10 @@ STEPS = {
     # No worker has prepared it.
     "read_thumbnail": 404,
     "create_stream_token": 201,
+    "list_pending": 200,
+    "read_pending": 200,
+    # It waits for nothing.
+    "decide_call": 404,
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
@@ -107,6 +111,7 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         "source_id": "none",
         "message_id": "none",
         "branch_id": "",
+        "call_id": "call_1",
     }
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 

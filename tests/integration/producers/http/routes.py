@@ -5,8 +5,9 @@ from typing import Any
 
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.pending_call import PendingKind, PendingRequest
 from conversation.summary import NewSummary
-from conversation.turn import Cancelled
+from conversation.turn import Cancelled, Waiting
 from conversation.water_marks import WaterMarks
 from store.summaries import repository
 from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, Site
@@ -25,10 +26,13 @@ class World:
     turn: str
     cancelled: str
     waiting: str
+    #: The turn of another thread of hers that waits for the approval of a call.
+    undecided: str
     upload: str = ""
     schedule: str = ""
     sha256: str = SHA256
     key: str = "place"
+    call: str = "call-1"
 
 
 def make_world(site: Site, *, messages: int = 0) -> World:
@@ -53,8 +57,26 @@ def make_world(site: Site, *, messages: int = 0) -> World:
     assert draft is not None
     site.database.run(repository.put, draft, NewSummary(content="They talked.", model="m"))
     schedule = site.ask("ada", "POST", "/schedules", json=SCHEDULE).json()["id"]
-    waiting = site.send("ada", thread, "and this?")["id"]
-    return World(thread, turn, cancelled, waiting=waiting, upload=new_id(), schedule=schedule)
+    return World(
+        thread,
+        turn,
+        cancelled,
+        waiting=site.send("ada", thread, "and this?")["id"],
+        undecided=make_undecided(site),
+        upload=new_id(),
+        schedule=schedule,
+    )
+
+
+def make_undecided(site: Site, kind: PendingKind = PendingKind.APPROVAL, **options: Any) -> str:
+    """Make a turn in a thread of Ada's that waits for a decision on one call; returns its id."""
+    thread = site.make_thread("ada")["id"]
+    turn: str = site.send("ada", thread, "money back")["id"]
+    request = PendingRequest(
+        call_id="call-1", step_index=1, kind=kind, name="refund", arguments='{"amount": 20}', **options
+    )
+    site.settle(site.claim(thread), Waiting(pending=(request,)))
+    return turn
 
 
 @dataclass(frozen=True)
@@ -185,6 +207,31 @@ ROUTES = [
     ),
     Route("GET", "/turns/{turn}", 200, "read", {}, {"wait": {"params": {"wait": 61}}}, statements=2),
     Route("POST", "/turns/{waiting}/cancel", 202, "write", {}, {"by": {"params": {"by": "me"}}}, statements=6),
+    Route(
+        "GET",
+        "/pending",
+        200,
+        "read",
+        {},
+        {"limit": {"params": {"limit": 0}}, "cursor": {"params": {"cursor": "%00"}}, "user": {"params": {"user": ""}}},
+        statements=1,
+    ),
+    Route("GET", "/turns/{undecided}/pending", 200, "read", {}, {"x": {"params": {"x": 1}}}, statements=3),
+    Route(
+        "POST",
+        "/turns/{undecided}/pending/{call}",
+        200,
+        "write",
+        {"json": {"decision": "approve"}},
+        {
+            "decision": {"json": {"decision": "closed"}},
+            "digest": {"json": {"decision": "approve", "digest": "0"}},
+            "reason": {"json": {"decision": "deny", "reason": "x" * 5000}},
+            "arguments": {"json": {"decision": "edit"}},
+            "by": {"json": {"decision": "approve", "by": "me"}},
+        },
+        statements=9,
+    ),
     Route(
         "POST",
         "/turns/{cancelled}/requeue",

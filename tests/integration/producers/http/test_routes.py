@@ -45,9 +45,13 @@ def test_every_route_is_in_the_table(site: Site) -> None:
         and path.startswith("/v1")
     }
 
-    assert documented == {(route.method, re.sub(r"\{(turn|waiting|cancelled)\}", "{turn_id}", route.path)
-        .replace("{thread}", "{thread_id}").replace("{upload}", "{upload_id}")
-        .replace("{schedule}", "{schedule_id}")) for route in ROUTES}  # fmt: skip
+    names = dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id")
+    names |= {name: f"{name}_id" for name in ("thread", "upload", "call", "schedule")}
+    tabled = {
+        (route.method, re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path))
+        for route in ROUTES
+    }
+    assert documented == tabled
 
 
 def test_each_route_answers_what_its_description_says(site: Site) -> None:
@@ -63,9 +67,8 @@ def test_each_route_answers_what_its_description_says(site: Site) -> None:
 
 
 def check_shape(document: dict[str, Any], route: Route, answer: httpx.Response) -> None:
-    names = {"thread": "thread_id", "upload": "upload_id", "schedule": "schedule_id"} | dict.fromkeys(
-        ("turn", "waiting", "cancelled"), "turn_id"
-    )
+    names = {name: f"{name}_id" for name in ("thread", "upload", "call", "schedule")}
+    names |= dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id")
     path = re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path)
     described = document["paths"][f"/v1{path}"][route.method.lower()]["responses"][str(route.status)]
     if "content" not in described:

@@ -1,8 +1,9 @@
 """A thread's events out of its rows: whoever reads on from any number has each of them once, with rising numbers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import event as sql_event
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
+    AgentSteps,
     MessageDone,
     ThreadEvent,
     ToolCallStarted,
@@ -269,6 +271,35 @@ def test_what_is_tried_again_or_requeued_goes_on_behind_all_that_was_shown(site:
 
     assert story(site.viewer.look()) == ["attempt 4", "assistant: now", "completed"]
     assert_continues(site, without=("attempt 2", "attempt 3", "failed"))
+
+
+def test_what_agents_do_that_were_called_as_tools_is_a_notice_while_the_turn_runs(site: Site) -> None:
+    turn_id = site.send("ask them")
+    claimed = site.claim()
+    ask, look = ToolCall("c", "helper", "{}"), ToolCall("c", "look", "{}")
+    nest = partial(replace, parent=1, agent="helper")
+    site.record(claimed, reply(0, "I ask", ask), intent(1, ask))
+    site.viewer.look()
+    site.record(claimed, nest(reply(2, "secret", look)), nest(intent(3, look)))
+
+    page = read(site.database)
+    (notice,) = page.notices
+    assert site.database.run(read_turn_events, turn_id).notices == page.notices
+    assert isinstance(notice, AgentSteps)
+    assert [(s.index, s.parent, s.agent, s.kind, s.name, s.state) for s in notice.steps] == [
+        (2, 1, "helper", "model", "m", "finished"),
+        (3, 1, "helper", "tool", "look", "started"),
+    ]
+    assert "secret" not in str(event_json(notice))
+    # What has numbers goes on as if they were not there: the result, and the next reply behind it.
+    assert site.viewer.look() == []
+    site.record(claimed, nest(done(3, look)))
+    site.record(claimed, done(1, ask, "found"))
+    assert story(site.viewer.look()) == ["tool: found"]
+    site.complete(claimed, reply(0, "I ask", ask), done(1, ask, "found"), reply(4, "there"))
+    assert story(site.viewer.look()) == ["assistant: there", "completed"]
+    assert read(site.database).notices == ()
+    assert_continues(site)
 
 
 def test_messages_of_no_turn_come_after_the_turn_in_which_they_were_added(site: Site) -> None:

@@ -1,14 +1,20 @@
 """The outbox: what is written when a turn ends, what is sent when, and in which order."""
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
 
 from conversation.ids import new_id
+from conversation.pending_call import Decision, DecisionKind, PendingKind, PendingRequest
+from conversation.turn import Completed, Waiting
 from conversation.webhooks import make_secret
 from store import tables
+from store.retention.delete_thread import delete_thread
+from store.turns import decisions, settle
 from store.webhooks import endpoints, listing, outbox, upkeep
 from tests.integration.webhook_scene import WebhookScene, cancelled, failed
 
@@ -65,9 +71,6 @@ def test_a_turn_that_is_not_settled_tells_nobody(scene: WebhookScene) -> None:
         pass
 
     def settle_and_break(connection: object) -> None:
-        from conversation.turn import Completed
-        from store.turns import settle
-
         settle.settle(connection, turn.lease, turn.id, Completed(), release=True)  # type: ignore[arg-type]
         raise Break
 
@@ -218,9 +221,6 @@ def test_a_server_that_asks_for_a_pause_gets_it(scene: WebhookScene) -> None:
 
 
 def test_a_rotated_key_signs_beside_the_new_one_for_its_grace(scene: WebhookScene) -> None:
-    from standardwebhooks import Webhook as Verifier
-    from standardwebhooks import WebhookVerificationError
-
     old, new = make_secret(), make_secret()
     webhook = scene.webhook(old)
     rotate = {"secret": new, "sealed_secrets": scene.sealed_secrets, "grace": timedelta(hours=1)}
@@ -257,8 +257,6 @@ def test_keys_that_cannot_be_read_hold_up_their_webhook_and_nothing_else(scene: 
 
 
 def test_deliveries_go_with_their_thread_their_webhook_and_their_time(scene: WebhookScene) -> None:
-    from store.retention.delete_thread import delete_thread
-
     webhook, other = scene.webhook(), scene.webhook()
     scene.turn("one")
     scene.turn("two")
@@ -275,3 +273,57 @@ def test_deliveries_go_with_their_thread_their_webhook_and_their_time(scene: Web
     with scene.database.engine.begin() as connection:
         count = connection.execute(select(func.count()).select_from(tables.webhook_deliveries)).scalar_one()
     assert count == 0
+
+
+def waiting() -> Waiting:
+    return Waiting(
+        pending=(
+            PendingRequest(
+                call_id="call 1/2", step_index=1, kind=PendingKind.APPROVAL, name="refund", arguments='{"amount": 5}'
+            ),
+            PendingRequest(
+                call_id="call-2",
+                step_index=2,
+                kind=PendingKind.QUESTION,
+                name="ask_user",
+                question="Which order?",
+                choices=["A", "B"],
+            ),
+        )
+    )
+
+
+def test_a_turn_that_waits_tells_what_is_to_be_decided_and_where(scene: WebhookScene) -> None:
+    scene.webhook(kinds=["turn.waiting"], link_template="https://app.example/{thread_id}/{turn_id}?call={call_id}")
+
+    turn_id = scene.turn("order-1", waiting())
+    scene.send()
+
+    (request,) = scene.receiver.received
+    assert request.event["type"] == "turn.waiting"
+    approval, question = request.event["data"]["calls"]
+    assert (approval["kind"], approval["name"], approval["arguments"]) == ("approval", "refund", '{"amount": 5}')
+    assert approval["digest"] == waiting().pending[0].arguments_digest
+    assert approval["link"] == f"https://app.example/order-1/{turn_id}?call=call%201%2F2"
+    assert (question["question"], question["choices"]) == ("Which order?", ["A", "B"])
+    assert datetime.fromisoformat(question["expires_at"]) > datetime.now(UTC)
+
+
+def test_what_was_decided_before_it_was_told_is_not_asked_for(scene: WebhookScene) -> None:
+    webhook = scene.webhook(kinds=["turn.waiting"])
+    turn_id = scene.turn("order-1", waiting())
+    scene.receiver.answer = lambda _: 500
+    decision = Decision(kind=DecisionKind.APPROVE)
+    scene.database.run(decisions.decide, turn_id, "call 1/2", decision, by="ann")
+    scene.send()
+    scene.database.run(decisions.decide, turn_id, "call-2", Decision(kind=DecisionKind.ANSWER, value="A"), by="ann")
+    scene.receiver.answer = lambda _: 200
+    scene.wait(3600)
+    scene.send()
+
+    first, second = scene.receiver.received
+    assert [call["call_id"] for call in first.event["data"]["calls"]] == ["call-2"]
+    # In each attempt it is the same event.
+    assert (first.id, first.body) == (second.id, second.body)
+    assert "link" not in first.event["data"]["calls"][0]
+    assert [one.state for one in scene.deliveries(webhook)] == ["delivered"]
