@@ -44,9 +44,7 @@ def loaded(site: Site, thread: str = "t") -> Sequence[Message]:
     key = site.row(thread).key
 
     def load(connection: Any) -> Sequence[Message]:
-        rows = connection.execute(
-            message_rows.history_rows(stored_with(key), after_seq=0, to_seq=1000)
-        )
+        rows = connection.execute(message_rows.history_rows(stored_with(key), after_seq=0, to_seq=1000))
         return message_rows.load(connection, stored_with(key), rows)
 
     return site.database.run(load)
