@@ -61,7 +61,6 @@ class Producer(WebhookOwner):
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or current()
         self.connections = Connections(self.settings)
-        self._limits = limits_of(self.settings)
 
     @property
     def database(self) -> Database:
@@ -114,8 +113,8 @@ class Producer(WebhookOwner):
         if connection is not None:
             from producers.caller_transaction import accept_on
 
-            return self._handle_of_new(Turn, request, accept_on(connection, request, self._limits))
-        accepted_turn = inbox.accept_alone(self.database, request, self._limits)
+            return self._handle_of_new(Turn, request, accept_on(connection, request, limits_of(self.settings)))
+        accepted_turn = inbox.accept_alone(self.database, request, limits_of(self.settings))
         turn = self._handle_of_new(Turn, request, accepted_turn)
         if turn.needs_notify:
             turn.notify()
@@ -134,9 +133,9 @@ class Producer(WebhookOwner):
         if connection is not None:
             from producers.caller_transaction import accept_on_async
 
-            accepted_turn = await accept_on_async(connection, request, self._limits)
+            accepted_turn = await accept_on_async(connection, request, limits_of(self.settings))
             return self._handle_of_new(AsyncTurn, request, accepted_turn)
-        accepted_turn = await inbox.accept_alone_async(self.database, request, self._limits)
+        accepted_turn = await inbox.accept_alone_async(self.database, request, limits_of(self.settings))
         turn = self._handle_of_new(AsyncTurn, request, accepted_turn)
         if turn.needs_notify:
             await turn.notify()

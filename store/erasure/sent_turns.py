@@ -61,7 +61,6 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         if row.state not in FINAL_STATES:
             request_cancel(connection, row.id)
     ids = [row.id for row in rows]
-    _erase_told(connection, ids)
     message_count, hashes = _erase_inputs(connection, thread, ids)
     nameless: dict[str, Any] = {
         "sender": subject.sha256,
@@ -103,6 +102,7 @@ def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
 
 def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str]) -> tuple[int, Sequence[str]]:
     """Erase the messages that these turns answer; returns their number, and the hashes of their files."""
+    _erase_told(connection, turn_ids)
     of_turn = select(turns.c.window_to_seq).where(turns.c.id == messages.c.turn_id).scalar_subquery()
     is_merged = messages.c.turn_id.in_(
         select(turns.c.id).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))

@@ -86,7 +86,10 @@ BEGIN
         chosen_agent := agent;
         IF agent_is_default THEN
             SELECT coalesce(assigned_agent, agent) INTO chosen_agent FROM threads
-            WHERE threads.tenant = tenant AND threads.id = thread_id;
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            );
             chosen_agent := coalesce(chosen_agent, agent);
         END IF;
         obstacle := CASE

@@ -7,6 +7,7 @@ only read, and a message that arrives meanwhile stands behind the covered range.
 that goes on reads the summary that it began with.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, update
@@ -21,9 +22,11 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
+from store.history.row_ids import is_row_of
 from store.history.visibility import is_summary_of
 from store.lineage import Lineage
-from store.summaries.next_range import find_range_end
+from store.summaries import shared_summaries
+from store.summaries.next_range import find_low_seq, find_step_end
 from store.tables import messages, summaries, threads, turns
 from store.tables.turns import unfinished
 
@@ -39,18 +42,19 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
     """
     thread = _load_thread(connection, tenant, thread_id)
     after_seq = max(thread.history_starts_after, thread.to_seq or 0)
-    to_seq = find_range_end(
+    lineage = Lineage.of(thread)
+    low_seq = find_low_seq(
         connection,
-        Lineage.of(thread),
+        lineage,
         after_seq=after_seq,
         last_seq=thread.last_seq,
         # Messages of an unfinished turn are not covered.
         unfinished_seq=thread.unfinished_seq,
         marks=marks.within(thread.window_tokens),
     )
-    if to_seq is None:
+    if low_seq is None:
         return None
-    return Draft(
+    draft = Draft(
         thread_key=thread.key,
         version=thread.summary_version,
         previous_id=thread.summary_id,
@@ -58,10 +62,18 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
         previous_sections=thread.sections,
         history_starts_after=thread.history_starts_after,
         from_seq=thread.from_seq or thread.history_starts_after + 1,
-        to_seq=to_seq,
-        covered_messages=_load_covered(connection, Lineage.of(thread), after_seq=after_seq, to_seq=to_seq),
+        to_seq=after_seq,
+        covered_messages=(),
         after_seq=after_seq,
     )
+    shared_draft = shared_summaries.complete(connection, draft, lineage, before_seq=low_seq)
+    if shared_draft is not None:
+        return shared_draft
+    to_seq = find_step_end(connection, lineage, after_seq=after_seq, low_seq=low_seq)
+    if to_seq is None:
+        return None
+    covered_messages = _load_covered(connection, lineage, after_seq=after_seq, to_seq=to_seq)
+    return replace(draft, to_seq=to_seq, covered_messages=covered_messages)
 
 
 def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
@@ -87,7 +99,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
             *(summaries.c[name] for name in ("from_seq", "to_seq", "content", "sections")),
         )
         .outerjoin(summaries, and_(summaries.c.thread_key == threads.c.key, summaries.c.id == threads.c.summary_id))
-        .where(threads.c.tenant == tenant, threads.c.id == thread_id)
+        .where(is_row_of(tenant, thread_id))
     ).one_or_none()
     if row is None:
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
@@ -119,15 +131,20 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
             # A policy that keeps summaries can now take more.
             retention_checked_at=None,
             # Not counted again: a long history is covered in many steps, and each would read the remainder.
-            **subtract_covered(
-                Lineage.build(draft.thread_key, thread.lineage), after_seq=draft.after_seq, to_seq=draft.to_seq
-            ),
+            **_count_uncovered(draft, Lineage.build(draft.thread_key, thread.lineage)),
         )
     )
     summary_insert = summaries.insert().values(**values, created_at=clock()).returning(summaries)
     stored_summary = connection.execute(summary_insert).one()
     connection.execute(thread_update)
     return _summary(stored_summary, current_id=values["id"])
+
+
+def _count_uncovered(draft: Draft, lineage: Lineage) -> dict[str, Any]:
+    if lineage.shared_to_seq > draft.to_seq:
+        # What a branch began with may be counted by its share of the messages: from now on it is exact.
+        return dict(recount(lineage, after_seq=draft.to_seq))
+    return dict(subtract_covered(lineage, after_seq=draft.after_seq, to_seq=draft.to_seq))
 
 
 def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:

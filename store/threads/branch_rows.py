@@ -6,28 +6,15 @@ of a thread, since whoever writes them writes all.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, update
 
-from conversation.branch_address import MAIN, row_id_of, split_address
+from conversation.branch_address import MAIN, split_address
 from conversation.errors import BranchNotFound, ThreadNotFound
 from store.database.statements import AnyRow
 from store.tables import threads
 
 _named = threads.alias("named")
 _first = threads.alias("first")
-
-
-def key_of(tenant: str, address: str) -> ScalarSelect[Any]:
-    """The key of the row that an address stands for: by a thread's id alone, of its chosen branch."""
-    _, branch = split_address(address)
-    key: ColumnElement[Any] = _named.c.key if branch else func.coalesce(_named.c.chosen_key, _named.c.key)
-    is_named = (_named.c.tenant == tenant) & (_named.c.id == row_id_of(address))
-    return select(key).where(is_named).scalar_subquery()
-
-
-def is_row_of(tenant: str, address: str) -> ColumnElement[bool]:
-    """Whether a row of `threads` is the one that an address stands for."""
-    return (threads.c.key == key_of(tenant, address)) & threads.c.deleted_at.is_(None)
 
 
 def keys_of(tenant: str, thread_id: str) -> Select[Any]:

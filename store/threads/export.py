@@ -17,16 +17,17 @@ from typing import Any
 
 from sqlalchemy import Connection, func, not_, select
 
+from conversation.branch_address import split_address
 from conversation.errors import ThreadNotFound
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
+from store.history.row_ids import is_row_of
 from store.history.visibility import is_hidden_summary, is_hidden_turn
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
-from store.threads.branch_rows import is_row_of
 from store.threads.export_format import SUMMARY, THREAD, TURN
 
 FORMAT = "threadmill.thread"
@@ -135,8 +136,10 @@ def read_next_page(connection: Connection, export: Export) -> tuple[list[Record]
 
 
 def header_line(row: AnyRow) -> Record:
-    """The first line: the columns of the thread's row."""
-    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": _json_values(row, THREAD)}
+    """The first line: the columns of the thread's row. Of a branch, too, under the thread's id."""
+    thread_id, branch = split_address(row.id)
+    values = _json_values(row, THREAD) | {"id": thread_id} | ({} if branch is None else {"branch": branch})
+    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": values}
 
 
 def context_line(row: AnyRow) -> Record:

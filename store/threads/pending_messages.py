@@ -12,10 +12,10 @@ from conversation.pending_message import PendingMessage
 from conversation.turn import TurnState
 from store.history import message_rows
 from store.history.message_rows import HISTORY_COLUMNS, SHARED_COLUMNS
+from store.history.row_ids import is_row_of
 from store.lineage import row_lineage
 from store.tables import inbox_messages, threads, turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import is_row_of
 
 
 def load_pending(

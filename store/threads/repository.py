@@ -27,10 +27,11 @@ from store.database.statements import AnyRow, insert_for
 from store.files.attachments import attach
 from store.history import message_rows
 from store.history.counters import tokens_of
+from store.history.row_ids import is_row_of
 from store.history.visibility import cutoff_of
 from store.lineage import Lineage, select_range
 from store.tables import messages, thread_context, threads
-from store.threads.branch_rows import is_row_of, not_found, write_all
+from store.threads.branch_rows import not_found, write_all
 from store.threads.context_rows import drop_context, write_context
 from store.threads.ownership import choose_owner
 from store.threads.pending_messages import load_pending

@@ -12,8 +12,9 @@ from conversation.errors import BranchNotFound, ThreadNotFound
 from conversation.validation import check_id, check_tenant
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
+from store.history.row_ids import is_row_of
 from store.tables import threads
-from store.threads.branch_rows import is_row_of, not_found
+from store.threads.branch_rows import not_found
 
 
 @dataclass(frozen=True, slots=True)

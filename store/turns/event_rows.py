@@ -30,10 +30,11 @@ from conversation.step import Step
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
+from store.history.row_ids import is_row_of
 from store.lineage import Lineage, row_lineage, select_range
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import is_row_of, not_found
+from store.threads.branch_rows import not_found
 from store.turns.agent_steps import list_agent_steps
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
 from store.turns.notices import Notice, read_notices

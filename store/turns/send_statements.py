@@ -29,9 +29,10 @@ from conversation.when_busy import INTERRUPTING, WhenBusy
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_as_source, insert_for
 from store.history.message_rows import shared_columns
+from store.history.row_ids import is_row_of
 from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import branch_not_found, is_row_of
+from store.threads.branch_rows import branch_not_found
 from store.threads.ownership import adopt_thread
 from store.threads.repository import ensure_thread
 from store.turns.next_turn import head_id_of, is_head_awaited
@@ -121,7 +122,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         values |= {"parent_turn_id": parent.turn_id, "parent_call_id": parent.call_id, "depth": parent.depth}
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = _notified_at(request)
+        times["notified_at"] = _notification_time(request)
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
     row["agent"] = _chosen_agent(request, threads.c.assigned_agent)
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
@@ -169,7 +170,7 @@ def _busy_turn_id(request: SendRequest) -> ColumnElement[Any]:
     return first_id.scalar_subquery()
 
 
-def _notified_at(request: SendRequest) -> ColumnElement[Any]:
+def _notification_time(request: SendRequest) -> ColumnElement[Any]:
     is_awaited: ColumnElement[bool] = is_head_awaited(threads.c.key, request.priority)
     policy = when_busy_of(request)
     if policy is not None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, or_, select
 
 from conversation.turn import TurnState
+from store.history.row_ids import key_of
 from store.tables import turns
 from store.tables.turns import unfinished
-from store.threads.branch_rows import key_of
 from store.turns.listing import ListedTurn, listed_turn_of, select_listed
 from store.turns.waits import Wait, explain_wait
 

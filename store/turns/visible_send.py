@@ -14,8 +14,8 @@ from conversation.attachment import Attachment
 from conversation.branch_address import split_address
 from store.database.sqlite import read_only
 from store.files.attachable import FileChoice, resolve_files
+from store.history.row_ids import is_row_of
 from store.tables import threads, turns
-from store.threads.branch_rows import is_row_of
 from store.threads.repository import ensure_thread
 from store.threads.visible_threads import Viewer, is_seen, thread_not_found
 from store.turns import inbox

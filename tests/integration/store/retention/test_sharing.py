@@ -1,5 +1,8 @@
 """What branches and forks share: it stays as long as one of them shows it, and goes with the last."""
 
+import io
+import json
+import zipfile
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -11,6 +14,7 @@ from conversation.errors import ThreadUnderLegalHold
 from store import tables
 from store.doctor import Examination, Scope
 from store.erasure.certificate import digest_of
+from store.erasure.export import UserExport
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.lineage import Lineage, select_range
@@ -18,7 +22,8 @@ from store.retention import delete_thread, deletion, legal_holds, sharing
 from store.retention.restore import list_archived_threads
 from store.retention.sharing import Range
 from store.tables.retention import pending_deletions
-from store.threads import forks
+from store.thread_store import ThreadStore
+from store.threads import forks, importer
 from store.threads.branching import insert_sharing
 from store.threads.search import search_messages
 from tests.integration.store.retention.test_doctor_agrees import findings
@@ -229,6 +234,58 @@ def test_an_archive_has_all_that_a_fork_showed(scene: Scene) -> None:
     assert len(scene.contents("t")) == 3 * TURN
 
 
+async def test_a_thread_comes_back_out_of_its_archive_while_a_fork_shows_its_turns(scene: Scene) -> None:
+    scene.answered("t", 3)
+    fork(scene, "t", "f", at=2 * TURN)
+    branch(scene, "t", "a", TURN)
+    before = {row_id: shown(scene, row_id) for row_id in ("t", "f", "t/a")}
+    scene.policy(tenant="default", thread_id="t", idle_days=30, archive=True)
+    for row_id in ("t", "t/a"):
+        scene.age(40, row_id)
+    scene.run()
+    assert scene.row("t") is scene.row("t/a") is None
+    store = ThreadStore(scene.settings)
+
+    for number, row_id in enumerate(("t", "t/a"), start=1):
+        outcome = await store.restore_archive("t", nth=number)
+        assert (outcome.messages, shown(scene, "t")) == (len(before[row_id]), before[row_id])
+        delete(scene, "t")
+    await store.close()
+
+    assert shown(scene, "f") == before["f"]
+    assert findings(scene) == []
+
+
+def test_an_export_of_a_user_has_their_branches_and_the_files_that_these_share(scene: Scene) -> None:
+    scene.answered("t", 2, file=b"of t")
+    scene.change("t", owner="ann")
+    fork(scene, "t", "f", at=TURN)
+    row_id = branch(scene, "f", "a", TURN)
+    scene.change("f", chosen_key=scene.row(row_id).key)
+    scene.answered("f/a", 1)
+    delete(scene, "t")
+    target = io.BytesIO()
+
+    outcome = UserExport(scene.database, scene.files, Subject(tenant="default", user="ann")).write(target)
+
+    with zipfile.ZipFile(target) as archive:
+        lines = {
+            name: [json.loads(line) for line in archive.read(name).decode().splitlines()]
+            for name in archive.namelist()
+            if name.endswith(".jsonl")
+        }
+        assert archive.read(f"files/{lines['files.jsonl'][0]['sha256']}") == b"of t"
+    assert outcome.threads == 2
+    for number, branch_id, messages in ((1, None, TURN), (2, "a", 2 * TURN)):
+        header, *others = lines[f"threads/{number:04}.jsonl"]
+        assert (header["thread"]["id"], header["thread"].get("branch")) == ("f", branch_id)
+        assert sum(line["kind"] == "message" for line in others) == messages
+    # A user's own export imports as a thread of its own.
+    text = [json.dumps(line) for line in lines["threads/0002.jsonl"]]
+    scene.database.run(importer.import_thread, lines=text, thread_id="again")
+    assert shown(scene, "again") == shown(scene, "f/a")
+
+
 def test_an_erasure_of_a_thread_takes_its_branches_and_leaves_forks_whole(scene: Scene) -> None:
     scene.answered("t", 3, file=b"of t")
     branch(scene, "t", "a", TURN)
@@ -268,7 +325,7 @@ def test_the_doctor_finds_what_was_left_for_nobody_and_a_choice_that_is_none(sce
     fork(scene, "t", "f", at=TURN)
     row_id = branch(scene, "t", "a", TURN)
     scene.change("t", chosen_key=scene.row(row_id).key)
-    scene.change(row_id, deleted_at=scene.row("t").created_at)
+    scene.change(row_id, deleted_at=scene.row("t").created_at, history_starts_after=TURN)
     assert sorted(finding.partition(":")[0] for finding in findings(scene)) == [
         "chosen-branch-missing", "shared-history-left"
     ]  # fmt: skip
