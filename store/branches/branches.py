@@ -28,6 +28,7 @@ from store.threads.branch_rows import is_first, is_of_thread
 from store.threads.branching import check_at, insert_sharing
 from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread, thread_not_found
 from store.turns.next_turn import is_alive
+from store.webhooks.recorded_events import record_event
 
 #: Branches of one thread, at most: a listing has all of them.
 BRANCHES_MAX = 1_000
