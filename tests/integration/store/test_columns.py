@@ -106,9 +106,8 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     # A turn that is asked again waits for those before it.
     "when_busy": (LEAVES, COPIES, RESETS, RESETS),
     "steers": (LEAVES, RESETS, RESETS, RESETS),
-    # They name turns of the same file, under their ids here.
+    # This one and `merged_into` name turns of the same file, under their ids here.
     "interrupted_by": (LEAVES, SETS, RESETS, RESETS),
-    "merged_into": (LEAVES, SETS, COPIES, RESETS),
     "rolled_back": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
@@ -135,6 +134,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     # That of the newest claim: there was none of a new turn.
     "agent_version": (LEAVES, COPIES, COPIES, RESETS),
     "state": (LEAVES, COPIES, SETS, SETS),
+    "merged_into": (LEAVES, SETS, COPIES, RESETS),
     "finished_at": (LEAVES, COPIES, RESETS, RESETS),
     "error_kind": (LEAVES, COPIES, RESETS, RESETS),
     "error_message": (LEAVES, COPIES, RESETS, RESETS),
