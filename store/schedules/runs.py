@@ -77,7 +77,8 @@ class RunOutcome:
     refused: int = 0
     #: The last run that was stored, or was already: its turn, thread and priority.
     turn_id: str | None = None
-    thread_id: str = ""
+    #: The id of the row of its thread or branch.
+    address: str = ""
     priority: int = 0
     #: The turn that it interrupts, where that runs: its worker is to hear of it after the commit.
     interrupts: str | None = None
@@ -180,10 +181,10 @@ class _Runs:
         else:
             accepted = inbox.accept(self._connection, request, self._rules.limits)
         self.outcome.sent += accepted.is_new
-        self.outcome.turn_id, self.outcome.thread_id = accepted.turn_id, request.thread_id
+        self.outcome.turn_id, self.outcome.address = accepted.turn_id, accepted.address
         self.outcome.priority, self.outcome.interrupts = request.priority, accepted.interrupts
         if accepted.needs_wake_up:
-            self.outcome.wake_ups.append(_wake_up_of(request, accepted.turn_id))
+            self.outcome.wake_ups.append(_wake_up_of(request, accepted))
         return accepted
 
     def _request(self, occasion: str, moment: datetime) -> SendRequest:
@@ -208,8 +209,9 @@ class _Runs:
         )
 
 
-def _wake_up_of(request: SendRequest, turn_id: str) -> WakeUp:
-    return WakeUp(tenant=request.tenant, thread_id=request.thread_id, turn_id=turn_id, priority=request.priority)
+def _wake_up_of(request: SendRequest, accepted: AcceptedTurn) -> WakeUp:
+    turn_id, address = accepted.turn_id, accepted.address
+    return WakeUp(tenant=request.tenant, thread_id=address, turn_id=turn_id, priority=request.priority)
 
 
 def _put_off(row: AnyRow, error: str) -> dict[str, Any]:
