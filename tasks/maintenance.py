@@ -70,6 +70,9 @@ _long_job_lock = threading.Lock()
 #: Held while this process sends to webhooks, which takes as long as their servers do.
 _webhooks_lock = threading.Lock()
 
+#: Held while this process looks for schedules whose time has come.
+_schedules_lock = threading.Lock()
+
 #: What a tick came to.
 Outcome = dict[str, Any]
 #: The work of a schedule: takes the settings and the outcome of its last good run, returns its own.
@@ -207,8 +210,13 @@ def _end_overdue_turn(tenant: str, thread_id: str, sweeper: str) -> RefusedTurn 
 
 @app.task(name=RUN_SCHEDULES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def send_scheduled() -> Outcome:
-    """Send the messages of schedules whose time has come."""
-    return asdict(run_schedules(_database(), current(), publish_wake_up))
+    """Send the messages of schedules whose time has come. One look at a time in a process: the others would wait."""
+    if not _schedules_lock.acquire(blocking=False):
+        return {}
+    try:
+        return asdict(run_schedules(_database(), current(), publish_wake_up))
+    finally:
+        _schedules_lock.release()
 
 
 @app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -174,6 +174,11 @@ _MODULES = {
     "run_gateway": "producers.http.app",
     "Authenticator": "producers.http.principal",
     "Principal": "producers.http.principal",
+    # An agent in Slack
+    "create_slack_app": "producers.slack",
+    "SlackApp": "producers.slack",
+    "SlackWorkspace": "producers.slack",
+    "attach_to_bolt": "producers.slack",
     # Watching a run
     "Event": "agent.events",
     "TextDelta": "agent.models.protocol",

@@ -176,6 +176,10 @@ from producers.http.app import run_gateway as run_gateway
 from producers.http.principal import Authenticator as Authenticator
 from producers.http.principal import Principal as Principal
 from producers.send_options import SendOptions as SendOptions
+from producers.slack import SlackApp as SlackApp
+from producers.slack import SlackWorkspace as SlackWorkspace
+from producers.slack import attach_to_bolt as attach_to_bolt
+from producers.slack import create_slack_app as create_slack_app
 from producers.sqlalchemy_orm import send_message_in as send_message_in
 from producers.sqlalchemy_orm import send_message_in_async as send_message_in_async
 from producers.uploads import Upload as Upload

@@ -197,6 +197,7 @@ class Turn(BaseModel):
     usage: dict[str, Any] | None = None
     cost: float | None = Field(None, description="In US dollars; null where no price is known.")
     position: int | None = Field(None, description="Turns of its thread before it, while it waits.")
+    schedule_id: str | None = Field(None, description="The schedule that sent its message.")
     messages: list[StoredMessage] | None = Field(None, description="What it answered, once it is over.")
     merged_into: str | None = Field(None, description="The turn that answers its message with its own.")
     interrupted_by: str | None = Field(None, description="The turn whose message cancelled it.")
@@ -224,6 +225,7 @@ def record_json(record: TurnRecord) -> dict[str, Any]:
         "usage": record.usage.to_json() if record.usage else None,
         "cost": record.cost,
         "position": None,
+        "schedule_id": record.schedule_id,
         "messages": None,
         "merged_into": record.merged_into,
         "interrupted_by": record.interrupted_by,

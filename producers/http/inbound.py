@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class ReceivedEvent(BaseModel):
-    """What became of an event."""
+    """The outcome of an event."""
 
     turn_id: str | None = Field(
         description="The turn that answers it; null of an event that its source leaves out.", examples=[TURN_ID]
@@ -51,7 +51,12 @@ class ReceivedEvent(BaseModel):
     operation_id="receive_event",
     status_code=202,
     response_model=ReceivedEvent,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object", "properties": {}}}},
+        }
+    },
 )
 async def receive(gateway: GatewayOf, source_id: str, request: Request) -> Response:
     """Take a webhook of a source that `threadmill inbound create` made, signed as the source says."""

@@ -142,7 +142,7 @@ async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> Non
 
 
 def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
-    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "messages")
+    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "schedule_id", "messages")
     no_other = ("merged_into", "interrupted_by")
     return {
         "id": sent.accepted.turn_id,

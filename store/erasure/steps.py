@@ -16,6 +16,7 @@ from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
 from store.erasure.items import record_items
 from store.erasure.sent_turns import select_shared_keys
+from store.erasure.slack import has_slack_messages
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
 from store.inbound.sources import delete_of_tenant
@@ -204,6 +205,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
         | has_dropped_files
         | select_shared_keys(subject).exists()
         | select(uploads.c.id).where(_is_upload_of(subject)).exists()
+        | has_slack_messages(subject)
     )
     return bool(connection.execute(select(has_rows)).scalar_one())
 

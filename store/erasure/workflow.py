@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from conversation.errors import ThreadUnderLegalHold
 from store.blobs import BlobStore
 from store.database.engine import Operation, TransactionRunner
-from store.erasure import archives, certificate, sent_turns, steps
+from store.erasure import archives, certificate, sent_turns, slack, steps
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
@@ -99,7 +99,10 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
         _erase_thread(database, erasure_id, subject, key)
     for key in _iterate_locked_out_keys(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
-    for step in (sent_turns.erase_sent_turns, steps.record_dropped_files, steps.record_uploads):
+    for step in (
+        *(sent_turns.erase_sent_turns, slack.delete_slack_messages),
+        *(steps.record_dropped_files, steps.record_uploads),
+    ):
         while database.run(step, erasure_id=erasure_id, subject=subject):
             pass
     if subject.whole_tenant:

@@ -60,6 +60,7 @@ class RunOutcome:
     is_over: bool = False
 
 
+@read_only
 def list_due(connection: Connection, *, limit: int) -> Sequence[str]:
     """List the ids of schedules whose time has come, those that are due for longest first."""
     statement = select(schedules.c.id).where(is_active, due_at <= moment_now()).order_by(due_at).limit(limit)

@@ -21,6 +21,7 @@ from store.tables.retention import (
     retention_rescans,
 )
 from store.tables.schedules import schedules
+from store.tables.slack import slack_messages
 from store.tables.threads import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
@@ -53,6 +54,8 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "webhooks", "webhook_deliveries",
     # Access
     "api_keys", "installation",
+    # Chat systems
+    "slack_messages",
     # Operations
     "audit", "idempotent_answers", "schedule_runs",
 ]  # fmt: skip

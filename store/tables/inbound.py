@@ -31,6 +31,6 @@ inbound_sources = Table(
     Column("disabled_at", Time),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
-    CheckConstraint("scheme in ('standard-webhooks', 'hmac-sha256', 'github', 'stripe', 'token')", name="scheme"),
+    CheckConstraint("scheme in ('github', 'hmac-sha256', 'standard-webhooks', 'stripe', 'token')", name="scheme"),
     Index("ix_inbound_sources_tenant", "tenant", "id"),
 )

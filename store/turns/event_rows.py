@@ -315,4 +315,6 @@ def _turn_of(row: AnyRow) -> TurnRow:
 
 
 def _notices_of(connection: Connection, thread_id: str, row: AnyRow, position: int) -> list[Notice]:
-    return read_notices(connection, thread_id, _turn_of(row), due_at=row.due_at, position=position)
+    # A row beside messages is one of a turn that has begun.
+    due_at = getattr(row, "due_at", None)
+    return read_notices(connection, thread_id, _turn_of(row), due_at=due_at, position=position)

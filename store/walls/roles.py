@@ -54,6 +54,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
+    # Chat systems
+    "slack_messages": ("SIUD", "", "SIUD"),
     # Operations
     "audit": ("I", "I", "SIU"),
     "idempotent_answers": ("SIUD", "", "SIUD"),

@@ -20,8 +20,8 @@ from store.turns.send_request import SendLimits
 
 #: Schedules that one look lists at a time.
 BATCH = 200
-#: Seconds of one look: the next tick goes on.
-LOOK_SECONDS = 30.0
+#: Seconds of one look: the next tick goes on. So long a sweep may have to wait for a thread.
+LOOK_SECONDS = 3.0
 
 _log = structlog.get_logger(__name__)
 

@@ -29,8 +29,11 @@ SECRET_SETTINGS = {
     *("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL"),
     *("THREADMILL_S3_ACCESS_KEY_ID", "THREADMILL_S3_SECRET_ACCESS_KEY"),
 }
-#: What gateways alone are told: a page, and a secret where tokens are signed with one.
-OF_GATEWAYS = {"THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"}
+#: What gateways alone are told: a page, a secret where tokens are signed with one, and those of a Slack app.
+OF_GATEWAYS = {
+    *("THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"),
+    *("THREADMILL_SLACK_BOT_TOKENS", "THREADMILL_SLACK_SIGNING_SECRET"),
+}
 
 #: What those are told that make webhooks, and those that send to them.
 OF_WEBHOOKS = {"THREADMILL_WEBHOOK_ENCRYPTION_KEYS"}

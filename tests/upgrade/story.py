@@ -18,7 +18,7 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import idempotent_answers, schedule_runs, tables
+from store import idempotent_answers, schedule_runs, slack_messages, tables
 from store.database.column_types import clock
 from store.erasure import steps as erase
 from store.erasure.subject import Subject
@@ -205,8 +205,26 @@ def _answered_request(connection: Connection) -> None:
     idempotent_answers.store(connection, request, answer)
 
 
+def _slack_message(connection: Connection) -> None:
+    """A message out of Slack that no turn has yet."""
+    message = slack_messages.NewSlackMessage(
+        tenant="default",
+        team_id="T01",
+        channel_id="C01",
+        ts="1700000000.000100",
+        event_id="Ev01",
+        thread_id="slack-T01-C01-1700000000.000100",
+        reply_to="1700000000.000100",
+        user_id="U01",
+        content="Look at this.",
+        files=[{"id": "F01", "name": "plan.png"}],
+    )
+    slack_messages.enter(connection, message)
+
+
 def _installation(connection: Connection) -> None:
     """What belongs to no thread."""
+    _slack_message(connection)
     run = schedule_runs.claim_run(connection, "retention", every_seconds=60)
     assert run is not None
     schedule_runs.finish_run(connection, run, {"deleted": 0})

@@ -449,6 +449,7 @@ def upgrade() -> None:
     _create_retention_tables()
     _create_schedules()
     _create_webhook_tables()
+    _create_slack_messages()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
         _create_sqlite_turn_events()
@@ -749,7 +750,7 @@ def _create_schedules() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint(
-            "scheme in ('standard-webhooks', 'hmac-sha256', 'github', 'stripe', 'token')", name="scheme"
+            "scheme in ('github', 'hmac-sha256', 'standard-webhooks', 'stripe', 'token')", name="scheme"
         ),
     )
     op.create_index("ix_inbound_sources_tenant", "inbound_sources", ["tenant", "id"])
@@ -852,6 +853,46 @@ def _create_installation() -> None:
     )
     row = {"id": 1, "signing_key": secrets.token_bytes(32), "created_at": datetime.now(UTC)}
     op.bulk_insert(installation, [row])
+
+
+def _create_slack_messages() -> None:
+    op.create_table(
+        "slack_messages",
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("team_id", sa.Text(), nullable=False),
+        sa.Column("channel_id", sa.Text(), nullable=False),
+        sa.Column("ts", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("reply_to", sa.Text(), nullable=True),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=True),
+        sa.Column("due_at", TIME, nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("content", sa.Text(), nullable=True),
+        sa.Column("files", JSON, nullable=True),
+        sa.Column("thread_key", KEY, nullable=True),
+        sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("answer", JSON, nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
+        sa.UniqueConstraint("tenant", "team_id", "channel_id", "ts"),
+        sa.CheckConstraint("state in ('received', 'sent', 'waiting', 'answered', 'failed')", name="state"),
+        sqlite_autoincrement=True,
+    )
+    unfinished = "state in ('received', 'sent', 'waiting')"
+    _create_index_where("ix_slack_messages_due_at", "slack_messages", ["tenant", "due_at"], unfinished)
+    op.create_index("ix_slack_messages_thread_id", "slack_messages", ["tenant", "thread_id", "ts"])
+    _create_index_where("ix_slack_messages_turn_id", "slack_messages", ["turn_id"], "turn_id is not null")
+    _create_index_where("ix_slack_messages_thread_key", "slack_messages", ["thread_key"], "thread_key is not null")
+    op.create_index("ix_slack_messages_user_id", "slack_messages", ["tenant", "user_id"])
+    _create_index_where(
+        "ix_slack_messages_finished_at", "slack_messages", ["tenant", "finished_at"], "finished_at is not null"
+    )
 
 
 def _create_sqlite_search() -> None:

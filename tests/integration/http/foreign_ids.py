@@ -107,6 +107,7 @@ def _list_turns(ids: Ids) -> list[Try]:
         turn = {"turn_id": turn_id}
         tries += [
             Try("GET /v1/turns/{turn_id}", turn),
+            Try("GET /v1/turns/{turn_id}/pending", turn),
             Try("GET /v1/turns/{turn_id}", turn, {"params": {"wait": 0.01}}),
             Try("GET /v1/turns/{turn_id}/events", turn, {"params": {"wait": 0}}),
         ]
@@ -144,6 +145,8 @@ def _list_lists(ids: Ids) -> list[Try]:
         *(Try("GET /v1/threads", request={"params": query}, is_refused=False) for query in queries),
         *(Try("GET /v1/usage", request={"params": {"by": by}}, is_refused=False) for by in ("day", "agent", "user")),
         Try("GET /v1/events", request={"params": {"wait": 0}}, is_refused=False),
+        Try("GET /v1/pending", request={"params": {}}, is_refused=False),
+        Try("GET /v1/pending", request={"params": {"user": ANN}}, is_refused=False),
         Try("GET /v1/events", request={"params": {"wait": 0, "user": ANN}}, is_refused=False),
     ]
 
@@ -164,6 +167,13 @@ def _list_writes(ids: Ids) -> list[Try]:
         Try("PUT /v1/threads/{thread_id}/context/{key}", thread | {"key": "role"}, {"json": {"content": "taken"}}),
         Try("DELETE /v1/threads/{thread_id}/context/{key}", thread | {"key": "role"}),
         Try("POST /v1/turns/{turn_id}/cancel", {"turn_id": ids.waiting_turn}),
+        Try(
+            "POST /v1/turns/{turn_id}/pending/{call_id}",
+            {"turn_id": ids.waiting_turn, "call_id": "call-1"},
+            {"json": {"decision": "approve"}},
+            # It waits for a worker, and for no decision.
+            fails_anyway=True,
+        ),
         Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.waiting_turn}, {"json": {}}),
         Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.answered_turn}, {"json": {}}, is_refused=False),
     ]

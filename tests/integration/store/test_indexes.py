@@ -77,6 +77,12 @@ BOUNDS = {
     "schedules.owner": ID,
     "schedules.tenant": TENANT,
     "schedules.thread_id": ID,
+    "slack_messages.channel_id": WORD,  # producers.slack.payloads, as the others
+    "slack_messages.team_id": WORD,
+    "slack_messages.tenant": TENANT,
+    "slack_messages.thread_id": ID,
+    "slack_messages.ts": WORD,
+    "slack_messages.user_id": WORD,
     "thread_context.key": len(LEADING) + ID,
     "threads.agent": ID,
     "threads.id": ID,

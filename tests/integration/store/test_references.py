@@ -48,6 +48,7 @@ _OF_OWNER = {"tenant", "thread_key", "key"}
 _OUTLIVES = "outlives what it names"
 _PERSON = "names a person, by the caller's own id of them: there is no row of one"
 _PROCESS = "names a process, which is no tenant's; its row goes when it is dead"
+_SLACK = "names what Slack has: there is no row of it"
 _HASH = "is a hash of what is gone, or of a secret: nothing is found by it but its own row"
 _AGENT = "names an agent, which is no tenant's; a turn may come before its first worker"
 #: The columns that name something and are in no foreign key, with the reason.
@@ -84,6 +85,13 @@ WITHOUT_KEY = {
     "schedules.last_turn_id": _OUTLIVES,
     "schedules.owner": _PERSON,
     "schedules.thread_id": "may come before the thread; it is sent to by its tenant and this id",
+    "slack_messages.channel_id": _SLACK,
+    "slack_messages.claim": _PROCESS,
+    "slack_messages.event_id": _SLACK,
+    "slack_messages.team_id": _SLACK,
+    "slack_messages.thread_id": "may come before the thread; it is read by its tenant and this id",
+    "slack_messages.turn_id": f"{_OUTLIVES}; it is read together with the tenant of both",
+    "slack_messages.user_id": _PERSON,
     "steps.agent": _AGENT,
     "steps.call_id": "is a provider's name of a call",
     "threads.agent": _AGENT,

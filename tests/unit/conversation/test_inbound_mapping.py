@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversation.errors import InvalidInput
@@ -157,6 +157,7 @@ def test_a_mark_before_a_body_is_no_part_of_it() -> None:
     assert read_inbound_body(b'\xef\xbb\xbf{"a": 1}', {}).document == {"a": 1}
 
 
+@settings(max_examples=50)
 @given(
     st.binary(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(lambda each: json.dumps(each).encode())
 )

@@ -27,6 +27,7 @@ WRITTEN = {
     "messages": ["content", "name"],
     "summaries": ["content", "model"],
     "turns": ["error_message", "agent"],
+    "pending_calls": ["name", "arguments", "question"],
     "workers": ["host"],
     "schedule_runs": ["error"],
     "retention_policies": ["agent"],
@@ -42,6 +43,7 @@ LISTS = {
     ("threads", "archives"): ("NUMBER FIRST_AT LAST_AT MESSAGES", "nothing is archived of x"),
     ("threads", "summaries"): ("CREATED SUMMARY STATE FROM_SEQ TO_SEQ MODEL", "x has no summaries"),
     ("turns", "list"): ("TURN STATE AGE TOOK AGENT TRY THREAD TENANT NOTE", "no turns match"),
+    ("turns", "pending"): ("ASKED KIND TURN CALL TOOL EXPIRES WHAT", "no turn waits for a decision"),
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
@@ -126,6 +128,11 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         database.execute(
             "INSERT INTO schedule_runs (schedule, due_at, started_at, finished_at, error)"
             " VALUES ('retention.run', '2026-01-01 00:00:00', '2026-01-01 00:00:00', '2026-01-01 00:00:00', '')"
+        )
+        database.execute(
+            "INSERT INTO pending_calls (turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest,"
+            " requested_at, expires_at) SELECT id, 'c', tenant, 1, 'approval', 'refund', '{}', '',"
+            " '2026-01-01 00:00:00.000000', '2999-01-01 00:00:00.000000' FROM turns LIMIT 1"
         )
         for table, columns in WRITTEN.items():
             for column in columns:
