@@ -6,7 +6,7 @@ What stays true: a user's threads are those that they own, whoever else said som
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, or_, select
 
 from conversation.arguments import check_flag
 from conversation.errors import InvalidInput
@@ -70,5 +70,7 @@ def select_thread_keys(subject: Subject) -> Select[Any]:
     if subject.whole_tenant:
         return select(threads.c.key).where(of_tenant)
     if subject.user is None:
-        return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)
+        # With those in which agents answered what was asked here.
+        is_subject = or_(threads.c.id == subject.thread_id, threads.c.begun_in == subject.thread_id)
+        return select(threads.c.key).where(of_tenant, is_subject)
     return select(threads.c.key).where(of_tenant, threads.c.owner == subject.user)

@@ -22,7 +22,9 @@ def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str
 
 
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
-    """Delete a thread with everything that belongs to it, and the schedules that send to it; False if there was none.
+    """Delete a thread with all that belongs to it, and the schedules that send to it; False if there was none.
+
+    Threads in which agents answered what was asked in it go with it.
 
     Its blobs stay until no other message has them and their grace is over; what retention archived of
     it stays, as its owner's. Raises `ThreadUnderLegalHold`.
@@ -40,4 +42,8 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     dropped_files.record(connection, connection.execute(thread_files).all())
     enter_user(connection, row.key)
     connection.execute(delete(threads).where(threads.c.key == row.key))
+    # Those in which agents answered what was asked here: their own `begun_in` names this one as well, however deep.
+    begun_here = select(threads.c.id).where(threads.c.tenant == tenant, threads.c.begun_in == thread_id)
+    for child_id in connection.execute(begun_here.order_by(threads.c.key)).scalars().all():
+        delete_thread(connection, tenant, child_id)
     return True

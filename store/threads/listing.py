@@ -123,7 +123,8 @@ def count(connection: Connection, filters: ThreadFilter) -> int:
 
 def apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
     """Add the conditions of a filter to a statement over threads."""
-    conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant)]
+    # Not those in which agents answered what others asked.
+    conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant), threads.c.begun_in.is_(None)]
     if filters.user is not None:
         conditions.append(threads.c.owner == check_id("user", filters.user))
     if filters.title is not None:
