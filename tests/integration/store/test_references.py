@@ -96,7 +96,6 @@ WITHOUT_KEY = {
     "steps.call_id": "is a provider's name of a call",
     "threads.agent": _AGENT,
     "threads.assigned_agent": _AGENT,
-    "threads.begun_in": f"{_OUTLIVES}; it is read by its tenant and this id",
     "threads.lease_owner": _PROCESS,
     "threads.owner": _PERSON,
     "turn_attempts.worker_id": _PROCESS,
