@@ -22,6 +22,7 @@ from store.database.json_equality import metadata_has
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.tables import threads
+from store.threads.branch_rows import is_first
 from store.threads.repository import thread_from_row
 
 Condition = ColumnElement[bool] | TextClause
@@ -123,8 +124,9 @@ def count(connection: Connection, filters: ThreadFilter) -> int:
 
 def apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
     """Add the conditions of a filter to a statement over threads."""
-    # Not those in which agents answered what others asked.
-    conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant), threads.c.begun_in.is_(None)]
+    # By its first row: what its branches have in common stands there, too. Not those in which agents answer others.
+    conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant), is_first()]
+    conditions.append(threads.c.begun_in.is_(None))
     if filters.user is not None:
         conditions.append(threads.c.owner == check_id("user", filters.user))
     if filters.title is not None:

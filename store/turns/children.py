@@ -81,9 +81,14 @@ def start_children(
 
 def _name_beginning(tenant: str, turn_id: str, thread_id: str) -> Update:
     """The statement that has a child's thread say in which one it was begun: the outermost."""
-    parent = threads.alias("parent_thread")
-    of_parent = select(func.coalesce(parent.c.begun_in, parent.c.id)).join(turns, turns.c.thread_key == parent.c.key)
-    outermost = of_parent.where(turns.c.id == turn_id, parent.c.tenant == tenant).scalar_subquery()
+    parent, first = threads.alias("parent_thread"), threads.alias("first")
+    outermost = (
+        select(func.coalesce(first.c.begun_in, first.c.id))
+        .join(parent, first.c.key == func.coalesce(parent.c.root_key, parent.c.key))
+        .join(turns, turns.c.thread_key == parent.c.key)
+        .where(turns.c.id == turn_id, parent.c.tenant == tenant)
+        .scalar_subquery()
+    )
     of_child = (threads.c.tenant == tenant) & (threads.c.id == thread_id)
     return update(threads).where(of_child).values(begun_in=outermost)
 
