@@ -96,6 +96,7 @@ class SlackApp:
         if self._deliveries is not None:
             deliveries, self._deliveries = self._deliveries, None
             await deliveries.stop()
+        await self._presses.close()
         await self._desk.settle()
         await self._desk.api.close()
         if self._owns_producer:
