@@ -98,7 +98,7 @@ class Delivery:
             attachments = files.attachments or None
             content = "\n\n".join(piece for piece in (content, *files.notes) if piece)
         source = {"team": message.team_id, "channel": message.channel_id, "ts": message.ts, "user": message.user_id}
-        turn = await self._desk.producer.send_async(
+        sending = self._desk.producer.send_async(
             message.thread_id,
             content,
             attachments=attachments,
@@ -110,7 +110,7 @@ class Delivery:
             # It waits for its worker, as it would for a busy one.
             allow_unknown_agent=True,
         )
-        return turn.id
+        return (await self._desk.complete(sending)).id
 
     @property
     def _idempotency_key(self) -> str:
@@ -130,7 +130,8 @@ class Delivery:
     async def _answer(self, turn_id: str) -> None:
         """Write the answer of a turn, as it comes."""
         try:
-            turn = await self._desk.producer.find_turn_async(turn_id, tenant=self._message.tenant)
+            finding = self._desk.producer.find_turn_async(turn_id, tenant=self._message.tenant)
+            turn = await self._desk.complete(finding)
             await self._close_asked(turn_id)
             text = await self._follow(turn)
             if text.is_over:
@@ -143,7 +144,7 @@ class Delivery:
     async def _show_end(self, turn: AsyncTurn, text: AnswerText) -> None:
         """Show what became of a turn; one that another turn answers has nothing of its own to show."""
         await self._close_asked(turn.id)
-        record = None if text.is_deleted else await turn.record()
+        record = None if text.is_deleted else await self._desk.complete(turn.record())
         texts = text.parts()
         if record is not None and record.merged_into is not None:
             texts = []
@@ -162,7 +163,9 @@ class Delivery:
         if not await self._write(slack_messages.postpone, seconds=seconds, is_waiting=True):
             raise LostClaim
         # It may have been decided before there was anything to wake.
-        if {call.call_id for call in text.waits_for} != {call.call_id for call in await turn.pending()}:
+        if {call.call_id for call in text.waits_for} != {
+            call.call_id for call in await self._desk.complete(turn.pending())
+        }:
             await self._desk.run(self._message.tenant, slack_messages.wake, self._message.tenant, turn.id)
             self._on_sent()
 
