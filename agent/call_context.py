@@ -12,6 +12,7 @@ from agent.tools.questions import CallQuestions
 from agent.tools.result import ToolResult, failure
 from agent.tools.run_context import RunContext
 from conversation.attachment import Attachment
+from conversation.branch_address import split_address
 from conversation.errors import FileRejected, LimitReached
 from conversation.message import ToolCall
 from conversation.replay import JournalledResult
@@ -22,7 +23,7 @@ def build_context(state: RunState, decisions: CallDecisions, index: int, call: T
     claimed = state.claimed
     return RunContext(
         tenant=claimed.tenant,
-        thread_id=claimed.thread_id,
+        thread_id=split_address(claimed.thread_id)[0],
         turn_id=claimed.id,
         call_id=call.id,
         # By its index, which a resume finds again: ids of calls may repeat within a turn.

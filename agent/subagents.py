@@ -17,6 +17,7 @@ from agent.tools.agent_tool import AgentTool
 from agent.tools.arguments import InvalidArguments
 from agent.tools.result import ToolResult, failure, success
 from agent.tools.run_context import RunContext
+from agent.tools.tool import Tool
 from conversation.attachment import Attachment
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall
@@ -88,6 +89,11 @@ class Subagents:
         del self._open_runs[index]
         result = _result_of(ending, tool)
         return JournalledResult(result.content, result.outcome, _files_of(ending))
+
+    def note_finished(self, index: int, tool: Tool | None) -> None:
+        """Count a call whose result the journal has: what was spent in it, and the call of an agent itself."""
+        self.state.spend_nested(index)
+        self.state.indexes.agent_calls += isinstance(tool, AgentTool)
 
     def charge_unanswered_calls(self) -> tuple[Step, ...]:
         """Charge what was spent on model calls of agents that were broken off. Returns the steps that say so."""

@@ -106,9 +106,7 @@ class ToolCalls:
         # A call that was closed by its turn's end has no result: its outcome is unknown.
         if final_step is not None and final_step.result is not None:
             result = tool_result_of(final_step)
-            self.state.spend_nested(index)
-            if isinstance(self.state.tools.toolbox.get(call.name), AgentTool):
-                self.state.indexes.agent_calls += 1
+            self.subagents.note_finished(index, self.state.tools.toolbox.get(call.name))
         else:
             began_at = time.monotonic()
             found = await self._find_result(index, call)

@@ -6,6 +6,9 @@ ThreadmillError
 │   ├── IdempotencyConflict
 │   ├── UnknownAgent
 │   ├── ThreadNotFound
+│   ├── BranchNotFound
+│   ├── BranchInUse
+│   ├── MessageNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
 │   ├── PendingCallNotFound
@@ -91,6 +94,20 @@ class UnknownAgent(UserError):
 
 class ThreadNotFound(UserError, LookupError):
     """No thread with this id is stored for this tenant."""
+
+
+class BranchNotFound(UserError, LookupError):
+    """The thread has no branch with this id."""
+
+
+class BranchInUse(UserError):
+    """The branch answers a message right now, or the thread's id stands for it; the same call may succeed later."""
+
+    retryable = True
+
+
+class MessageNotFound(UserError, LookupError):
+    """The branch has no message with this id."""
 
 
 class TurnNotFound(UserError, LookupError):

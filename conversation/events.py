@@ -58,6 +58,11 @@ def fence_of(number: int) -> int:
     return number >> _FENCE_BITS
 
 
+def number_of_switch(fence: int) -> int:
+    """The number of a switch to another branch, for a fencing token that no claim on either has."""
+    return number_of(fence, START_SLOT, 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnQueued:
     """A notice: the turn waits. It is sent anew to each viewer that comes."""
@@ -203,6 +208,23 @@ class TurnEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadSwitched:
+    """The thread's id stands for another branch from here on: drop what was shown behind `shared_to_seq`, read anew.
+
+    Whoever saw events of the branch before gets none of its others.
+    """
+
+    kind: ClassVar[str] = "thread.switched"
+    thread_id: str
+    turn_id: None = None
+    number: int
+    #: The id of the branch that was chosen.
+    branch: str
+    #: The seq up to which it shares the history of another branch; 0 for the thread's first one.
+    shared_to_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadDeleted:
     """A notice: the thread is not stored any more. Nothing follows."""
 
@@ -223,6 +245,7 @@ ThreadEvent = (
     | ToolCallStarted
     | AgentSteps
     | TurnEnded
+    | ThreadSwitched
     | ThreadDeleted
 )
 

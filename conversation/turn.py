@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from conversation.branch_address import MAIN, address_of, row_id_of
 from conversation.errors import Fault
 from conversation.message import Message, Usage
 from conversation.pending_call import PendingCall, PendingRequest
@@ -97,6 +98,13 @@ class TurnRecord:
     rolled_back: bool = False
     #: The schedule that sent its message; None of most.
     schedule_id: str | None = None
+    #: The branch of its thread on which it is.
+    branch: str = MAIN
+
+    @property
+    def address(self) -> str:
+        """The id of the row of its thread or branch."""
+        return row_id_of(address_of(self.thread_id, self.branch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,7 +172,7 @@ def _handle_of_run(producer: Producer, tenant: str, outcome: RunOutcome) -> Turn
     return Turn(
         id=outcome.turn_id,
         tenant=tenant,
-        thread_id=outcome.thread_id,
+        address=outcome.address,
         is_new=outcome.sent > 0,
         connections=producer.connections,
         priority=outcome.priority,

@@ -13,6 +13,8 @@ from threadmill import InvalidInput, ThreadmillError
 STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.UserError: 400,
     threadmill.ThreadNotFound: 404,
+    threadmill.BranchNotFound: 404,
+    threadmill.MessageNotFound: 404,
     threadmill.TurnNotFound: 404,
     threadmill.PendingCallNotFound: 404,
     threadmill.ScheduleNotFound: 404,
@@ -21,6 +23,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     threadmill.WebhookNotFound: 404,
     threadmill.FileNotStored: 404,
     threadmill.IdempotencyConflict: 409,
+    threadmill.BranchInUse: 409,
     threadmill.TurnNotRequeueable: 409,
     threadmill.AlreadyDecided: 409,
     threadmill.DigestMismatch: 409,

@@ -72,9 +72,7 @@ class Thread(BaseModel):
         description="Follow its events from here: what is not in its history yet comes then.", examples=[134217727]
     )
     running_turn: str | None = Field(description="The id of the turn that runs.", examples=[None])
-    when_busy: str | None = Field(
-        description="The policy of its messages that name none; null takes the agent's.", examples=[None]
-    )
+    when_busy: str | None = Field(description="The policy of its messages that name none.", examples=[None])
 
     @classmethod
     def of(cls, view: ThreadView) -> "Thread":
@@ -185,9 +183,7 @@ class Turn(BaseModel):
 
     id: str = Field(examples=[TURN_ID])
     thread_id: str = Field(examples=["order-4711"])
-    state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "merged"] = Field(
-        description="Of one whose message another turn answers, that turn's; in a list, `merged`."
-    )
+    state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "merged"]
     agent: str = Field(examples=["assistant"])
     attempt: int = Field(description="How often a worker has begun it.")
     created_at: Written
@@ -227,9 +223,7 @@ def record_json(record: TurnRecord) -> dict[str, Any]:
         "position": None,
         "schedule_id": record.schedule_id,
         "messages": None,
-        "merged_into": record.merged_into,
-        "interrupted_by": record.interrupted_by,
-        "rolled_back": record.rolled_back,
+        **{name: getattr(record, name) for name in ("merged_into", "interrupted_by", "rolled_back")},
     }
 
 

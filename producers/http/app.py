@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from conversation.logs import use_standard_logging
 from producers.events.hub import EventHub
 from producers.http import (
+    branches,
     context,
     files,
     health,
@@ -50,7 +51,7 @@ from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
 _RESOURCES = (
-    threads, messages, turns, pending, streams, stream_tokens, files, context, summaries, usage,
+    threads, messages, branches, turns, pending, streams, stream_tokens, files, context, summaries, usage,
     schedules, inbound, webhooks,
 )  # fmt: skip
 #: Headers that pages of other origins may send, and may read.

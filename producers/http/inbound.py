@@ -134,14 +134,14 @@ async def _accept(gateway: Gateway, send: SendRequest) -> AcceptedTurn:
         turn_id = await runner.run_async(find_by_key, send.tenant, str(send.idempotency_key))
         if turn_id is None:
             raise
-        return AcceptedTurn(turn_id, is_new=False)
+        return AcceptedTurn(turn_id, send.thread_id, is_new=False)
 
 
 def _handle_of(gateway: Gateway, send: SendRequest, accepted: AcceptedTurn) -> AsyncTurn:
     return AsyncTurn(
         id=accepted.turn_id,
         tenant=send.tenant,
-        thread_id=send.thread_id,
+        address=accepted.address,
         is_new=accepted.is_new,
         connections=gateway.producer.connections,
         priority=send.priority,

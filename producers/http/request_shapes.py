@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from conversation.branch_address import BRANCH_NAME_MAX_CHARS
 from conversation.filename import FILENAME_MAX_CHARS
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.validation import CONTENT_MAX_CHARS, ID_MAX_CHARS
@@ -36,6 +37,7 @@ _TEXT_SCHEMA = {"pattern": r"^[^\u0000]*$"}
 #: These say to clients what the store checks, which has the better words for what is wrong.
 Id = Annotated[str, Field(json_schema_extra=ID_SCHEMA)]
 Title = Annotated[str, Field(json_schema_extra={"maxLength": TITLE_MAX_CHARS, **_TEXT_SCHEMA})]
+BranchTitle = Annotated[str, Field(json_schema_extra={"maxLength": BRANCH_NAME_MAX_CHARS, **_TEXT_SCHEMA})]
 Filename = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": FILENAME_MAX_CHARS, **_TEXT_SCHEMA})]
 Text = Annotated[str, Field(json_schema_extra={"maxLength": CONTENT_MAX_CHARS, **_TEXT_SCHEMA})]
 WhenBusyName = Literal["enqueue", "reject", "interrupt", "rollback", "merge", "steer"]
@@ -155,6 +157,29 @@ class NewMessage(RequestShape):
     merge_window: float = Field(
         0, ge=0, le=MERGE_WINDOW_MAX_SECONDS, description="Seconds that a message to be merged waits for more."
     )
+
+
+class NewAnswer(RequestShape):
+    """How a question is to be answered once more."""
+
+    agent: Id | None = Field(None, description="Who answers; the one who answered without it.", examples=[None])
+    metadata: Metadata | None = Field(None, examples=[None])
+    user: Id | None = Field(None, description="Who asks; a key or token of one user need not say it.", examples=["ada"])
+    priority: int = Field(0, ge=0, le=9, description="Higher is sooner; it orders threads.")
+
+
+class NewBranch(RequestShape):
+    """A branch to be made: behind the last message, if it does not say where."""
+
+    name: BranchTitle | None = Field(None, examples=["a shorter one"])
+    at: int | None = Field(None, ge=0, description="The `seq` of the last message that it shares.", examples=[0])
+    at_message: Id | None = Field(None, description="The id of that message, in place of its `seq`.")
+
+
+class BranchName(RequestShape):
+    """The name of a branch."""
+
+    name: BranchTitle | None = Field(description="null for none.", examples=["the shorter one"])
 
 
 class NewAttempt(RequestShape):

@@ -10,6 +10,8 @@ from conversation.errors import ThreadmillError
 STATUSES: dict[type[ThreadmillError], int] = {
     errors.UserError: 400,
     errors.ThreadNotFound: 404,
+    errors.BranchNotFound: 404,
+    errors.MessageNotFound: 404,
     errors.TurnNotFound: 404,
     errors.PendingCallNotFound: 404,
     errors.ScheduleNotFound: 404,
@@ -18,6 +20,7 @@ STATUSES: dict[type[ThreadmillError], int] = {
     errors.WebhookNotFound: 404,
     errors.FileNotStored: 404,
     errors.IdempotencyConflict: 409,
+    errors.BranchInUse: 409,
     errors.TurnNotRequeueable: 409,
     errors.ThreadBusy: 409,
     errors.AlreadyDecided: 409,

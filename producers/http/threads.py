@@ -18,7 +18,7 @@ from producers.http.request_shapes import NewFork, NewThread, ThreadChanges
 from producers.http.visibility import acting_user, database_of, viewer_of, visible_thread
 from store.retention.delete_thread import delete_visible_thread
 from store.threads.editing import UNCHANGED, create_thread, edit_thread, version_of
-from store.threads.forks import copy_thread
+from store.threads.forks import fork_visible_thread
 from store.threads.listing import ThreadFilter
 from store.threads.thread_views import ThreadView
 
@@ -117,7 +117,7 @@ async def fork(
     """Copy a thread, up to a message, into a new one of the same user."""
     copy_id = made_id_of(request) if body.id is None else check_id("id", body.id)
     view = await database_of(gateway, principal).run_async(
-        copy_thread, viewer_of(principal), thread_id, copy_id, at=body.at
+        fork_visible_thread, viewer_of(principal), thread_id, copy_id, at=body.at
     )
     if view is None:
         view = await _made_before(gateway, principal, copy_id, request)

@@ -93,7 +93,7 @@ async def requeue(
     turn = AsyncTurn(
         id=outcome.turn_id,
         tenant=outcome.tenant,
-        thread_id=outcome.thread_id,
+        address=outcome.address,
         is_new=outcome.is_new,
         connections=connections,
     )

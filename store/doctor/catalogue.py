@@ -3,12 +3,24 @@
 A counter that one repair leaves wrong is put right by a check behind it.
 """
 
-from store.doctor.checks import archives, erasures, files, leases, schedules, sequences, tool_calls, upkeep, webhooks
+from store.doctor.checks import (
+    archives,
+    branches,
+    erasures,
+    files,
+    leases,
+    schedules,
+    sequences,
+    tool_calls,
+    upkeep,
+    webhooks,
+)
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     *leases.CHECKS,
     *sequences.CHECKS,
+    *branches.CHECKS,
     *tool_calls.CHECKS,
     *upkeep.CHECKS,
     *webhooks.CHECKS,

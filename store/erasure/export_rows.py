@@ -18,6 +18,7 @@ from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
+from store.lineage import stored_with
 from store.schedules.deletion import is_of_subject
 from store.tables import (
     attachments,
@@ -78,7 +79,7 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
     statement = statement.add_columns(messages.c.rolled_back)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-    message_pairs = zip(message_rows.load(connection, key, rows), rows, strict=True)
+    message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
     return [
         message_line(message, each.tokens, turn_id=each.turn_id, rolled_back=each.rolled_back)
         for message, each in message_pairs

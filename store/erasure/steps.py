@@ -19,6 +19,7 @@ from store.erasure.sent_turns import select_shared_keys
 from store.erasure.slack import has_slack_messages
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
+from store.history.row_ids import thread_id_of
 from store.inbound.sources import delete_of_tenant
 from store.keys import key_rows
 from store.retention import deletion, legal_holds
@@ -75,7 +76,8 @@ def check_not_held(connection: Connection, subject: Subject) -> None:
     keys = select_thread_keys(subject)
     all_keys = keys if subject.whole_tenant else union(keys, thread_keys_naming(subject), select_shared_keys(subject))
     query = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(all_keys))
-    held_ids = connection.execute(query.order_by(threads.c.key).limit(ERROR_MAX_IDS)).scalars().all()
+    held_rows = connection.execute(query.order_by(threads.c.key).limit(ERROR_MAX_IDS)).scalars()
+    held_ids = list(dict.fromkeys(map(thread_id_of, held_rows)))
     if held_ids:
         raise ThreadUnderLegalHold(held_ids)
 
@@ -90,10 +92,11 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     if thread is None:
         return False
     if thread.legal_hold:
-        raise ThreadUnderLegalHold([thread.id])
+        raise ThreadUnderLegalHold([thread_id_of(thread.id)])
     _lock_out(connection, thread)
     _take_over_deletion(connection, erasure_id, thread)
-    record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
+    # Of one that was left to others, under the name that it has left: its files are found by that.
+    record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     return True
 
 
@@ -101,7 +104,9 @@ def _lock_thread(connection: Connection, erasure_id: str, subject: Subject, key:
     """Lock the row of a thread of the subject; None if it is gone."""
     # Also a thread that became another user's since: it was locked out for this erasure already.
     locked_out_keys = select(pending_deletions.c.thread_key).where(pending_deletions.c.erasure_id == erasure_id)
+    # Or a branch of one, that was made meanwhile.
     is_in_erasure = threads.c.key.in_(select_thread_keys(subject)) | threads.c.key.in_(locked_out_keys)
+    is_in_erasure |= threads.c.root_key.in_(locked_out_keys)
     statement = select(threads).where(threads.c.key == key, is_in_erasure)
     return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
 
@@ -146,11 +151,19 @@ def _lock_out(connection: Connection, thread: AnyRow) -> None:
     )
 
 
-def load_locked_out_keys(connection: Connection, erasure_id: str, after: int) -> list[int]:
-    """Load a page of the keys of threads that this erasure locked out and that still exist, ascending."""
+def load_locked_out_keys(connection: Connection, erasure_id: str, after: int | None) -> list[int]:
+    """Load a page of the keys of threads that this erasure locked out and that still exist, descending."""
     key = pending_deletions.c.thread_key
-    page = select(key).where(pending_deletions.c.erasure_id == erasure_id, key > after)
-    return list(connection.execute(page.order_by(key).limit(PAGE)).scalars())
+    page = select(key).where(pending_deletions.c.erasure_id == erasure_id)
+    if after is not None:
+        page = page.where(key < after)
+    return list(connection.execute(page.order_by(key.desc()).limit(PAGE)).scalars())
+
+
+def load_branch_keys(connection: Connection, key: int) -> list[int]:
+    """Load the keys of the branches of a thread, those that were made last first."""
+    of_thread = (threads.c.root_key == key) & threads.c.deleted_at.is_(None)
+    return list(connection.execute(select(threads.c.key).where(of_thread).order_by(threads.c.key.desc())).scalars())
 
 
 def release_thread(connection: Connection, erasure_id: str, key: int) -> None:

@@ -11,9 +11,10 @@
 -- What `when_busy` asks is done by whoever holds the thread's lock next; only `reject` is decided here. Of two messages
 -- that would each be refused for the other, an index refuses the later one.
 --
--- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key", "interrupts"}, the last two where the turn was inserted
--- by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
--- unknown_agent with {"agent", "known_agents"}, thread_busy with {"turn_id"}, or changes_too_fast.
+-- Returns {"turn_id", "is_new", "needs_wake_up", "address", "thread_key", "interrupts"}, the last two where the turn was
+-- inserted by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
+-- unknown_agent with {"agent", "known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The address is
+-- the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -55,7 +56,9 @@ CREATE FUNCTION threadmill.send_turn_v1(
     when_busy text DEFAULT NULL,
     default_when_busy text DEFAULT NULL,
     -- Seconds that a message to be merged waits for more.
-    merge_window double precision DEFAULT 0
+    merge_window double precision DEFAULT 0,
+    -- The branch of the thread; null for the chosen one.
+    branch text DEFAULT NULL
 ) RETURNS json
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -66,12 +69,14 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_variable
 DECLARE
+    row_id CONSTANT text := CASE WHEN branch IS NULL OR branch = 'main' THEN thread_id ELSE thread_id || '/' || branch END;
     obstacle text;
     chosen_agent text;
     stored_key bigint;
     is_marked boolean;
     new_thread_key bigint;
     is_unowned boolean;
+    address text;
     interrupted_id uuid;
     busy_id uuid;
     earlier record;
@@ -81,7 +86,10 @@ BEGIN
         chosen_agent := agent;
         IF agent_is_default THEN
             SELECT coalesce(assigned_agent, agent) INTO chosen_agent FROM threads
-            WHERE threads.tenant = tenant AND threads.id = thread_id;
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            );
             chosen_agent := coalesce(chosen_agent, agent);
         END IF;
         obstacle := CASE
@@ -95,6 +103,9 @@ BEGIN
             ) THEN 'limit_reached'
             WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = chosen_agent)
                 THEN 'unknown_agent'
+            WHEN branch IS NOT NULL AND NOT EXISTS (
+                SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = row_id
+            ) THEN 'unknown_branch'
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
@@ -133,7 +144,10 @@ BEGIN
                     AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
                 ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1
             ) AS ahead ON true
-            WHERE threads.tenant = tenant AND threads.id = thread_id
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            )
                 AND (policy.name = 'reject' AND ahead.id IS NOT NULL) IS NOT TRUE
             -- On any conflict: its idempotency key, its own row if the answer to its commit was lost, or another message
             -- that was sent to a free thread in the same moment, and bears no other, either.
@@ -142,18 +156,27 @@ BEGIN
                 turns.thread_key,
                 turns.notified_at IS NOT NULL,
                 turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key),
+                (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key),
                 CASE WHEN turns.when_busy IN ('interrupt', 'rollback') THEN (
                     SELECT running.id FROM turns AS running
                     WHERE running.thread_key = turns.thread_key AND running.state = 'running'
                 ) END
-            INTO stored_key, is_marked, is_unowned, interrupted_id;
+            INTO stored_key, is_marked, is_unowned, address, interrupted_id;
             IF FOUND THEN
                 IF is_unowned THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
                     UPDATE threads SET owner = "user"
                     WHERE threads.key IN (
                         SELECT unowned.key FROM threads AS unowned
-                        WHERE unowned.key = stored_key AND unowned.owner IS NULL
+                        WHERE unowned.owner IS NULL AND unowned.key IN (
+                            SELECT stored_key
+                            UNION ALL
+                            -- A thread and all its branches are one user's.
+                            SELECT other.key FROM threads AS own
+                            JOIN threads AS other
+                                ON other.key = own.root_key OR other.root_key = coalesce(own.root_key, own.key)
+                            WHERE own.key = stored_key
+                        )
                         FOR NO KEY UPDATE SKIP LOCKED
                     );
                 END IF;
@@ -166,20 +189,21 @@ BEGIN
                     );
                 END IF;
                 RETURN json_build_object(
-                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key,
+                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key, 'address', address,
                     'needs_wake_up', not_before IS NULL AND (is_marked OR NOT mark_notified),
                     'interrupts', interrupted_id
                 );
             END IF;
         END IF;
 
-        SELECT turns.id, turns.request_digest INTO earlier FROM turns
+        SELECT turns.id, turns.request_digest, threads.id AS address INTO earlier
+        FROM turns JOIN threads ON threads.key = turns.thread_key
         WHERE (turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key))
             -- Of its own tenant alone; as an equality, it would have an index of all turns of the tenant walked through.
             AND turns.tenant IS NOT DISTINCT FROM tenant;
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
             RETURN json_build_object(
-                'turn_id', earlier.id, 'is_new', earlier.id = turn_id,
+                'turn_id', earlier.id, 'is_new', earlier.id = turn_id, 'address', earlier.address,
                 -- Its own row: the answer to its commit was lost, and nobody was notified.
                 'needs_wake_up', earlier.id = turn_id AND not_before IS NULL
             );
@@ -190,7 +214,10 @@ BEGIN
             SELECT first.id INTO busy_id FROM threads
             JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
                 AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
-            WHERE threads.tenant = tenant AND threads.id = thread_id AND 'reject' = coalesce(
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            ) AND 'reject' = coalesce(
                 when_busy, threads.when_busy,
                 (SELECT agents.when_busy FROM agents WHERE agents.name = chosen_agent), default_when_busy
             )

@@ -52,7 +52,8 @@ class RunOutcome:
     refused: int = 0
     #: The last run that was stored, or was already: its turn, thread and priority.
     turn_id: str | None = None
-    thread_id: str = ""
+    #: The id of the row of its thread or branch.
+    address: str = ""
     priority: int = 0
     #: For the turns of the runs, after the commit.
     wake_ups: list[WakeUp] = field(default_factory=list)
@@ -153,10 +154,10 @@ class _Runs:
         else:
             accepted = inbox.accept(self._connection, request, self._limits)
         self.outcome.sent += accepted.is_new
-        self.outcome.turn_id, self.outcome.thread_id = accepted.turn_id, request.thread_id
+        self.outcome.turn_id, self.outcome.address = accepted.turn_id, accepted.address
         self.outcome.priority = request.priority
         if accepted.needs_wake_up:
-            self.outcome.wake_ups.append(_wake_up_of(request, accepted.turn_id))
+            self.outcome.wake_ups.append(_wake_up_of(request, accepted))
         return accepted
 
     def _request(self, occasion: str, moment: datetime) -> SendRequest:
@@ -178,8 +179,9 @@ class _Runs:
         )
 
 
-def _wake_up_of(request: SendRequest, turn_id: str) -> WakeUp:
-    return WakeUp(tenant=request.tenant, thread_id=request.thread_id, turn_id=turn_id, priority=request.priority)
+def _wake_up_of(request: SendRequest, accepted: AcceptedTurn) -> WakeUp:
+    turn_id, address = accepted.turn_id, accepted.address
+    return WakeUp(tenant=request.tenant, thread_id=address, turn_id=turn_id, priority=request.priority)
 
 
 def _put_off(row: AnyRow, error: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from conversation.validation import check_id, check_metadata, check_text
 from conversation.when_busy import WhenBusy, check_when_busy
 from store.database.column_types import clock
 from store.tables import threads
+from store.threads.branch_rows import write_all
 from store.threads.repository import insert_if_absent
 from store.threads.thread_views import ThreadView, read_view
 from store.threads.visible_threads import Viewer, lock_visible_thread
@@ -80,6 +81,7 @@ def edit_thread(
         values["metadata"] = _merge(row.metadata, changes, row.owner)
     if any(getattr(row, name) != value for name, value in values.items()):
         connection.execute(update(threads).where(threads.c.key == row.key).values(**values, updated_at=clock()))
+        write_all(connection, row, **values)
     return read_view(connection, viewer, thread_id)
 
 

@@ -40,7 +40,8 @@ class RequeueOutcome:
 
     turn_id: str
     tenant: str
-    thread_id: str
+    #: The id of its row: of its thread, or of a branch of it.
+    address: str
     #: False where the old turn itself goes on.
     is_new: bool
 

@@ -27,6 +27,7 @@ class SendRequest:
 
     turn_id: str
     tenant: str
+    #: The id of a thread, for its chosen branch, or the address of one of its branches.
     thread_id: str
     #: One message of a user, without a seq in the history yet; None asks for an answer to the
     #: history as it stands.
@@ -104,6 +105,8 @@ class AcceptedTurn:
     """The turn that answers a request: a new one, or the one that its idempotency key already has."""
 
     turn_id: str
+    #: The branch that it went to: the id of its row, by which a worker claims it.
+    address: str
     is_new: bool
     #: The key of its thread, where this request inserted the turn.
     thread_key: int | None = None

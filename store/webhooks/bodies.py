@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from conversation.branch_address import split_address
 from conversation.webhooks import WebhookKind, fill_link, write_body
 from store.database.statements import AnyRow
 from store.tables import pending_calls
@@ -11,7 +12,7 @@ from store.tables import pending_calls
 
 def compose_body(connection: Connection, row: AnyRow, link_template: str | None) -> str:
     """Compose the body of a delivery: a row of it, with the id of its thread as `thread_id`."""
-    data: dict[str, Any] = {"tenant": row.tenant, "thread_id": row.thread_id}
+    data: dict[str, Any] = {"tenant": row.tenant, "thread_id": split_address(row.thread_id)[0]}
     if row.turn_id is not None:
         data |= {"turn_id": row.turn_id}
     data |= row.details

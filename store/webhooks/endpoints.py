@@ -222,17 +222,6 @@ def rotate_secret(
     return read_webhook(connection, tenant, webhook_id)
 
 
-def reseal(connection: Connection, webhook_id: str, sealed_secrets: SealedSecrets) -> None:
-    """Encrypt the keys of a webhook by the first of the operator's keys. Raises `InvalidSettings`."""
-    row = find_row(connection, None, webhook_id, locks=True)
-    keys = [SigningKey.from_json(value) for value in row.secrets]
-    new_keys = [
-        SigningKey(sealed_secrets.seal(webhook_id, sealed_secrets.unseal(webhook_id, key.sealed)), key.expires_at)
-        for key in good_at(keys, row.now)[::-1]
-    ]
-    connection.execute(_update(webhook_id).values(secrets=[key.to_json() for key in new_keys]))
-
-
 def delete_webhook(connection: Connection, tenant: str | None, webhook_id: str) -> None:
     """Delete a webhook; what was not delivered is not any more, and is deleted later. Raises `WebhookNotFound`."""
     row = find_row(connection, tenant, webhook_id, locks=True)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from conversation.arguments import check_one_of, check_whole_number
+from conversation.branch_address import split_address
 from conversation.cursor import read_cursor, write_cursor
 from conversation.errors import WebhookNotFound
 from conversation.ids import is_our_id
@@ -129,4 +130,7 @@ def _select() -> Any:
 
 
 def _record_of(row: Any) -> WebhookDelivery:
-    return convert_row(row, WebhookDelivery, next_try_at=row.next_try_at if row.state == "pending" else None)
+    thread_id, _ = split_address(row.thread_id)
+    return convert_row(
+        row, WebhookDelivery, thread_id=thread_id, next_try_at=row.next_try_at if row.state == "pending" else None
+    )

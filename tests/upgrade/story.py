@@ -59,6 +59,7 @@ class Told:
 
 def tell(connection: Connection) -> Told:
     """Fill a database that is empty."""
+    _webhook(connection)
     told = _Story(connection).tell()
     _other_tenant(connection)
     _installation(connection)
@@ -185,6 +186,14 @@ class _Story:
         put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", retryable=True))
         turns.settle(self.connection, claimed.lease, claimed.id, put_off, release=True)
         self._send("is it allowed?", "waits")
+
+
+def _webhook(connection: Connection) -> None:
+    """A webhook that is told of each end that follows, by a trigger; nothing is sent."""
+    values = {"id": new_id(), "tenant": "default", "name": "billing", "url": "https://example.org/hooks"}
+    key = {"sealed": "encrypted", "expires_at": None}
+    now = {"created_at": clock(), "updated_at": clock()}
+    connection.execute(insert(tables.webhooks).values(**values, **now, secrets=[key], state="enabled"))
 
 
 def _other_tenant(connection: Connection) -> None:

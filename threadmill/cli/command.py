@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from threadmill.cli import (
+    branches,
     failures,
     files,
     healthcheck,
@@ -81,6 +82,13 @@ threads.group.command("tail")(tail_thread)
 threads.group.command()(summaries.summarize)
 threads.group.command()(summaries.summaries)
 threads.group.command("restore-summary")(summaries.restore)
+threads.group.command()(branches.branches)
+threads.group.command("branch")(branches.make)
+threads.group.command()(branches.regenerate)
+threads.group.command()(branches.choose)
+threads.group.command()(branches.compare)
+threads.group.command("rename-branch")(branches.rename)
+threads.group.command("delete-branch")(branches.delete)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")

@@ -118,15 +118,18 @@ def rotate_secret(
 
 @group.command("reseal")
 def reseal_secrets() -> None:
-    """Encrypt the keys of all webhooks by the first of THREADMILL_WEBHOOK_ENCRYPTION_KEYS; then the others may go."""
-    from store.webhooks import endpoints
+    """Encrypt all keys by the first of THREADMILL_WEBHOOK_ENCRYPTION_KEYS; then the others may go.
+
+    Those of webhooks, and those of inbound sources.
+    """
+    from store.webhooks import reseal
     from store.webhooks.sealed_secrets import SealedSecrets
 
     with open_database() as (database, settings):
-        webhooks = database.run(endpoints.list_webhooks, None)
-        for webhook in webhooks:
-            database.run(endpoints.reseal, webhook.id, SealedSecrets(settings))
-    print_text(f"encrypted the keys of {len(webhooks)} webhooks anew")
+        rows = database.run(reseal.list_sealed)
+        for table_name, row_id in rows:
+            database.run(reseal.reseal, table_name, row_id, SealedSecrets(settings))
+    print_text(f"encrypted the keys of {len(rows)} webhooks and inbound sources anew")
 
 
 @group.command("delete")

@@ -111,12 +111,16 @@ class TurnEnded(Event):
     """The turn is over. Without a number where it was cancelled before any worker began it."""
 
     kind: ClassVar[str] = "turn.ended"
-    #: `completed`, `failed` or `cancelled`.
+    #: `completed`, `failed` or `cancelled`; `merged` of one that another turn answers with its own.
     state: str = ""
     error: TurnError | None = None
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: The turn that answers its message with its own.
+    merged_into: str | None = None
+    #: What it asked and said is out of view.
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ export interface SendOptions {
   notBefore?: Date;
   /** A turn that is not over by then fails. */
   deadline?: Date;
+  /** What becomes of it while its thread has an unfinished turn. */
+  whenBusy?: "enqueue" | "reject" | "interrupt" | "rollback" | "merge" | "steer";
   /** Make the thread where there is none of this id. */
   create?: boolean;
   /** Of your own, as the id of what causes the message: all calls with it make one turn. */
@@ -130,12 +132,13 @@ export class Threadmill {
 
   /** Send a user's message; an agent answers in the turn that is returned. One call makes one turn. */
   async sendMessage(threadId: string, content: string | Part[], options: SendOptions = {}): Promise<Turn> {
-    const { attachments, notBefore, deadline, create, idempotencyKey, signal, ...others } = options;
+    const { attachments, notBefore, deadline, whenBusy, create, idempotencyKey, signal, ...others } = options;
     const values = {
       content,
       attachments: attachments?.map(({ sha256, filename }) => ({ sha256, filename: filename || undefined })),
       not_before: notBefore?.toISOString(),
       deadline: deadline?.toISOString(),
+      when_busy: whenBusy,
       ...others,
     };
     const more = { key: idempotencyKey, signal, query: { create: create ? "true" : undefined } };

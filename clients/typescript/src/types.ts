@@ -81,6 +81,12 @@ export interface Turn {
   position: number | null;
   /** What it answered, once it is over. */
   messages: Message[] | null;
+  /** The turn that answers its message with its own. */
+  merged_into: string | null;
+  /** The turn whose message cancelled it. */
+  interrupted_by: string | null;
+  /** What it asked and said is out of view. */
+  rolled_back: boolean;
 }
 
 export interface Snippet {
@@ -188,10 +194,14 @@ export interface AgentSteps extends EventOfTurn {
 /** The turn is over. */
 export interface TurnEnded extends EventOfTurn {
   type: "turn.ended";
-  state: "completed" | "failed" | "cancelled";
+  state: "completed" | "failed" | "cancelled" | "merged";
   error: TurnError | null;
   usage: Usage | null;
   cost: number | null;
+  /** The turn that answers its message with its own. */
+  merged_into: string | null;
+  /** What it asked and said is out of view. */
+  rolled_back: boolean;
 }
 
 /** The thread is not stored any more. */

@@ -176,6 +176,16 @@ def upgrade() -> None:
         sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("root_key", KEY, nullable=True),
+        sa.Column("parent_key", KEY, nullable=True),
+        sa.Column("shared_to_seq", sa.BigInteger(), nullable=True),
+        sa.Column("lineage", JSON, nullable=True),
+        sa.Column("branch_origin", sa.Text(), nullable=True),
+        sa.Column("branch_name", sa.Text(), nullable=True),
+        sa.Column("chosen_key", KEY, nullable=True),
+        sa.Column("chosen_fence", sa.BigInteger(), nullable=True),
+        sa.Column("chosen_after_seq", sa.BigInteger(), nullable=True),
+        sa.Column("deleted_at", TIME, nullable=True),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("metadata", JSON, nullable=False),
@@ -203,11 +213,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "id"),
         sa.UniqueConstraint("key", "tenant"),
         sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
+        sa.CheckConstraint("branch_origin in ('branch', 'regenerate', 'edit')", name="branch_origin"),
+        *_list_keys_of_branches("sqlite"),
         postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
     if op.get_bind().dialect.name == "sqlite":
         _point_to_own_summary()
+    for column in ("root_key", "parent_key", "chosen_key"):
+        _create_index_where(f"ix_threads_{column}", "threads", [column], f"{column} is not null")
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
@@ -217,6 +231,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
         _renew_thread_indexes()
+        _point_to_other_threads()
 
     op.create_table(
         "workers",
@@ -467,6 +482,25 @@ def _point_to_own_summary() -> None:
     connection.exec_driver_sql("DROP TABLE threads")
     key = 'CONSTRAINT fk_threads_key_summary_id FOREIGN KEY("key", summary_id) REFERENCES summaries (thread_key, id)'
     connection.exec_driver_sql(f"{table.rstrip().removesuffix(')').rstrip()},\n{key}\n)")
+
+
+#: The columns by which threads name other threads, and what becomes of them with those.
+KEYS_OF_BRANCHES = (("root_key", "CASCADE"), ("parent_key", None), ("chosen_key", None))
+
+
+def _list_keys_of_branches(dialect: str) -> list[sa.ForeignKeyConstraint]:
+    """List the keys by which threads name other threads, for the databases that take them with the table."""
+    if op.get_bind().dialect.name != dialect:
+        return []
+    own = ["threads.key", "threads.tenant"]
+    return [sa.ForeignKeyConstraint([column, "tenant"], own, ondelete=ends) for column, ends in KEYS_OF_BRANCHES]
+
+
+def _point_to_other_threads() -> None:
+    """Add these keys where they need an index of the table."""
+    for column, ends in KEYS_OF_BRANCHES:
+        own = ["key", "tenant"]
+        op.create_foreign_key(f"fk_threads_{column}", "threads", "threads", [column, "tenant"], own, ondelete=ends)
 
 
 def _renew_thread_indexes() -> None:

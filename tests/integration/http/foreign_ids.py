@@ -86,6 +86,7 @@ def list_tries(ids: Ids) -> list[Try]:
 
 def _list_reads(ids: Ids) -> list[Try]:
     thread = {"thread_id": ANSWERED}
+    main = thread | {"branch_id": "main"}
     now, by_token = {"params": {"wait": 0}}, {"params": {"wait": 0, "token": ids.token}}
     return [
         Try("GET /v1/threads/{thread_id}", thread),
@@ -97,6 +98,10 @@ def _list_reads(ids: Ids) -> list[Try]:
         Try("GET /v1/threads/{thread_id}/events", thread, now),
         Try("GET /v1/threads/{thread_id}/events", thread, by_token, fails_anyway=True),
         Try("POST /v1/threads/{thread_id}/stream-tokens", thread),
+        Try("GET /v1/threads/{thread_id}/messages", thread, {"params": {"branch": "main"}}),
+        Try("GET /v1/threads/{thread_id}/events", thread, {"params": {"wait": 0, "branch": "main"}}),
+        Try("GET /v1/threads/{thread_id}/branches", thread),
+        Try("GET /v1/threads/{thread_id}/branches/{branch_id}/compare", main, {"params": {"with": "main"}}),
     ]
 
 
@@ -153,6 +158,7 @@ def _list_lists(ids: Ids) -> list[Try]:
 
 def _list_writes(ids: Ids) -> list[Try]:
     thread = {"thread_id": ANSWERED}
+    main = thread | {"branch_id": "main"}
     file = {"files": ("a.txt", b"a file", "text/plain")}
     key = {"Idempotency-Key": new_id()}
     send = "POST /v1/threads/{thread_id}/messages"
@@ -161,6 +167,20 @@ def _list_writes(ids: Ids) -> list[Try]:
         Try("PATCH /v1/threads/{thread_id}", thread, {"json": {"title": "taken"}}),
         Try("PATCH /v1/threads/{thread_id}", thread, {"json": {"metadata": {"a": 1}}, "headers": {"If-Match": "*"}}),
         Try("POST /v1/threads/{thread_id}/fork", thread, {"json": {"id": new_id()}}),
+        Try("POST /v1/threads/{thread_id}/branches", thread, {"json": {"name": "taken"}}),
+        Try("PATCH /v1/threads/{thread_id}/branches/{branch_id}", main, {"json": {"name": "taken"}}),
+        Try("POST /v1/threads/{thread_id}/branches/{branch_id}/choose", main),
+        # A thread's first branch goes with it.
+        Try("DELETE /v1/threads/{thread_id}/branches/{branch_id}", main, fails_anyway=True),
+        Try("POST /v1/threads/{thread_id}/regenerate", thread, {"json": {}}),
+        # Its message has another id.
+        Try(
+            f"{send}/{{message_id}}/edit",
+            thread | {"message_id": "none"},
+            {"json": {"content": "x"}},
+            fails_anyway=True,
+        ),
+        Try(send, thread, {"json": {"content": "hello"}, "params": {"branch": "main"}}),
         Try(send, thread, {"json": {"content": "hello"}}),
         Try(send, thread, {"json": {"content": "hello"}, "headers": key}),
         Try(send, thread, {"data": {"content": "hello"}, "files": file}),

@@ -50,6 +50,16 @@ STEPS = {
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
+    # Its turn is not over.
+    "regenerate": 409,
+    "edit_message": 409,
+    "make_branch": 201,
+    "list_branches": 200,
+    "rename_branch": 200,
+    "compare_branches": 200,
+    "choose_branch": 200,
+    # It is chosen.
+    "delete_branch": 409,
     # No such source.
     "receive_event": 404,
     "create_schedule": 201,
@@ -77,7 +87,8 @@ STEPS = {
 OWN = {"at": 0, "agent": None, "attachments": [{"sha256": hashlib.sha256(FILE).hexdigest()}]}
 #: Parameters that a request needs beside those of its path.
 PARAMETERS = {name: {"wait": 0} for name in ("follow_turn", "follow_thread")} | {
-    "follow_user": {"wait": 0, "user": "ada"}
+    "follow_user": {"wait": 0, "user": "ada"},
+    "compare_branches": {"with": "main"},
 }
 
 
@@ -99,6 +110,8 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         "delivery_id": "none",
         "source_id": "none",
         "call_id": "call_1",
+        "message_id": "none",
+        "branch_id": "",
     }
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
@@ -111,6 +124,8 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
             answer = await client.send(request)
             assert answer.status_code == status, f"{name}: {answer.text}"
             check_shape(document, operation, answer)
+            if name == "make_branch":
+                values["branch_id"] = answer.json()["id"]
             if name == "create_webhook":
                 values["webhook_id"] = answer.json()["webhook"]["id"]
             if name == "create_schedule":

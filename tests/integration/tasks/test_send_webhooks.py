@@ -1,8 +1,12 @@
 """Deliveries over real sockets: what goes over the wire, where it may go, and who sends when there are two."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -151,6 +155,41 @@ def test_two_senders_at_once_make_each_delivery_once_and_in_order(database_url: 
     for thread in range(5):
         of_thread = [turns.index(turn) for turn in order if turns.index(turn) % 5 == thread]
         assert of_thread == sorted(of_thread)
+
+
+@pytest.mark.soak
+def test_a_sender_that_is_killed_in_the_middle_of_a_request_loses_nothing(sqlite_url: str) -> None:
+    networks = ",".join(LOOPBACK)
+    with open_scene(sqlite_url, webhook_allow_networks=networks) as scene, closing(Server(seconds=0.5)) as server:
+        webhook = scene.webhook(url=server.url)
+        turns = [scene.turn() for _ in range(3)]
+        variables = {
+            "THREADMILL_DATABASE_URL": sqlite_url,
+            "THREADMILL_WEBHOOK_ENCRYPTION_KEYS": KEY,
+            "THREADMILL_WEBHOOK_ALLOW_NETWORKS": networks,
+        }
+        for killed in range(2):
+            command = [sys.executable, "-m", "threadmill", "webhooks", "send"]
+            sender = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
+            wait_until(lambda count=killed + 1: len(server.requests) == count)
+            sender.send_signal(signal.SIGKILL)
+            sender.wait(timeout=30)
+            assert send(scene) == {}
+            scene.wait(15 + outbox.CLAIM_MARGIN_SECONDS + 1)
+
+        assert send(scene) == {"delivered": 3}
+        assert {one.state for one in scene.deliveries(webhook)} == {"delivered"}
+    told = [next(turn for turn in turns if turn in body.decode()) for _, body in server.requests]
+    # The first one was being sent at each death.
+    assert told == [turns[0], turns[0], *turns]
+    assert len({headers["webhook-id"] for headers, _ in server.requests}) == len(turns)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_slow_server_holds_up_no_other(sqlite_url: str) -> None:

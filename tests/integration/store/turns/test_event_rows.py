@@ -332,7 +332,7 @@ def test_a_turn_that_nobody_began_ends_by_a_notice_alone(site: Site) -> None:
     turn_id = site.send("hello")
     site.database.run(cancel.request_cancel, turn_id)
 
-    assert read(site.database) == EventPage()
+    assert read(site.database) == EventPage(address="t")
     page = site.database.run(read_turn_events, turn_id)
     assert page.events == ()
     assert [(notice.kind, notice.number) for notice in page.notices] == [("turn.ended", None)]
@@ -360,11 +360,11 @@ def test_each_message_of_a_history_says_where_its_stream_goes_on(site: Site) -> 
         site.send(text)
         site.complete(site.claim(), reply(0, f"re {text}"))
     thread = site.database.run(repository.load, "default", "t")
-    key = site.database.run(lambda c: c.execute(tables.threads.select()).one().key)
+    row = site.database.run(lambda c: c.execute(tables.threads.select()).one())
     events = {e.message.id: e.number for e in read(site.database).events if isinstance(e, MessageDone)}
 
-    assert site.database.run(number_messages, key, thread.messages) == events
-    assert site.database.run(number_messages, key, thread.messages[2:3]).items() <= events.items()
+    assert site.database.run(number_messages, row, thread.messages) == events
+    assert site.database.run(number_messages, row, thread.messages[2:3]).items() <= events.items()
 
 
 def test_marks_change_with_what_there_is_to_read(site: Site) -> None:

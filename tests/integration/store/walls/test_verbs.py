@@ -57,6 +57,8 @@ class Theirs(Stage):
             self.producer.database.run(self._fail, turn.id)
         self.async_turn = self.await_(self.producer.find_turn_async(self.turn.id))
         self.ended_async_turn = self.await_(self.producer.find_turn_async(self.ended_turn.id))
+        verbs = self.producer.webhooks
+        self.webhook_id = verbs.create(f"https://example.org/{SECRET}", name=SECRET, agents=["nobody"]).webhook.id
         self.lines = []
         self.schedule, self.inbound_source = self._make_schedule(), self._make_inbound_source()
 
@@ -92,6 +94,7 @@ class Ours(Stage):
         self._theirs = theirs
         # We know its hash; its name would be ours to give.
         self.file, self.lines = replace(theirs.file, filename="a.txt"), theirs.lines
+        self.webhook_id = theirs.webhook_id
         self.schedule, self.inbound_source = theirs.schedule, theirs.inbound_source
         for name in ("turn", "failed_turn", "ended_turn", "async_turn", "ended_async_turn"):
             handle: Turn | AsyncTurn = getattr(theirs, name)

@@ -1,9 +1,11 @@
 """The outbox: what is written when a turn ends, what is sent when, and in which order."""
 
+import base64
 import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
@@ -15,7 +17,7 @@ from conversation.webhooks import make_secret
 from store import tables
 from store.retention.delete_thread import delete_thread
 from store.turns import decisions, settle
-from store.webhooks import endpoints, listing, outbox, upkeep
+from store.webhooks import endpoints, listing, outbox, reseal, upkeep
 from tests.integration.webhook_scene import WebhookScene, cancelled, failed
 
 
@@ -89,7 +91,7 @@ def test_deliveries_of_a_thread_are_sent_in_order_whatever_fails(scene: WebhookS
     scene.receiver.answer = lambda _: 200 if luck.random() < 0.5 else 500
     turns = {thread: [scene.turn(thread) for _ in range(4)] for thread in ("one", "two", "three")}
 
-    scene.wait_and_send(24 * 3600, step=1800)
+    scene.wait_and_send(30 * 3600, step=2 * 3600)
 
     assert {one.state for one in scene.deliveries(webhook)} == {"delivered"}
     for thread, turn_ids in turns.items():
@@ -246,9 +248,7 @@ def test_keys_that_cannot_be_read_hold_up_their_webhook_and_nothing_else(scene: 
     scene.turn()
 
     other_key = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyIDE="
-    scene.settings = scene.settings.model_copy(
-        update={"webhook_encryption_keys": type(scene.settings.webhook_encryption_keys)(other_key)}
-    )
+    scene.settings = scene.settings.model_copy(update={"webhook_encryption_keys": SecretStr(other_key)})
     assert scene.send() == {}
 
     (delivery,) = scene.deliveries(webhook)
@@ -327,3 +327,27 @@ def test_what_was_decided_before_it_was_told_is_not_asked_for(scene: WebhookScen
     assert (first.id, first.body) == (second.id, second.body)
     assert "link" not in first.event["data"]["calls"][0]
     assert [one.state for one in scene.deliveries(webhook)] == ["delivered"]
+
+
+def test_the_operators_keys_are_rotated_without_a_gap(scene: WebhookScene) -> None:
+    webhook = scene.webhook()
+    old = scene.settings.webhook_encryption_keys.get_secret_value()
+    new = base64.b64encode(b"n" * 32).decode()
+
+    def use(keys: str) -> None:
+        scene.settings = scene.settings.model_copy(update={"webhook_encryption_keys": SecretStr(keys)})
+
+    use(f"{new}, {old}")
+    scene.turn()
+    assert scene.send() == {"delivered": 1}
+    rows = scene.database.run(reseal.list_sealed)
+    assert rows == [("webhooks", webhook.id)]
+    for table_name, row_id in rows:
+        scene.database.run(reseal.reseal, table_name, row_id, scene.sealed_secrets)
+
+    use(new)
+    scene.turn()
+    assert scene.send() == {"delivered": 1}
+    use(old)
+    scene.turn()
+    assert scene.send() == {}

@@ -40,6 +40,7 @@ WRITTEN = {
 #: Each list: its headers, and its sentence where it is empty.
 LISTS = {
     ("threads", "list"): ("UPDATED THREAD TITLE", "no threads match"),
+    ("threads", "branches"): ("BRANCH CHOSEN NAME ORIGIN PARENT SHARED_TO LAST_SEQ TURNS", None),
     ("threads", "archives"): ("NUMBER FIRST_AT LAST_AT MESSAGES", "nothing is archived of x"),
     ("threads", "summaries"): ("CREATED SUMMARY STATE FROM_SEQ TO_SEQ MODEL", "x has no summaries"),
     ("turns", "list"): ("TURN STATE AGE TOOK AGENT TRY THREAD TENANT NOTE", "no turns match"),
