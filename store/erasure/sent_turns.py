@@ -18,7 +18,7 @@ from store.erasure.items import record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.retention.deletion import add_erased_counts
-from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns
+from store.tables import attachments, inbox_messages, messages, pending_calls, steps, threads, turn_attempts, turns
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
@@ -70,6 +70,11 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
+    # What they answered; and whoever decided was told what they asked for.
+    of_turns = update(pending_calls).where(pending_calls.c.turn_id.in_(ids))
+    connection.execute(
+        of_turns.values(arguments="{}", question=None, choices=None, value=None, reason=None, decided_by=None)
+    )
     # A provider may have quoted them in its refusal.
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
