@@ -13,8 +13,9 @@ from typing import Any, Literal
 import structlog
 
 from agent.agent_limits import check_limits
+from agent.callable_agent import CallableAgent
 from agent.mcp.server import McpServer, distinct_servers
-from agent.model_factory import model_for
+from agent.model_factory import model_for, preload
 from agent.models.capabilities import Capabilities
 from agent.models.credentials import without_answer_parameters, without_credentials
 from agent.models.profiles import PROFILES, ProviderProfile, find_api_base, profile_for
@@ -35,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Agent:
+class Agent(CallableAgent):
     """An agent that answers in threads, as producers name it and workers run it."""
 
     #: Producers ask for it by this name.
@@ -80,6 +81,10 @@ class Agent:
     #: Attempts at a turn, whatever it fails of; None takes `THREADMILL_TURN_MAX_ATTEMPTS`, without which only
     #: `max_turn_retry_seconds` ends a turn for which something is away.
     max_turn_attempts: int | None = None
+    #: How deep agents may call agents in a turn of this one, and how many such calls a turn may make; None takes
+    #: `THREADMILL_AGENT_MAX_DEPTH` and `THREADMILL_AGENT_MAX_CHILDREN`.
+    max_depth: int | None = None
+    max_children: int | None = None
     #: Seconds for which a turn is retried while what it needs is away; None takes
     #: `THREADMILL_TURN_RETRY_MAX_SECONDS`, 0 retries none.
     max_turn_retry_seconds: float | None = None
@@ -229,7 +234,21 @@ class Agent:
             # Not what they offer, which is another thing tomorrow; each message's step names what was called.
             [server.name for server in self.mcp_servers],
         ]
+        if self.subagents:
+            prompt_inputs.append([agent.version for agent in self.subagents])
         return hashlib.sha256(json.dumps(prompt_inputs, sort_keys=True, default=repr).encode()).hexdigest()[:12]
+
+
+def preload_models(agent: Agent, default_model_name: str) -> None:
+    """Import what the models of an agent and of those that it calls need: see `preload`."""
+    for each in (agent, *agent.subagents):
+        if each.model is None:
+            preload(
+                each.model_name or default_model_name,
+                fallbacks=each.fallbacks,
+                parameters=each.request_parameters(),
+                has_tools=bool(each.tools),
+            )
 
 
 def _policy_of(value: object) -> WhenBusy:

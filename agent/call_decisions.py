@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from agent.tools.questions import Question
 from agent.tools.result import ToolResult, failure
 from conversation.message import ToolCall
-from conversation.pending_call import Decision, DecisionKind, PendingCall, PendingKind, PendingRequest, digest_of
+from conversation.pending_call import (
+    ChildTurn,
+    Decision,
+    DecisionKind,
+    PendingCall,
+    PendingKind,
+    PendingRequest,
+    digest_of,
+)
 
 #: Ids of models' calls that can stand in an address, and leave room for a number behind them.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,48}")
@@ -32,6 +40,8 @@ class CallDecisions:
     #: What earlier attempts asked for.
     earlier_calls: Sequence[PendingCall]
     expire_seconds: float
+    #: Of an agent that another one called: several beside each other may number their calls alike.
+    names_by_step: bool = False
     #: What this attempt asks for.
     requests: list[PendingRequest] = field(default_factory=list)
 
@@ -49,7 +59,12 @@ class CallDecisions:
         return {place: each.decision for place, each in enumerate(questions) if each.decision is not None}
 
     def request(
-        self, index: int, call: ToolCall, kind: PendingKind, question: Question | None = None
+        self,
+        index: int,
+        call: ToolCall,
+        kind: PendingKind,
+        question: Question | None = None,
+        child: ChildTurn | None = None,
     ) -> PendingRequest:
         """Ask for a decision on a call."""
         request = PendingRequest(
@@ -62,6 +77,7 @@ class CallDecisions:
             choices=None if question is None else question.choices,
             schema=None if question is None else question.schema,
             expire_seconds=self.expire_seconds,
+            child=child,
         )
         self.requests.append(request)
         return request
@@ -76,7 +92,8 @@ class CallDecisions:
     def _new_id(self, index: int, call_id: str, suffix: str) -> str:
         """An id that no other call of the turn has: models number their calls anew in each reply."""
         taken = {each.call_id for each in self.earlier_calls} | {each.call_id for each in self.requests}
-        base = (call_id if _PLAIN_ID.fullmatch(call_id) else f"step-{index}") + suffix
+        is_plain = _PLAIN_ID.fullmatch(call_id) and not self.names_by_step
+        base = (call_id if is_plain else f"step-{index}") + suffix
         candidate, count = base, 1
         while candidate in taken:
             count += 1

@@ -28,6 +28,11 @@ class RunDependencies:
     tool_threads: ToolThreads
     #: Where async tools run; None runs them on the loop of the turn.
     tool_loops: ToolLoops | None = None
+    #: The model of agents that name none; None has `model_name`.
+    default_model_name: str | None = None
+    #: How deep agents may call agents, and how many a turn may call, where the turn's agent sets no limit.
+    max_depth: int = 5
+    max_children: int = 50
     #: Attempts at a turn, whatever it fails of; 0 sets a limit only to what does not pass by itself.
     max_attempts: int = 0
     #: Seconds for which a turn is retried while what it needs is away.

@@ -46,4 +46,14 @@ class TurnFinished:
     result: TurnResult
 
 
-Event = ReplyBegun | TextDelta | StreamRestarted | ToolStarted | ToolFinished | MessageAdded | TurnFinished
+@dataclass(frozen=True, slots=True)
+class AgentEvent:
+    """An event of an agent that another one called as a tool."""
+
+    agent: str
+    #: The indexes of the tool calls that it is nested in, from the turn's own one inwards.
+    path: tuple[int, ...]
+    event: "ReplyBegun | TextDelta | StreamRestarted | ToolStarted | ToolFinished | MessageAdded"
+
+
+Event = ReplyBegun | TextDelta | StreamRestarted | ToolStarted | ToolFinished | MessageAdded | TurnFinished | AgentEvent

@@ -89,5 +89,7 @@ def tool_intent(index: int, call: ToolCall, *, may_wait: bool = False) -> Step:
 
 def tool_step(index: int, call: ToolCall, result: JournalledResult, seconds: float = 0.0) -> Step:
     """The entry of a tool call that came to an end, after so many seconds."""
-    result_json = {"content": result.content, "files": [file.to_json() for file in result.files]}
+    result_json: dict[str, Any] = {"content": result.content, "files": [file.to_json() for file in result.files]}
+    if result.hand_over is not None:
+        result_json["hand_over"] = result.hand_over
     return replace(tool_intent(index, call), state=result.outcome, result=result_json, seconds=seconds)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from agent.agent import Agent
+from agent.run_state import RunState
 from conversation.backoff import add_jitter, backoff_seconds
 from conversation.errors import Fault
-from conversation.message import Usage
 from conversation.turn import ClaimedTurn, TurnError
 
 #: Seconds before a turn whose model is away is tried again; doubled each time, and spread over the
@@ -41,13 +41,6 @@ class TurnLimits:
         if self.remaining_seconds < limit:
             return TurnError("deadline", "the turn did not end before its deadline", fault=fault)
         return TurnError("time_limit", f"the turn took longer than {limit:g} seconds", fault=fault)
-
-    def token_error(self, usage: Usage) -> TurnError | None:
-        """The error of a turn that has used all of its tokens; None while it has some left."""
-        limit = self.agent.max_turn_tokens
-        if limit is None or usage.total_tokens < limit:
-            return None
-        return TurnError("token_limit", f"the turn used {usage.total_tokens} tokens", fault=Fault.MODEL)
 
     def step_error(self) -> TurnError:
         """The error of a turn that has used all of its model calls."""
@@ -92,6 +85,15 @@ class TurnLimits:
         if not limit and not _passes_by_itself(error):
             limit = OTHER_MAX_ATTEMPTS
         return bool(limit) and self.claimed.retries + 1 >= limit
+
+
+def find_token_error(state: RunState) -> TurnError | None:
+    """The error of a run that has used all of its tokens, or all of those that it is nested in; None with some left."""
+    for each in state.lineage:
+        limit, used_tokens = each.agent.max_turn_tokens, each.transcript.usage.total_tokens
+        if limit is not None and used_tokens >= limit:
+            return TurnError("token_limit", f"the turn used {used_tokens} tokens", fault=Fault.MODEL)
+    return None
 
 
 def _passes_by_itself(error: TurnError) -> bool:

@@ -14,17 +14,28 @@ from agent.call_decisions import CallDecisions
 from agent.dependencies import RunDependencies
 from agent.events import MessageAdded
 from agent.files.token_budget import FileTokenBudget
-from agent.limits import TurnLimits
+from agent.limits import TurnLimits, find_token_error
 from agent.model_calls import ModelCalls
 from agent.model_view import ModelView
 from agent.run_state import RunState
+from agent.subagents import Subagents
 from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
 from conversation.error_sentences import MODEL_SENTENCES, SENTENCES
 from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolServerUnavailable
 from conversation.exhaustion import Resource, resource_of
 from conversation.replay import assistant_message, tool_calls_of
 from conversation.step import Step
-from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, HandOver, RetryLater, TurnError
+from conversation.turn import (
+    Cancelled,
+    ClaimedTurn,
+    Completed,
+    Ending,
+    Failed,
+    HandOver,
+    RetryLater,
+    TurnError,
+    Waiting,
+)
 
 #: Replies in a row whose tool calls were cut at the token limit, after which the turn ends: a model that was
 #: told once and is cut again would be cut each time.
@@ -34,16 +45,21 @@ CUT_REPLIES_MAX = 2
 class Run:
     """The run of an agent for one attempt at a turn."""
 
-    def __init__(self, agent: Agent, claimed: ClaimedTurn, dependencies: RunDependencies) -> None:
+    def __init__(
+        self, agent: Agent, claimed: ClaimedTurn, dependencies: RunDependencies, state: RunState | None = None
+    ) -> None:
+        """`state` is that of a run which is nested in another one."""
         self.agent = agent
         self.claimed = claimed
         self._limits = TurnLimits(agent, claimed, dependencies.max_attempts, dependencies.max_retry_seconds)
-        self._state = RunState(agent, claimed, dependencies, is_steered=claimed.is_steered)
-        self._transcript = self._state.transcript
-        self._view = ModelView(self._state)
-        self._model_calls = ModelCalls(self._state)
+        state = state or RunState(agent, claimed, dependencies, is_steered=claimed.is_steered)
+        self._state, self._transcript = state, state.transcript
+        self._view = ModelView(state)
+        self._model_calls = ModelCalls(state)
+        self._subagents = Subagents(state, _create_nested)
         wait_seconds = agent.wait_expire_seconds or dependencies.wait_expire_seconds
-        self._tool_calls = ToolCalls(self._state, CallDecisions(claimed.pending, wait_seconds))
+        decisions = CallDecisions(claimed.pending, wait_seconds, names_by_step=state.outer is not None)
+        self._tool_calls = ToolCalls(state, self._subagents, decisions)
 
     @property
     def model_calls(self) -> int:
@@ -72,6 +88,27 @@ class Run:
                 raise
             return self._end_without(error)
 
+    async def run_nested(self) -> Completed | Failed | Waiting:
+        """Run to an answer for the run that called this agent as a tool, or to what is in its way.
+
+        What the whole turn has to wait for, a model that is away above all, passes through.
+        """
+        try:
+            async with asyncio.timeout(self.agent.max_turn_seconds) as time_limit:
+                return await self._run_model_loop()
+        except TimeoutError:
+            if not time_limit.expired():
+                raise
+            return self._end_timed_out()
+        except ModelError as error:
+            if error.retryable or resource_of(error) not in (None, Resource.DISK):
+                raise
+            return self.end_failed(self._describe(error))
+
+    def charge_unanswered_calls(self) -> tuple[Step, ...]:
+        """Charge what was spent on model calls that got no reply. Returns the steps that say so."""
+        return (*self._model_calls.charge_unanswered_call(), *self._subagents.charge_unanswered_calls())
+
     def end_cancelled(self) -> Cancelled:
         """End a run that was cancelled: all of its messages so far are kept, closed."""
         return Cancelled(**self._close())
@@ -82,7 +119,7 @@ class Run:
 
     def hand_over(self, error: TurnError | None = None) -> HandOver:
         """End a run whose process stops, perhaps since it lacks something: another one goes on from the journal."""
-        return HandOver(steps=self._model_calls.charge_unanswered_call(), error=error)
+        return HandOver(steps=self.charge_unanswered_calls(), error=error)
 
     def wait_for_disk(self, error: TurnError) -> RetryLater | Failed:
         """End a run whose disk is full: no process helps, and time may."""
@@ -90,7 +127,7 @@ class Run:
 
     def _close(self) -> dict[str, Any]:
         """Close a run that ends without an answer: its messages, its spending, what was left out of its window."""
-        steps = self._model_calls.charge_unanswered_call()
+        steps = self.charge_unanswered_calls()
         messages = self._transcript.close(source=self._state.source)
         return {"messages": messages, "steps": steps, **self._totals()}
 
@@ -100,9 +137,10 @@ class Run:
             "cost": self._transcript.cost,
             "omitted": self._view.omitted,
             "window_tokens": self._view.window_tokens,
+            "hands_over_to": self._transcript.hands_over_to,
         }
 
-    async def _run_model_loop(self) -> Ending:
+    async def _run_model_loop(self) -> Completed | Failed | Waiting:
         await self._view.load_window()
         tool_file_budget = FileTokenBudget(self.agent.max_file_tokens)
         told_file_budget = FileTokenBudget(self.agent.max_file_tokens)
@@ -110,7 +148,7 @@ class Run:
         for remaining_steps in reversed(range(self.agent.max_steps)):
             if self._state.has_full_journal:
                 break
-            token_error = self._limits.token_error(self._transcript.usage)
+            token_error = find_token_error(self._state)
             if token_error is not None:
                 return self.end_failed(token_error)
             await self._state.load_tools()
@@ -195,5 +233,9 @@ class Run:
             error=error,
             is_put_off=is_put_off,
             waits_for=model_error.breaker if model_error is not None else None,
-            steps=self._model_calls.charge_unanswered_call(),
+            steps=self.charge_unanswered_calls(),
         )
+
+
+def _create_nested(state: RunState) -> Run:
+    return Run(state.agent, state.claimed, state.dependencies, state)

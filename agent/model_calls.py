@@ -65,21 +65,21 @@ class ModelCalls:
             # A call that was decided after its turn ended is asked for by nobody: its step has no digest.
             if journalled_step.request_digest not in (digest, ""):
                 _log.warning("step_request_changed", step=index)
-            self.state.transcript.spend(journalled_step.usage, journalled_step.cost)
+            self.state.spend(journalled_step.usage, journalled_step.cost)
+            self.state.take_call_indexes(journalled_step)
             return journalled_step
         pending = self._begin_call(index, request, digest)
         reply = make_reply_storable(await self._call_model(pending))
         self._pending = None
         pending.spent.add(reply.usage, reply.cost)
         reply = replace(reply, usage=pending.spent.usage, cost=pending.spent.cost)
-        self.state.transcript.spend(reply.usage, reply.cost)
+        self.state.spend(reply.usage, reply.cost)
         step = model_step(index, reply, digest, pending.seconds)
         if reply.tool_calls:
-            # The calls of a reply that was cut are not run.
-            calls = () if step.is_truncated else reply.tool_calls
+            indexed_calls = zip(self.state.take_call_indexes(step), reply.tool_calls, strict=False)
             intents = [
-                tool_intent(index + 1 + place, call, may_wait=self.state.may_wait(call.name))
-                for place, call in enumerate(calls)
+                tool_intent(call_index, call, may_wait=self.state.may_wait(call.name))
+                for call_index, call in indexed_calls
             ]
             await self.state.record([step, *intents])
         return step
@@ -96,10 +96,10 @@ class ModelCalls:
             pending.spent.add(pending.request.meter.usage, pending.request.meter.cost)
         if not pending.spent.usage.total_tokens:
             return ()
-        self.state.transcript.spend(pending.spent.usage, pending.spent.cost)
+        self.state.spend(pending.spent.usage, pending.spent.cost)
         spent = pending.spent
         step = unanswered_step(pending.index, pending.request.model, pending.digest, usage=spent.usage, cost=spent.cost)
-        return (replace(step, seconds=pending.seconds),)
+        return (self.state.own(replace(step, seconds=pending.seconds)),)
 
     def _begin_call(self, index: int, request: ModelRequest, digest: str) -> _PendingCall:
         pending = self._pending

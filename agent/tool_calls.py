@@ -10,21 +10,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.call_context import build_context, store_files
 from agent.call_decisions import NOT_DECIDED_RESULT, CallDecisions, client_result, denial, edited_call, tell_edited
 from agent.events import MessageAdded, ToolFinished, ToolStarted
-from agent.files.thread_files import ThreadFiles
 from agent.journal import tool_intent, tool_step
 from agent.run_state import RunState
+from agent.subagents import Subagents, read_answer
 from agent.tool_failures import ToolFailures
+from agent.tools.agent_tool import AgentTool, HandOverTool
 from agent.tools.approval_check import ApprovalCheck
 from agent.tools.arguments import InvalidArguments
-from agent.tools.questions import CallQuestions, Question
-from agent.tools.result import ToolResult, failure
-from agent.tools.run_context import RunContext
+from agent.tools.questions import Question
+from agent.tools.result import ToolResult, failure, success
 from agent.tools.tool import Tool
 from agent.tools.toolbox import run
-from conversation.attachment import Attachment
-from conversation.errors import FileRejected, LimitReached
 from conversation.message import Message, ToolCall
 from conversation.pending_call import DecisionKind, PendingKind, PendingRequest
 from conversation.replay import JournalledResult, assistant_message, tool_message, tool_result_of
@@ -48,6 +47,7 @@ class ToolCalls:
     """The tool calls of one run."""
 
     state: RunState
+    subagents: Subagents
     decisions: CallDecisions
     failures: ToolFailures = field(default_factory=ToolFailures)
     #: The steps of calls that wait.
@@ -62,7 +62,8 @@ class ToolCalls:
 
     def wait(self) -> Waiting:
         """The ending of a run whose calls wait: the others have their results in the journal."""
-        return Waiting(pending=tuple(self.decisions.requests), steps=tuple(self.waiting_steps))
+        steps = tuple(self.state.own(step) for step in self.waiting_steps)
+        return Waiting(pending=tuple(self.decisions.requests), steps=steps)
 
     async def run_tools(self, reply: Step) -> Sequence[Message]:
         """Run the tools that one reply asks for, all at once. Returns their messages."""
@@ -91,7 +92,7 @@ class ToolCalls:
         assistant = assistant_message(self.state.claimed.id, reply, self.state.source)
         self.state.transcript.open_block(assistant)
         self.state.emit(MessageAdded(assistant))
-        return assistant, [(self.state.take_index(), call) for call in assistant.tool_calls]
+        return assistant, list(zip(self.state.call_indexes, assistant.tool_calls, strict=True))
 
     def _close_block(self) -> Sequence[Message]:
         tool_messages = self.state.transcript.close_block()
@@ -105,24 +106,61 @@ class ToolCalls:
         # A call that was closed by its turn's end has no result: its outcome is unknown.
         if final_step is not None and final_step.result is not None:
             result = tool_result_of(final_step)
+            self.subagents.note_finished(index, self.state.tools.toolbox.get(call.name))
         else:
             began_at = time.monotonic()
-            tool_result = await self._call_or_wait(index, call)
-            if tool_result is None:
+            found = await self._find_result(index, call)
+            if found is None:
                 return
-            result = self.failures.tell(call.name, await self._store_files(tool_result))
+            result = self.failures.tell(call.name, found)
             seconds = time.monotonic() - began_at
             await self._record(tool_step(index, call, result, seconds))
             self.state.emit(ToolFinished(call, result.content))
         self.failures.note(call.name, result)
+        if result.hand_over is not None:
+            self.state.transcript.note_hand_over(index, result.hand_over)
         self.state.transcript.add_result(tool_message(reply, call.id, call.name, result))
+
+    async def _find_result(self, index: int, call: ToolCall) -> JournalledResult | None:
+        """The result of a call; None where it has to wait."""
+        match self.state.tools.toolbox.get(call.name):
+            case AgentTool(has_own_thread=True) as tool:
+                return self._wait_for_agent(tool, index, call)
+            case AgentTool() as tool:
+                return await self._ask_agent(tool, index, call)
+            case HandOverTool() as tool:
+                return _hand_over(tool, is_nested=self.state.outer is not None)
+        self.state.spend_nested(index)
+        tool_result = await self._call_or_wait(index, call)
+        return None if tool_result is None else await store_files(self.state, tool_result)
+
+    async def _ask_agent(self, tool: AgentTool, index: int, call: ToolCall) -> JournalledResult | None:
+        self.state.emit(ToolStarted(call))
+        outcome = await self.subagents.call(tool, index, call, build_context(self.state, self.decisions, index, call))
+        if isinstance(outcome, Waiting):
+            # What its tools wait for, the whole turn does.
+            self.decisions.requests.extend(outcome.pending)
+            self.waiting_steps.extend([*outcome.steps, tool_intent(index, call, may_wait=True)])
+            return None
+        return outcome
+
+    def _wait_for_agent(self, tool: AgentTool, index: int, call: ToolCall) -> JournalledResult | None:
+        """The answer of an agent in a thread of its own; None where it has to be waited for."""
+        decision = self.decisions.find(index, PendingKind.CHILD, call)
+        if decision is not None:
+            self.state.indexes.agent_calls += 1
+            return read_answer(tool, decision)
+        self.state.emit(ToolStarted(call))
+        child = self.subagents.send(tool, index, call, build_context(self.state, self.decisions, index, call))
+        if isinstance(child, JournalledResult):
+            return child
+        self.decisions.request(index, call, PendingKind.CHILD, child=child)
+        self.waiting_steps.append(tool_intent(index, call, may_wait=True))
+        return None
 
     async def _record(self, step: Step) -> None:
         left_open = self.left_open.pop(step.index, None)
-        if left_open is None:
-            await self.state.record([step])
-        else:
-            await self.state.record([step], [left_open])
+        await self.state.record([step], () if left_open is None else [left_open])
 
     async def _call_or_wait(self, index: int, call: ToolCall) -> ToolResult | None:
         """The result of a call; None where it has to wait."""
@@ -138,7 +176,7 @@ class ToolCalls:
         if decision is not None:
             return client_result(decision)
         try:
-            tool.arguments.bind(call.arguments, self._build_context(index, call))
+            tool.arguments.bind(call.arguments, build_context(self.state, self.decisions, index, call))
         except InvalidArguments as refusal:
             return failure("InvalidArguments", str(refusal))
         return self._wait_for(index, call, PendingKind.CLIENT_TOOL)
@@ -149,7 +187,7 @@ class ToolCalls:
             # Its rule let it begin, in an earlier attempt.
             return await self._start(tool, index, call)
         if decision is None:
-            check = ApprovalCheck(tool, call.arguments, self._build_context(index, call))
+            check = ApprovalCheck(tool, call.arguments, build_context(self.state, self.decisions, index, call))
             result = await self._run(check.as_tool(), index, call)
             if not check.accepts_arguments:
                 return result
@@ -178,7 +216,7 @@ class ToolCalls:
         return self._wait_for(index, asked_call or call, PendingKind.QUESTION, result.question)
 
     async def _run(self, tool: Tool | None, index: int, call: ToolCall) -> ToolResult:
-        dependencies, context = self.state.dependencies, self._build_context(index, call)
+        dependencies, context = self.state.dependencies, build_context(self.state, self.decisions, index, call)
         threads, loops = dependencies.tool_threads, dependencies.tool_loops
         if tool is None:
             toolbox = self.state.tools.toolbox
@@ -199,45 +237,17 @@ class ToolCalls:
     ) -> ToolResult | None:
         """Ask for a decision; the result for the model where its turn does not wait for it."""
         request = self.decisions.request(index, call, kind, question)
-        if self.state.agent.when_waiting == "block":
+        # Nobody could take up later what an agent wanted that another one called.
+        if self.state.agent.when_waiting == "block" or self.state.outer is not None:
             self.waiting_steps.append(tool_intent(index, call, may_wait=True))
             return None
         self.left_open[index] = request
         return NOT_DECIDED_RESULT
 
-    def _build_context(self, index: int, call: ToolCall) -> RunContext:
-        claimed = self.state.claimed
-        return RunContext(
-            tenant=claimed.tenant,
-            thread_id=claimed.thread_id,
-            turn_id=claimed.id,
-            call_id=call.id,
-            # By its index, which a resume finds again: ids of calls may repeat within a turn.
-            idempotency_key=f"{claimed.id}-{index}",
-            user=claimed.user,
-            thread_owner=claimed.thread_owner,
-            metadata=claimed.metadata,
-            attempt=claimed.attempt,
-            deadline=self.state.deadline,
-            questions=CallQuestions(self.decisions.answers(index)),
-            thread_files=ThreadFiles(
-                self.state.dependencies.attachments, claimed.tenant, claimed.thread_id, self._turn_files
-            ),
-        )
 
-    def _turn_files(self) -> Sequence[Attachment]:
-        return [file for message in self.state.transcript.messages for file in message.attachments]
-
-    async def _store_files(self, tool_result: ToolResult) -> JournalledResult:
-        """Store the files of a result, which the journal and the tool's message then point to."""
-        attachments: Sequence[Attachment] = ()
-        if tool_result.files:
-            unstored_files = [file.to_attachment() for file in tool_result.files]
-            try:
-                attachments = await self.state.dependencies.attachments.store_all(
-                    self.state.claimed.tenant, unstored_files
-                )
-            except (FileRejected, LimitReached) as error:
-                # The tool did its work, but what it brought may not be kept: the model can do without.
-                return JournalledResult(failure(type(error).__name__, str(error)).content, "failed")
-        return JournalledResult(tool_result.content, tool_result.outcome, tuple(attachments))
+def _hand_over(tool: HandOverTool, *, is_nested: bool) -> JournalledResult:
+    if is_nested:
+        problem = "only the agent that answers in the conversation can hand it over: say in your answer that it should"
+        return JournalledResult(failure("NotYours", problem).content, "failed")
+    note = f"{tool.target} answers from the user's next message on; tell the user so, and end your answer"
+    return JournalledResult(success({"handed_over_to": tool.target, "note": note}).content, hand_over=tool.target)

@@ -6,14 +6,20 @@ ThreadmillError
 │   ├── IdempotencyConflict
 │   ├── UnknownAgent
 │   ├── ThreadNotFound
+│   ├── BranchNotFound
+│   ├── BranchInUse
+│   ├── MessageNotFound
 │   ├── TurnNotFound
 │   ├── TurnNotRequeueable
 │   ├── PendingCallNotFound
 │   ├── AlreadyDecided
 │   ├── DigestMismatch
 │   ├── ThreadBusy            (names the turn that comes first)
+│   ├── ScheduleNotFound
+│   ├── InboundSourceNotFound
 │   ├── LimitReached
 │   ├── UploadNotFound
+│   ├── WebhookNotFound
 │   ├── UploadIncomplete
 │   ├── FileNotReady
 │   ├── ThreadUnderLegalHold
@@ -90,6 +96,20 @@ class ThreadNotFound(UserError, LookupError):
     """No thread with this id is stored for this tenant."""
 
 
+class BranchNotFound(UserError, LookupError):
+    """The thread has no branch with this id."""
+
+
+class BranchInUse(UserError):
+    """The branch answers a message right now, or the thread's id stands for it; the same call may succeed later."""
+
+    retryable = True
+
+
+class MessageNotFound(UserError, LookupError):
+    """The branch has no message with this id."""
+
+
 class TurnNotFound(UserError, LookupError):
     """No turn with this id is stored."""
 
@@ -124,6 +144,14 @@ class ThreadBusy(UserError):
         self.turn_id = turn_id
 
 
+class ScheduleNotFound(UserError, LookupError):
+    """No schedule with this id is stored for this tenant."""
+
+
+class InboundSourceNotFound(UserError, LookupError):
+    """No source of inbound webhooks with this id is stored for this tenant."""
+
+
 class LimitReached(UserError):
     """The tenant is at its limit of turns or its quota of files; later the same call may succeed."""
 
@@ -132,6 +160,10 @@ class LimitReached(UserError):
 
 class UploadNotFound(UserError, LookupError):
     """No upload with this id is open for this tenant: it was never asked for, or has expired."""
+
+
+class WebhookNotFound(UserError, LookupError):
+    """No webhook, or no delivery, with this id is stored for this tenant."""
 
 
 class UploadIncomplete(UserError):

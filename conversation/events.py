@@ -6,7 +6,8 @@ are the same when they are read from rows again, and stay below 2**53, which Jav
 place yet, as a turn that waits, is a notice without a number. Deltas are a preview: `MessageDone` has the whole.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -55,6 +56,11 @@ def seq_after_turn(number: int) -> int | None:
 def fence_of(number: int) -> int:
     """The fencing token in a number."""
     return number >> _FENCE_BITS
+
+
+def number_of_switch(fence: int) -> int:
+    """The number of a switch to another branch, for a fencing token that no claim on either has."""
+    return number_of(fence, START_SLOT, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,33 @@ class ToolCallStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStep:
+    """A model or tool call of an agent that another one called as a tool; without what was said."""
+
+    #: Its place in the turn's journal, and that of the tool call that it belongs to.
+    index: int
+    parent: int
+    agent: str
+    #: `model` or `tool`, and the name of the model or the tool.
+    kind: str
+    name: str
+    #: As `Step.state`.
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSteps:
+    """A notice: what the agents do that a running turn's agent called as tools. It is sent anew when that changes."""
+
+    kind: ClassVar[str] = "turn.agents"
+    thread_id: str
+    turn_id: str
+    #: The newest of them, in the order of the journal.
+    steps: tuple[AgentStep, ...]
+    number: None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded:
     """The turn is over. Without a number where it was cancelled before any worker began it."""
 
@@ -172,6 +205,23 @@ class TurnEnded:
     merged_into: str | None = None
     #: What it asked and said is out of view.
     rolled_back: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadSwitched:
+    """The thread's id stands for another branch from here on: drop what was shown behind `shared_to_seq`, read anew.
+
+    Whoever saw events of the branch before gets none of its others.
+    """
+
+    kind: ClassVar[str] = "thread.switched"
+    thread_id: str
+    turn_id: None = None
+    number: int
+    #: The id of the branch that was chosen.
+    branch: str
+    #: The seq up to which it shares the history of another branch; 0 for the thread's first one.
+    shared_to_seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,12 +243,14 @@ ThreadEvent = (
     | MessageRestarted
     | MessageDone
     | ToolCallStarted
+    | AgentSteps
     | TurnEnded
+    | ThreadSwitched
     | ThreadDeleted
 )
 
 #: A notice that a turn is not at work, which is sent anew to each viewer.
-WAITING_NOTICES = (TurnQueued, TurnWaiting, TurnDecided)
+WAITING_NOTICES = (TurnQueued, TurnWaiting, TurnDecided, AgentSteps)
 
 
 def event_json(event: ThreadEvent) -> dict[str, Any]:
@@ -243,14 +295,20 @@ def pending_json(call: PendingCall) -> dict[str, Any]:
 
 
 def _json_of(value: object) -> Any:
+    if (write := _WRITERS.get(type(value))) is not None:
+        return write(value)
     match value:
-        case Message():
-            return message_json(value)
-        case TurnError():
-            return error_json(value)
-        case PendingCall() | tuple():
-            return pending_json(value) if isinstance(value, PendingCall) else [_json_of(each) for each in value]
         case ToolCall() | Usage():
             return value.to_json()
+        case tuple():
+            return [_json_of(each) for each in value]
         case _:
             return value.isoformat() if isinstance(value, datetime) else value
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    Message: message_json,
+    TurnError: error_json,
+    PendingCall: pending_json,
+    AgentStep: asdict,
+}

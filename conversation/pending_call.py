@@ -7,7 +7,7 @@ that text is what runs; its digest says so.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -57,6 +57,21 @@ DECISIONS: Mapping[PendingKind, frozenset[DecisionKind]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChildTurn:
+    """A turn that a call begins in a thread of its own: it is sent in the transaction that has its caller wait."""
+
+    turn_id: str
+    thread_id: str
+    agent: str
+    #: The task, as a user's message.
+    content: str
+    #: How deep it is nested: 1 for a call of a turn that no other one began.
+    depth: int
+    user: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PendingRequest:
     """A request for a decision, as a run makes it."""
 
@@ -76,6 +91,8 @@ class PendingRequest:
     schema: Mapping[str, Any] | None = None
     #: Seconds after which the wait is over.
     expire_seconds: float = WAIT_EXPIRE_SECONDS
+    #: Of the kind `child`.
+    child: ChildTurn | None = None
 
     @property
     def arguments_digest(self) -> str:

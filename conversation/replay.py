@@ -22,6 +22,8 @@ class JournalledResult:
     content: str
     outcome: Literal["finished", "failed", "unknown"] = "finished"
     files: tuple[Attachment, ...] = ()
+    #: The agent that the call hands the thread over to; None of most.
+    hand_over: str | None = None
 
 
 def replay_transcript(turn_id: str, steps: Mapping[int, Step], source: Mapping[str, Any]) -> Transcript:
@@ -32,6 +34,9 @@ def replay_transcript(turn_id: str, steps: Mapping[int, Step], source: Mapping[s
         step = steps[index]
         if step.kind == "model":
             transcript.spend(step.usage, step.cost)
+        if step.parent is not None:
+            continue  # what an agent said that was called as a tool is in that call's result
+        if step.kind == "model":
             if step.result is None:
                 continue  # attempts that came to no reply
             transcript.close_block()
@@ -41,7 +46,10 @@ def replay_transcript(turn_id: str, steps: Mapping[int, Step], source: Mapping[s
             transcript.close_block()
             transcript.messages.append(message_of(step))
         elif step.result is not None and reply is not None:
-            transcript.add_result(tool_message(reply, step.call_id, step.name, tool_result_of(step)))
+            result = tool_result_of(step)
+            transcript.add_result(tool_message(reply, step.call_id, step.name, result))
+            if result.hand_over is not None:
+                transcript.note_hand_over(index, result.hand_over)
     return transcript
 
 
@@ -82,7 +90,7 @@ def tool_result_of(step: Step) -> JournalledResult:
     assert step.state != "started"
     result = step.result or {}
     files = tuple(Attachment(**file) for file in result.get("files", ()))
-    return JournalledResult(str(result.get("content", "")), step.state, files)
+    return JournalledResult(str(result.get("content", "")), step.state, files, result.get("hand_over"))
 
 
 def tool_message(reply: Message, call_id: str, name: str, result: JournalledResult) -> Message:

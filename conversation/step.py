@@ -37,6 +37,10 @@ class Step:
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: The index of the tool call that this one belongs to: the call of an agent by another. None of the turn's own.
+    parent: int | None = None
+    #: The agent whose call it is, where another one called it; None of the turn's own.
+    agent: str | None = None
     #: Seconds that the call took until this state, by the clock of its worker: the store keeps when it began.
     seconds: float = field(default=0.0, compare=False)
 

@@ -34,6 +34,8 @@ class Draft:
     #: The messages behind the previous summary, whole turns, and the position behind which they begin.
     covered_messages: Sequence[Message]
     after_seq: int = 0
+    #: The summary up to there that another branch of the same history has: no model is asked for it once more.
+    shared: "NewSummary | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ COLLECT_FILES = "files.collect"
 EXPIRE_UPLOADS = "uploads.expire"
 REFRESH_STATISTICS = "statistics.refresh"
 RUN_PURGE = "turns.purge"
+SEND_WEBHOOKS = "webhooks.send"
+RUN_SCHEDULES = "schedules.run"
 
 #: The queue of wake-ups for ordinary turns.
 TURNS_QUEUE = "turns"
@@ -76,6 +78,10 @@ def _seconds(interval: Interval, settings: object) -> float:
 PERIODIC_TASKS: Mapping[str, PeriodicTask] = {
     # Wake-ups for every turn whose wake-up was lost, whose worker died, or whose time has come.
     "sweep-turns": PeriodicTask(task=SWEEP_TURNS, tick="sweep_interval_seconds", expires_after_ticks=2),
+    # Events that webhooks are still to be told of.
+    "send-webhooks": PeriodicTask(task=SEND_WEBHOOKS, tick="webhook_interval_seconds", expires_after_ticks=2),
+    # Messages whose time has come: each schedule's row says when that is.
+    "run-schedules": PeriodicTask(task=RUN_SCHEDULES, tick="schedule_interval_seconds", expires_after_ticks=2),
     # Files that no turn has requested yet, or whose request was lost.
     "prepare-files": PeriodicTask(task=PREPARE_PENDING_FILES),
     # Threads whose uncovered history passed a high-water mark, down to the low one.
@@ -84,7 +90,7 @@ PERIODIC_TASKS: Mapping[str, PeriodicTask] = {
     ),
     # What policies say is past its time, and erasures that broke off.
     "run-retention": PeriodicTask(task=RUN_RETENTION, period="retention_interval_seconds"),
-    # Turns that ended long ago, with their journals; their messages stay.
+    # Turns that ended long ago, with their journals; their messages stay. And what webhooks were told long ago.
     "run-purge": PeriodicTask(task=RUN_PURGE, period="retention_interval_seconds"),
     # Blobs that no message has, and bytes that no row knows; each run continues where the last one ended.
     "collect-files": PeriodicTask(task=COLLECT_FILES, period="collect_interval_seconds"),

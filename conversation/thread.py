@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from conversation.arguments import check_instance, check_items, iterate
+from conversation.branch_address import address_of
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message, Usage
@@ -47,6 +48,8 @@ class Thread(WorkingCopy):
         #: Whose thread it is, by your own id of the user. Where this is None, a save of a thread that is nobody's
         #: reads `user` in the metadata.
         self.user = user
+        #: The branch that this copy was loaded from, and is saved to; None: the one that is chosen by then.
+        self.branch: str | None = None
         #: System texts that hold for the whole thread, by key.
         self.context: dict[str, str] = {}
         #: Aware, UTC.
@@ -60,6 +63,11 @@ class Thread(WorkingCopy):
         self.pending: tuple[PendingMessage, ...] = ()
         for message in iterate("messages", messages):
             self.add_message(message)
+
+    @property
+    def address(self) -> str:
+        """The id of the thread with its branch's, by which the store finds what this is a copy of."""
+        return address_of(self.id, self.branch)
 
     def __repr__(self) -> str:
         count = len(self._messages) if self._messages is not None else "unloaded"

@@ -57,6 +57,9 @@ class Transcript:
     #: Text of the answer that is just being written, and the id that it will have.
     partial_text: str = ""
     partial_id: str = ""
+    #: The agent that the run handed its thread over to last; None of most.
+    hands_over_to: str | None = None
+    _handed_over_at: int = -1
     #: The id of the open block's assistant message.
     _open_id: str = ""
     _open_calls: tuple[ToolCall, ...] = ()
@@ -83,6 +86,11 @@ class Transcript:
         """Add the tool message of one call of the open block."""
         assert message.tool_call_id is not None
         self._results[message.tool_call_id] = message
+
+    def note_hand_over(self, index: int, agent: str) -> None:
+        """Note that the call of this index hands the thread over: of several, the last one's agent has it."""
+        if index > self._handed_over_at:
+            self._handed_over_at, self.hands_over_to = index, agent
 
     def close_block(self) -> list[Message]:
         """End the open block, in the order of its calls; one without a result was interrupted, or cut and never run."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from conversation.branch_address import MAIN, address_of, row_id_of
 from conversation.errors import Fault
 from conversation.message import Message, Usage
 from conversation.pending_call import PendingCall, PendingRequest
@@ -95,6 +96,15 @@ class TurnRecord:
     interrupted_by: str | None = None
     #: Whether what it asked and said was taken out of view.
     rolled_back: bool = False
+    #: The schedule that sent its message; None of most.
+    schedule_id: str | None = None
+    #: The branch of its thread on which it is.
+    branch: str = MAIN
+
+    @property
+    def address(self) -> str:
+        """The id of the row of its thread or branch."""
+        return row_id_of(address_of(self.thread_id, self.branch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +149,8 @@ class LeasedTurn:
     thread_id: str
     agent: str
     attempt: int
+    #: The turn whose call began this one, and waits for its end; None of most.
+    parent_turn_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +178,8 @@ class ClaimedTurn(LeasedTurn):
     user: str | None = None
     #: The user whose thread it is.
     thread_owner: str | None = None
+    #: How deep it is nested in turns that wait for it.
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +199,8 @@ class FinalEnding:
     #: Tokens that the model takes, about, where messages of earlier turns had to be left out or cut for it: a
     #: summary is to stand for them. None of most turns.
     window_tokens: int | None = None
+    #: The agent that answers in the thread from now on, where a sender names none; None leaves it as it is.
+    hands_over_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

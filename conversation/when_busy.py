@@ -1,4 +1,4 @@
-"""What becomes of a message that is sent while its thread has an unfinished turn.
+"""The policies of messages that are sent while their thread has an unfinished turn.
 
 What stays true: a policy is a property of the turn that was sent with it. Whoever holds the thread's lock acts on it;
 `docs/explanation/two-messages-at-once.md` says what happens in every case.

@@ -17,6 +17,8 @@ from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
+from store.threads.editing import edit_thread
+from store.threads.visible_threads import Viewer
 from store.turns import pending_listing
 from store.turns.bulk_requeue import RequeueFilter
 from store.turns.pending_listing import PendingPage
@@ -34,7 +36,7 @@ _default: Producer | None = None
 _default_lock = threading.Lock()
 
 
-def _move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+def move_to_thread(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Make the twin of a function for an event loop: it runs in another thread."""
 
     @wraps(function)
@@ -127,6 +129,19 @@ def read_thread(thread_id: str, *, tenant: str = "default", last: int | None = 5
 async def read_thread_async(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
     """As `read_thread`, on the event loop."""
     return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
+
+
+def hand_over_thread(thread_id: str, agent: str | None, *, tenant: str = "default") -> None:
+    """Hand a thread over to an agent: it answers what is sent to it from now on, where the sender names no agent.
+
+    None gives it back to the default agent. Turns that are queued keep their own. An agent does the same with a tool,
+    `hand_over_to`. Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    """
+    runner = default_producer().database.acting_for(tenant)
+    runner.run(edit_thread, Viewer(check_tenant(tenant)), thread_id, assigned_agent=agent)
+
+
+hand_over_thread_async = move_to_thread(hand_over_thread)
 
 
 def thread_events(thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
@@ -243,7 +258,7 @@ def requeue_turns(
     return RequeueReport(tuple(default_producer().requeue_turns(filters, by=by, limit=limit, dry_run=dry_run)))
 
 
-requeue_turns_async = _move_to_thread(requeue_turns)
+requeue_turns_async = move_to_thread(requeue_turns)
 
 
 def create_upload(filename: str, media_type: str, size: int, sha256: str, *, tenant: str = "default") -> "Upload":
@@ -256,7 +271,7 @@ def create_upload(filename: str, media_type: str, size: int, sha256: str, *, ten
     return default_producer().uploads.create(filename, media_type, size, sha256, tenant=tenant)
 
 
-create_upload_async = _move_to_thread(create_upload)
+create_upload_async = move_to_thread(create_upload)
 
 
 def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
@@ -269,7 +284,7 @@ def complete_upload(upload_id: str, *, tenant: str = "default") -> Attachment:
     return default_producer().uploads.complete(upload_id, tenant=tenant)
 
 
-complete_upload_async = _move_to_thread(complete_upload)
+complete_upload_async = move_to_thread(complete_upload)
 
 
 def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attachment:
@@ -281,7 +296,7 @@ def find_file(thread_id: str, sha256: str, *, tenant: str = "default") -> Attach
     return default_producer().uploads.find(thread_id, sha256, tenant=tenant)
 
 
-find_file_async = _move_to_thread(find_file)
+find_file_async = move_to_thread(find_file)
 
 
 def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
@@ -289,7 +304,7 @@ def read_file(file: Attachment, *, tenant: str = "default") -> bytes:
     return default_producer().uploads.read(file, tenant=tenant)
 
 
-read_file_async = _move_to_thread(read_file)
+read_file_async = move_to_thread(read_file)
 
 
 def file_url(
@@ -304,7 +319,7 @@ def file_url(
     return default_producer().uploads.url(file, tenant=tenant, expires=expires, inline=inline)
 
 
-file_url_async = _move_to_thread(file_url)
+file_url_async = move_to_thread(file_url)
 
 
 def thumbnail_url(
@@ -314,7 +329,7 @@ def thumbnail_url(
     return default_producer().uploads.thumbnail_url(file, tenant=tenant, expires=expires)
 
 
-thumbnail_url_async = _move_to_thread(thumbnail_url)
+thumbnail_url_async = move_to_thread(thumbnail_url)
 
 
 def default_producer() -> Producer:

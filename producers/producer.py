@@ -23,6 +23,7 @@ from producers.connections import Connections
 from producers.send_options import SendKeywords, SendOptions
 from producers.send_request import build_request, limits_of
 from producers.turn import AsyncTurn, Turn, TurnHandle
+from producers.webhook_owner import WebhookOwner
 from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.files.ingest import FileIngest
@@ -37,6 +38,7 @@ from store.turns.thread_turns import TurnPage, list_of_thread
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from producers.branches import Branches
     from producers.caller_transaction import AsyncCallerConnection
     from producers.uploads import Uploads
     from store.database.caller_connection import CallerConnection
@@ -53,13 +55,12 @@ def _do_nothing(_: "Connection") -> None:
     """The work of a transaction that only has its connection opened."""
 
 
-class Producer:
+class Producer(WebhookOwner):
     """One installation, as a sender of messages sees it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or current()
         self.connections = Connections(self.settings)
-        self._limits = limits_of(self.settings)
 
     @property
     def database(self) -> Database:
@@ -77,6 +78,13 @@ class Producer:
         from producers.uploads import Uploads
 
         return Uploads(self.database, self.blobs, self.settings)
+
+    @property
+    def branches(self) -> "Branches":
+        """The branches of threads: another answer, a changed message, and the choice between them."""
+        from producers.branches import Branches
+
+        return Branches(self.connections, lambda: self.blobs)
 
     def warm_up(self) -> None:
         """Connect to the database and the broker; see `producers.warm_up`."""
@@ -105,8 +113,8 @@ class Producer:
         if connection is not None:
             from producers.caller_transaction import accept_on
 
-            return self._handle_of_new(Turn, request, accept_on(connection, request, self._limits))
-        accepted_turn = inbox.accept_alone(self.database, request, self._limits)
+            return self._handle_of_new(Turn, request, accept_on(connection, request, limits_of(self.settings)))
+        accepted_turn = inbox.accept_alone(self.database, request, limits_of(self.settings))
         turn = self._handle_of_new(Turn, request, accepted_turn)
         if turn.needs_notify:
             turn.notify()
@@ -125,9 +133,9 @@ class Producer:
         if connection is not None:
             from producers.caller_transaction import accept_on_async
 
-            accepted_turn = await accept_on_async(connection, request, self._limits)
+            accepted_turn = await accept_on_async(connection, request, limits_of(self.settings))
             return self._handle_of_new(AsyncTurn, request, accepted_turn)
-        accepted_turn = await inbox.accept_alone_async(self.database, request, self._limits)
+        accepted_turn = await inbox.accept_alone_async(self.database, request, limits_of(self.settings))
         turn = self._handle_of_new(AsyncTurn, request, accepted_turn)
         if turn.needs_notify:
             await turn.notify()
@@ -234,7 +242,7 @@ class Producer:
         return kind(
             id=accepted_turn.turn_id,
             tenant=request.tenant,
-            thread_id=request.thread_id,
+            address=accepted_turn.address,
             is_new=accepted_turn.is_new,
             connections=self.connections,
             priority=request.priority,
@@ -244,14 +252,14 @@ class Producer:
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:
         return kind(
-            id=record.id, tenant=record.tenant, thread_id=record.thread_id, is_new=False, connections=self.connections
+            id=record.id, tenant=record.tenant, address=record.address, is_new=False, connections=self.connections
         )
 
     def _handle_of_requeued(self, kind: type[AnyTurn], outcome: RequeueOutcome) -> AnyTurn:
         return kind(
             id=outcome.turn_id,
             tenant=outcome.tenant,
-            thread_id=outcome.thread_id,
+            address=outcome.address,
             is_new=outcome.is_new,
             connections=self.connections,
         )

@@ -19,7 +19,8 @@ class SendOptions:
 
     #: Files: `Attachment` values or paths. Stored before the message is.
     attachments: Iterable[Attachable] | None = None
-    #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
+    #: The agent that shall answer; without it, the one that the thread was handed over to, or else the setting
+    #: THREADMILL_DEFAULT_AGENT.
     agent: str | None = None
     #: The same key with the same request gives the first turn again; with another request, an error.
     idempotency_key: str | None = None
@@ -45,6 +46,8 @@ class SendOptions:
     when_busy: WhenBusy | str | None = None
     #: Seconds, 60 at most, that a message to be merged waits for more, counted from the first of them.
     merge_window: float = 0
+    #: The branch of the thread; without it, the one that is chosen.
+    branch: str | None = None
 
 
 class SendKeywords(TypedDict, total=False):
@@ -63,3 +66,19 @@ class SendKeywords(TypedDict, total=False):
     allow_unknown_agent: bool
     when_busy: WhenBusy | str | None
     merge_window: float
+    branch: str | None
+
+
+class AnswerKeywords(TypedDict, total=False):
+    """The fields of `SendOptions` for a turn without a message of its own."""
+
+    agent: str | None
+    idempotency_key: str | None
+    metadata: Mapping[str, Any] | None
+    user: str | None
+    tenant: str
+    priority: int
+    not_before: datetime | None
+    deadline: datetime | None
+    allow_unknown_agent: bool
+    branch: str | None

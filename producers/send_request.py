@@ -1,8 +1,10 @@
 """The request for a turn, made of a message and its options: everything is checked before the first write."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from conversation.arguments import check_flag, check_one_of, check_seconds, check_whole_number
+from conversation.branch_address import address_of
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.message import Message
@@ -22,20 +24,28 @@ SENDER_ROLES = ("user", "system")
 
 def build_request(thread_id: str, content: Content, options: SendOptions, settings: Settings) -> SendRequest:
     """Check a message with its options. Raises `InvalidInput`, and `FileRejected` for its files."""
+    request = build_answer_request(thread_id, options, settings)
+    files = examine_attachments(options.attachments, settings)
+    message = Message(role=options.role, content=content, attachments=files, metadata=request.metadata)  # type: ignore[arg-type]
+    _check_says_something(message)
+    return replace(request, message=message)
+
+
+def build_answer_request(thread_id: str, options: SendOptions, settings: Settings) -> SendRequest:
+    """Check the options of a turn that answers the history as it stands. Raises `InvalidInput`."""
     check_one_of("role", options.role, SENDER_ROLES)
     fix = f"pass a whole number from 0 to {PRIORITY_MAX}"
     priority = check_whole_number("priority", options.priority, maximum=PRIORITY_MAX, fix=fix)
-    files = examine_attachments(options.attachments, settings)
     metadata = check_metadata("metadata", options.metadata)
     key, agent = options.idempotency_key, options.agent
-    message = Message(role=options.role, content=content, attachments=files, metadata=metadata)  # type: ignore[arg-type]
-    _check_says_something(message)
+    branch = None if options.branch is None else check_id("branch", options.branch)
     return SendRequest(
         turn_id=new_id(),
-        message=message,
+        message=None,
         tenant=check_tenant_of_user(options.tenant),
-        thread_id=check_id("thread_id", thread_id),
+        thread_id=address_of(check_id("thread_id", thread_id), branch),
         agent=check_id("agent", agent if agent is not None else settings.default_agent),
+        is_agent_default=agent is None,
         allow_unknown_agent=check_flag("allow_unknown_agent", options.allow_unknown_agent),
         idempotency_key=None if key is None else check_id("idempotency_key", key),
         priority=priority,

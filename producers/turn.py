@@ -11,6 +11,7 @@ from functools import partial
 
 from conversation.arguments import check_seconds
 from conversation.backoff import pauses
+from conversation.branch_address import MAIN, split_address
 from conversation.events import ThreadEvent
 from conversation.task_contract import CANCEL_CHANNEL, WakeUp, turn_channel
 from conversation.turn import TurnRecord, TurnResult, TurnState
@@ -30,7 +31,8 @@ class TurnHandle:
 
     id: str
     tenant: str
-    thread_id: str
+    #: The thread and the branch on which it is: the id of its row.
+    address: str
     #: False where an idempotency key led to a turn that was there already.
     is_new: bool
     #: The connections of the producer that it came from.
@@ -42,17 +44,27 @@ class TurnHandle:
     interrupts: str | None = None
 
     @property
+    def thread_id(self) -> str:
+        """The id of its thread."""
+        return split_address(self.address)[0]
+
+    @property
+    def branch(self) -> str:
+        """The id of its branch: `main` for the thread's first one."""
+        return split_address(self.address)[1] or MAIN
+
+    @property
     def _database(self) -> PatientRunner:
         """The database, for the turn's tenant."""
         return self.connections.database.acting_for(self.tenant)
 
     def _wake_up(self) -> WakeUp:
-        return WakeUp(tenant=self.tenant, thread_id=self.thread_id, turn_id=self.id, priority=self.priority)
+        return WakeUp(tenant=self.tenant, thread_id=self.address, turn_id=self.id, priority=self.priority)
 
     def _follow(self, after: int) -> AsyncIterator[ThreadEvent]:
         from producers.events.rows import Source
 
-        source = Source(self.tenant, self.thread_id, self.id)
+        source = Source(self.tenant, self.address, self.id)
         return self.connections.events.follow_turn(source, after=after)
 
 

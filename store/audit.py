@@ -50,7 +50,7 @@ def names_files(tenant: str, hashes: Select[tuple[str]]) -> ColumnElement[bool]:
 
 def _insert(connection: Connection, tenant: str, thread: str | None, action: str, details: dict[str, Any]) -> None:
     values = {"tenant": tenant, "thread_id": thread, "action": action, "details": details}
-    # Without its key: gateways and workers may write the audit, and not read it.
+    # Inline: its key is not returned, which the gateway's role may not read.
     connection.execute(insert(audit).inline().values(**values, created_at=clock()))
 
 

@@ -20,6 +20,7 @@ from conversation.openai_format import from_openai
 from conversation.thread import Thread
 from conversation.validation import check_text
 from store import migrations
+from store.branches.thread_branches import ThreadBranches
 from store.database.engine import Database
 from store.database.sqlite import lift_statement_limit
 from store.erasure.thread_erasure import ThreadErasure
@@ -49,7 +50,7 @@ class ImportedMessages:
     changes: tuple[str, ...]
 
 
-class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure):
+class ThreadStore(ThreadQueries, ThreadBranches, ThreadSummaries, ThreadArchives, ThreadErasure):
     """A store of threads, for library users."""
 
     def __init__(self, settings: Settings, *, tenant: str = "default", file_store: FileStore | None = None) -> None:
@@ -181,7 +182,7 @@ class ThreadStore(ThreadQueries, ThreadSummaries, ThreadArchives, ThreadErasure)
         return self._set_home(await self.database.run_async(repository.get_or_create, thread=thread))
 
     async def fork(self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None) -> Thread:
-        """A new thread with the history up to `at`; its messages keep their ids, blobs are shared."""
+        """A new thread with the history up to `at`, which is shared: messages and blobs are copied nowhere."""
         return self._set_home(
             await self._run_on_thread(
                 forks.fork, thread_id, new_id=new_id() if new_thread_id is None else new_thread_id, at=at

@@ -48,6 +48,10 @@ class LiveTurn:
 
     def note_steps(self, steps: Sequence[Step]) -> None:
         """Tell of steps that were journalled."""
+        if any(step.parent is not None for step in steps):
+            # What agents do that were called as tools has no number.
+            self._feed.ring(0)
+            return
         if any(step.kind == "model" for step in steps):
             self._feed.end_piece()
         self._feed.ring(max((self._number(step.index, DONE_POSITION) for step in steps if step.is_final), default=0))

@@ -24,8 +24,10 @@ from conversation.task_contract import (
     REFRESH_STATISTICS,
     RUN_PURGE,
     RUN_RETENTION,
+    RUN_SCHEDULES,
     RUN_SUMMARIES,
     RUN_SUMMARIES_NOW,
+    SEND_WEBHOOKS,
     SWEEP_TURNS,
     TURNS_QUEUE,
     WakeUp,
@@ -46,6 +48,8 @@ from tasks.file_requests import publish_requests
 from tasks.jobs.collect_files import run_scheduled_collection
 from tasks.jobs.expire_uploads import run_scheduled_expiry
 from tasks.jobs.retention import run_purge, run_retention
+from tasks.jobs.schedules import run_schedules
+from tasks.jobs.send_webhooks import prune_deliveries, send_webhooks
 from tasks.jobs.summaries import run_summaries
 from tasks.publish import count_queued_tasks, publish_wake_up
 from tasks.schedules import SCHEDULES
@@ -60,9 +64,14 @@ FILE_REQUESTS_MAX = 100
 #: Seconds after which a wake-up that was put first counts as lost.
 PUT_FIRST_SECONDS = 30.0
 
-#: Held while this process does what may take minutes, one thing at a time. With what summaries hold, two
-#: threads of three are busy at most: the sweep finds one free.
+#: Held while this process does what may take minutes, one thing at a time. With what summaries and webhooks hold, three
+#: threads of four are busy at most: the sweep finds one free.
 _long_job_lock = threading.Lock()
+#: Held while this process sends to webhooks, which takes as long as their servers do.
+_webhooks_lock = threading.Lock()
+
+#: Held while this process looks for schedules whose time has come.
+_schedules_lock = threading.Lock()
 
 #: What a tick came to.
 Outcome = dict[str, Any]
@@ -199,6 +208,17 @@ def _end_overdue_turn(tenant: str, thread_id: str, sweeper: str) -> RefusedTurn 
     return None
 
 
+@app.task(name=RUN_SCHEDULES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def send_scheduled() -> Outcome:
+    """Send the messages of schedules whose time has come. One look at a time in a process: the others would wait."""
+    if not _schedules_lock.acquire(blocking=False):
+        return {}
+    try:
+        return asdict(run_schedules(_database(), current(), publish_wake_up))
+    finally:
+        _schedules_lock.release()
+
+
 @app.task(name=RUN_SUMMARIES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def summarize() -> Outcome:
     """Write summaries for the threads that need one."""
@@ -222,8 +242,25 @@ def apply_retention() -> Outcome:
 
 @app.task(name=RUN_PURGE, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def purge_turns() -> Outcome:
-    """Delete turns that ended long ago."""
-    return _run_exclusively(RUN_PURGE, lambda settings, _: {"turns": run_purge(_database(), settings)})
+    """Delete turns that ended long ago, and what webhooks were told long ago."""
+    return _run_exclusively(
+        RUN_PURGE,
+        lambda settings, _: {
+            "turns": run_purge(_database(), settings),
+            "webhook_deliveries": prune_deliveries(_database(), settings),
+        },
+    )
+
+
+@app.task(name=SEND_WEBHOOKS, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
+def send_to_webhooks() -> dict[str, int]:
+    """Tell webhooks of the events that are due."""
+    if not _webhooks_lock.acquire(blocking=False):
+        return {}
+    try:
+        return send_webhooks(_database(), current())
+    finally:
+        _webhooks_lock.release()
 
 
 @app.task(name=PREPARE_PENDING_FILES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -195,6 +195,8 @@ class Runner:
         if isinstance(executed.ending, HandOver) and executed.ending.error is not None:
             # Another process can go on at once: it need not wait for the sweep.
             await asyncio.to_thread(publish_wake_up, _wake_up_of(turn))
+        for wake_up in executed.settle_outcome.wake_ups:
+            await asyncio.to_thread(publish_wake_up, wake_up)
         if not executed.settle_outcome.keeps_lease:
             await self._notify_waiting_threads(turn.tenant)
         return executed.settle_outcome
@@ -235,6 +237,9 @@ class Runner:
         return RunDependencies(
             model=agent.model or model_for(name),
             model_name=name,
+            default_model_name=self.settings.model,
+            max_depth=self.settings.agent_max_depth,
+            max_children=self.settings.agent_max_children,
             journal=LiveJournal(self.turn_store.journal_of(turn), live_turn),
             attachments=self.attachments,
             tool_threads=self.tool_threads,

@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 import structlog
 
 from agent import registry
-from agent.agent import Agent
+from agent.agent import Agent, preload_models
 from agent.files.content_parts import AttachmentParts, FileLimits
-from agent.model_factory import preload
 from agent.models.breaker import Breakers
 from agent.tools.thread_pool import ToolThreads
 from agent.tools.tool_loops import ToolLoops, frames_of
@@ -147,13 +146,7 @@ class Worker:
         for agent in self.agents.values():
             # Marks that contradict each other raise now, and not with every turn.
             agent.water_marks(defaults_of(self.settings))
-            if agent.model is None:
-                preload(
-                    agent.model_name or self.settings.model,
-                    fallbacks=agent.fallbacks,
-                    parameters=agent.request_parameters(),
-                    has_tools=bool(agent.tools),
-                )
+            preload_models(agent, self.settings.model)
         self._loop_thread.start()
         self.event_publisher.signing_key = self.wait_for(self.database.run_async(read_signing_key))
         self.loop.call_soon_threadsafe(self.signals.start)

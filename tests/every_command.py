@@ -16,6 +16,8 @@ ARGUMENTS = {"output": "out.zip"}
 OPTIONS = {
     ("erase",): ["--thread", "x"],
     ("export-user",): ["--thread", "x"],
+    ("inbound", "create"): ["--thread", "t", "--text", "{/a}", "--key", "{/id}"],
+    ("recurring", "create"): ["--cron", "@daily", "--thread", "x"],
     ("retention", "set"): ["--tenant", "x", "--idle-days", "3"],
     ("threads", "import"): ["--archive", "x"],
     ("threads", "tail"): ["--once"],

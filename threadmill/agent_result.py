@@ -23,6 +23,8 @@ class AgentResult:
     turn_id: str
     #: What was left out of the window because the model takes no more; see `TurnRecord`.
     omitted: Mapping[str, Any] | None = None
+    #: The agent that the thread was handed over to in this turn; None where it was not.
+    handed_over_to: str | None = None
     #: What the turn waits for: it has no answer yet. `Agent.resume` goes on with it.
     pending: tuple[PendingCall, ...] = ()
 

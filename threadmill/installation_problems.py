@@ -13,10 +13,12 @@ from redis.exceptions import RedisError
 
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.database.engine import Database
+from store.schedules.runs import count_overdue
 from store.settings import Settings
 from store.turns.unserved import list_served_agents
 from store.turns.waiting import WaitingTurn, find_longest_waiting, runs_any_turn
 from store.turns.worker_listing import ListedWorker, list_silent, list_workers
+from store.webhooks.health import examine_webhooks
 from tasks.schedules import load_statuses
 
 #: What waits where nobody serves a queue.
@@ -45,12 +47,18 @@ def describe_broker(settings: Settings) -> str | None:
 def list_problems(database: Database, settings: Settings, *, broker_answers: bool) -> list[str]:
     """List the problems that the database tells of. Raises `DatabaseUnavailable`."""
     if database.is_sqlite:
-        return list(_describe_schedules(database, settings))
+        return [
+            *_describe_schedules(database, settings),
+            *_describe_overdue(database, settings),
+            *_describe_webhooks(database),
+        ]
     workers = [worker for worker in database.run(list_workers) if not worker.is_library]
     return [
         *_describe_workers(workers, settings, broker_answers=broker_answers),
         *_describe_waiting(database, settings),
         *_describe_schedules(database, settings),
+        *_describe_webhooks(database),
+        *_describe_overdue(database, settings),
     ]
 
 
@@ -103,3 +111,24 @@ def _describe_schedules(database: Database, settings: Settings) -> Iterator[str]
     stale_names = [schedule.name for schedule in load_statuses(database, settings) if schedule.state == "stale"]
     if stale_names:
         yield f"no run succeeded for two periods: {', '.join(stale_names)}; check that beat and maintenance run"
+
+
+def _describe_webhooks(database: Database) -> Iterator[str]:
+    for webhook in database.run(examine_webhooks):
+        if webhook.is_gone:
+            yield f"webhook {webhook.id} of tenant {webhook.tenant!r} is disabled: its server answered 410"
+        elif webhook.is_away and webhook.state == "enabled":
+            yield (
+                f"webhook {webhook.id} of tenant {webhook.tenant!r} is away: {webhook.failures} attempts in a row "
+                f"failed, and {webhook.pending} deliveries wait"
+            )
+
+
+def _describe_overdue(database: Database, settings: Settings) -> Iterator[str]:
+    bound_seconds = settings.status_max_wait_seconds
+    overdue = database.run(count_overdue, over_seconds=bound_seconds)
+    if overdue:
+        yield (
+            f"{overdue} recurring messages are more than {bound_seconds:g} s late: "
+            "check that beat and maintenance run; `threadmill doctor` names them"
+        )

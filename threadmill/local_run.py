@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from agent.agent import Agent
+from agent.agent import Agent, preload_models
 from agent.dependencies import RunDependencies
 from agent.events import Event, TurnFinished
 from agent.files.content_parts import AttachmentParts, FileLimits
 from agent.files.prepare import prepare_file
 from agent.loop import Run
-from agent.model_factory import model_for, preload
+from agent.model_factory import model_for
 from agent.tools.thread_pool import ToolThreads
 from conversation.errors import TurnFailed
 from conversation.logs import bind_turn
 from conversation.message import Message, Usage
 from conversation.pending_call import Decision
 from conversation.thread import Thread
-from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, RefusedTurn, TurnResult, TurnState
+from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, FinalEnding, RefusedTurn, TurnResult, TurnState
 from conversation.validation import check_id
 from store.file_store import FileStore
 from store.files.prepare import FilePreparer
@@ -73,7 +73,7 @@ class LocalRun:
         """Run the turn. Raises `TurnFailed` if it ends without an answer, and whatever broke the agent."""
         files = await self._choose_file_store()
         await self.store.store_attachments(self.turn.thread, files)
-        await self._preload_model()
+        await self._preload_models()
         async with self.process_lease.hold(self.store):
             await self.turn.send()
             executed = await self._run_sent_turn(files)
@@ -83,7 +83,7 @@ class LocalRun:
         """Decide what a turn waits for, and go on with it, if nothing is left to decide. Raises as `run`."""
         self.turn.id = turn_id
         files = await self._choose_file_store()
-        await self._preload_model()
+        await self._preload_models()
         async with self.process_lease.hold(self.store):
             if not await self.turn.go_on(decisions, by=by):
                 return await self._result_of(await self.turn.load_result())
@@ -96,15 +96,9 @@ class LocalRun:
             raise executed.error
         return await self._finish(await self.turn.load_result(), executed.ending)
 
-    async def _preload_model(self) -> None:
-        if self.agent.model is None:
-            await asyncio.to_thread(
-                preload,
-                self._model_name,
-                fallbacks=self.agent.fallbacks,
-                parameters=self.agent.request_parameters(),
-                has_tools=bool(self.agent.tools),
-            )
+    async def _preload_models(self) -> None:
+        if any(agent.model is None for agent in (self.agent, *self.agent.subagents)):
+            await asyncio.to_thread(preload_models, self.agent, self.store.settings.model)
 
     async def _choose_file_store(self) -> FileStore:
         files = self.file_store or self.store.file_store
@@ -159,6 +153,9 @@ class LocalRun:
         return RunDependencies(
             model=self.agent.model or model_for(self._model_name),
             model_name=self._model_name,
+            default_model_name=settings.model,
+            max_depth=settings.agent_max_depth,
+            max_children=settings.agent_max_children,
             journal=self.turn.turn_store.journal_of(claimed),
             attachments=AttachmentParts(
                 FileReader(files.blobs, self.store.database, preparer.prepare),
@@ -181,7 +178,8 @@ class LocalRun:
             raise TurnFailed(ending.error.kind, ending.error.message, turn_id=self.turn.id)
         if isinstance(ending, Cancelled):
             raise TurnFailed("cancelled", "this turn was asked to stop", turn_id=self.turn.id)
-        return await self._result_of(result)
+        handed_over_to = ending.hands_over_to if isinstance(ending, FinalEnding) else None
+        return replace(await self._result_of(result), handed_over_to=handed_over_to)
 
     async def _result_of(self, result: TurnResult) -> AgentResult:
         is_waiting = result.state is TurnState.WAITING

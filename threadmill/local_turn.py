@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from agent.agent import Agent
 from conversation.backoff import pauses
+from conversation.branch_address import MAIN, address_of, row_id_of, split_address
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.pending_call import Decision, PendingCall
@@ -51,7 +52,8 @@ class LocalTurn:
 
     @property
     def thread_name(self) -> ThreadName:
-        return self.thread.tenant, self.thread.id
+        # Its row's: once it is stored, the copy knows its branch.
+        return self.thread.tenant, row_id_of(self.thread.address)
 
     @property
     def turn_store(self) -> TurnStore:
@@ -87,7 +89,7 @@ class LocalTurn:
             request = SendRequest(
                 turn_id=self.id,
                 tenant=self.thread.tenant,
-                thread_id=self.thread.id,
+                thread_id=address_of(self.thread.id, split_address(save_outcome.row.id)[1] or MAIN),
                 message=question if is_new else None,
                 agent=self.agent.name,
                 allow_unknown_agent=True,
@@ -129,7 +131,7 @@ class LocalTurn:
             max_messages={self.agent.name: self.agent.max_messages},
         )
         for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
-            claim_task = asyncio.ensure_future(self.turn_store.claim(self.thread.tenant, self.thread.id, claim_request))
+            claim_task = asyncio.ensure_future(self.turn_store.claim(*self.thread_name, claim_request))
             try:
                 outcome = await asyncio.shield(claim_task)
                 match outcome:

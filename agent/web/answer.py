@@ -1,4 +1,4 @@
-"""The answer of a web server."""
+"""The answers of a web server: to a fetch, and to a POST."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,15 @@ class Answer:
     disposition: str
     #: Decompressed.
     body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostAnswer:
+    """The answer to a POST."""
+
+    status: int
+    #: The pause that the server asked for, in seconds; None without one.
+    retry_after_seconds: float | None
 
 
 def accept_any_type(_media_type: str) -> str | None:

@@ -7,10 +7,10 @@ wrote. A client holds no connection and belongs to no event loop, so one serves 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.web.address_guard import AddressGuard, Network
-from agent.web.answer import Answer, accept_any_type
+from agent.web.answer import Answer, PostAnswer, accept_any_type
 from agent.web.limits import WebLimits
 from agent.web.reach import Reach, Resolve
 
@@ -53,6 +53,17 @@ class WebClient:
         from agent.web.fetch import get
 
         return await get(self._reach, url, limits=limits, objection=objection)
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, limits: WebLimits, shown_url: str
+    ) -> PostAnswer:
+        """POST a body, and return the status of the answer; no redirect is followed. Raises `WebError`.
+
+        Errors call the URL `shown_url`: it may hold a secret in its path.
+        """
+        from agent.web.post import post
+
+        return await post(self._reach, url, headers=headers, body=body, limits=limits, shown_url=shown_url)
 
     async def _load_ssl_context(self) -> ssl.SSLContext:
         """Load the certificates to trust: certifi's list, read once and off the loop."""

@@ -2,14 +2,11 @@
 
 What stays true: every hop is checked as if it were the first, on a connection of its own, made by
 the guarded backend. Nothing of the environment steers it: a proxy would resolve names for us.
-The layer below httpx is used because that takes a network backend, and because httpx's client logs
-each URL with its query.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 
 import httpcore
@@ -18,7 +15,7 @@ import httpx
 from agent.web.answer import Answer
 from agent.web.decompression import ACCEPTED_ENCODING, DamagedBody, decompressor_for
 from agent.web.errors import AnswerRejected, NotReached, TooLarge, TooSlow
-from agent.web.guarded_backend import GuardedBackend
+from agent.web.exchange import exchange
 from agent.web.limits import WebLimits
 from agent.web.reach import Reach
 from agent.web.url import parse, redact, resolve_redirect
@@ -57,7 +54,7 @@ async def _get_following_redirects(reach: Reach, url: httpx.URL, limits: WebLimi
 
 async def _get_once(reach: Reach, url: httpx.URL, limits: WebLimits, objection: Objection) -> Answer | httpx.URL:
     """Fetch a URL once: the answer, or the URL to which it redirects."""
-    async with _exchange(reach, url, limits) as response:
+    async with exchange(reach, url, limits, shown_url=redact(url), headers=_request_headers(url)) as response:
         headers = httpx.Headers(response.headers)
         location = headers.get("location")
         if response.status in _REDIRECTS and location is not None:
@@ -80,48 +77,9 @@ async def _get_once(reach: Reach, url: httpx.URL, limits: WebLimits, objection: 
         )
 
 
-@asynccontextmanager
-async def _exchange(reach: Reach, url: httpx.URL, limits: WebLimits) -> AsyncIterator[httpcore.Response]:
-    """Send one request on a connection of its own."""
-    redacted_url = redact(url)
-    pool = httpcore.AsyncConnectionPool(
-        ssl_context=await reach.load_ssl_context() if url.scheme == "https" else None,
-        max_connections=1,
-        max_keepalive_connections=0,
-        network_backend=GuardedBackend(reach.guard, reach.resolve, redacted_url=redacted_url),
-    )
-    timeouts = {
-        "connect": limits.connect_seconds,
-        "read": limits.read_seconds,
-        "write": limits.read_seconds,
-        "pool": limits.read_seconds,
-    }
-    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-    request = pool.stream(b"GET", target, headers=_request_headers(url), extensions={"timeout": timeouts})
-    with _translate_errors(redacted_url, limits):
-        async with pool, request as response:
-            yield response
-
-
-@contextmanager
-def _translate_errors(redacted_url: str, limits: WebLimits) -> Iterator[None]:
-    try:
-        yield
-    except httpcore.ConnectTimeout:
-        raise TooSlow(f"{redacted_url} did not connect within {limits.connect_seconds:g} s") from None
-    except httpcore.TimeoutException:
-        raise TooSlow(f"{redacted_url} sent nothing for {limits.read_seconds:g} s") from None
-    except httpcore.NetworkError as error:
-        # The words of sockets and certificates: they quote no URL.
-        raise NotReached(f"{redacted_url} could not be reached: {str(error)[:200] or 'the connection broke'}") from None
-    except httpcore.ProtocolError:
-        # These may quote what the server sent.
-        raise NotReached(f"{redacted_url} broke off, or does not speak HTTP") from None
-
-
 def _request_headers(url: httpx.URL) -> list[tuple[bytes, bytes]]:
     return [
-        (b"Host", url.netloc),  # httpcore's own leaves the brackets off an IPv6 address
+        (b"Host", url.netloc),
         (b"User-Agent", USER_AGENT.encode()),
         (b"Accept", b"text/html, application/xhtml+xml, text/markdown, text/*;q=0.9, */*;q=0.8"),
         (b"Accept-Encoding", ACCEPTED_ENCODING.encode()),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
+from conversation.branch_address import row_id_of, split_address
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import END_SLOT, POSITION_BITS, START_SLOT, WAITING_NOTICES, TurnEnded
 from producers.events.patience import insist
@@ -84,6 +85,8 @@ class Feed:
         #: Rows have more than what was read last.
         self._has_more = False
         self._piece: Piece | None = None
+        #: The id of the row that is read: of the branch that is chosen, or of the only one that was asked for.
+        self._row_id = row_id_of(source.thread_id)
         self._waiting: tuple[Notice, ...] = ()
         #: Turns that waited, and ended without beginning.
         self._endings: dict[str, TurnEnded] = {}
@@ -117,14 +120,15 @@ class Feed:
 
     def hear(self, envelope: Envelope) -> None:
         """Take up what a worker published."""
-        if envelope.thread_id != self.source.thread_id:
+        if split_address(envelope.thread_id)[0] != split_address(self.source.thread_id)[0]:
             return
         match envelope:
             case Ring(number=number):
-                if number == 0 or self.tail is None or number > self.tail.read_to:
+                # One of another branch may have come with a switch to it.
+                is_other = envelope.thread_id != self._row_id
+                if is_other or number == 0 or self.tail is None or number > self.tail.read_to:
                     self.want_rows()
-            case Deltas() | OpenPiece():
-                # Of a turn that was merged, the one that answers it is told.
+            case Deltas() | OpenPiece() if envelope.thread_id == self._row_id:
                 if self.source.turn_id in (None, envelope.turn_id) or self.running == envelope.turn_id:
                     self._hear_reply(envelope)
 
@@ -196,6 +200,9 @@ class Feed:
         # Whatever comes before a reply was committed before its first delta was published.
         piece = self._piece
         page = await insist(lambda: self._read(tail.read_to), None)
+        if page.switch is not None and 0 < tail.read_to < page.switch.number:
+            self._forget(tail, page.switch.number)
+            page = await insist(lambda: self._read(tail.read_to), None)
         self._endings |= await insist(lambda: self._read_endings(page), None)
         self._take(page, tail)
         if page.has_more:
@@ -205,6 +212,13 @@ class Feed:
             piece.is_confirmed = True
         self._wake_all()
         await asyncio.sleep(self._read_pause.choose(page))
+
+    def _forget(self, tail: Tail, number: int) -> None:
+        """Forget what is of another branch than the one to which the thread was switched."""
+        tail.forget_before(number)
+        self._piece = None
+        self._waiting = ()
+        self._endings.clear()
 
     async def _read_endings(self, page: EventPage) -> dict[str, TurnEnded]:
         """The ends of turns that waited, and neither wait nor began."""
@@ -216,6 +230,7 @@ class Feed:
 
     def _take(self, page: EventPage, tail: Tail) -> None:
         tail.add(page.events)
+        self._row_id = page.address or self._row_id
         self._has_more = page.has_more
         if not page.has_more:
             self._waiting, self.running = page.notices, page.running
@@ -230,7 +245,7 @@ class Feed:
         if envelope.base < max(read_to, self._piece.base if self._piece is not None else 0):
             return
         if self._piece is None or self._piece.base < envelope.base:
-            self._piece = Piece(envelope)
+            self._piece = Piece(replace(envelope, thread_id=split_address(self.source.thread_id)[0]))
             if not _follows_beginning(read_to, envelope.base):
                 self.want_rows()
         if not self._piece.take(envelope):

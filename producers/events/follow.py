@@ -24,6 +24,7 @@ from conversation.events import (
 from producers.events.feed import Feed
 from producers.events.patience import insist
 from producers.events.piece import Piece
+from store.turns.event_rows import EventPage
 from store.turns.notices import Notice
 
 
@@ -41,6 +42,8 @@ class Follower:
         self.is_over = False
         #: The number up to which rows are known.
         self._position = self._begin_position()
+        #: The number of the newest switch that was there when this viewer had seen nothing, or that they were shown.
+        self._known_switch = 0
         self._backlog: deque[ThreadEvent] = deque()
         #: The reply that the viewer has seen some of.
         self._piece: Piece | None = None
@@ -82,6 +85,8 @@ class Follower:
         """Read one page of what the feed keeps no more, or has not read yet."""
         has_begun = self.feed.tail is not None
         page, read_to = await self.feed.read_page(self._position)
+        if self._skip_to_switch(page):
+            return
         self.has_begun = True
         self._backlog.extend(event for event in page.events if (event.number or 0) > self.number)
         if page.events:
@@ -91,6 +96,19 @@ class Follower:
             self._position = 0
         if not page.has_more:
             self._position = max(self._position, read_to)
+
+    def _skip_to_switch(self, page: EventPage) -> bool:
+        """Leave out what comes before a switch, for a viewer who has seen events of another branch."""
+        number = page.switch.number if page.switch is not None else 0
+        if number <= self._known_switch:
+            return False
+        self._known_switch = number
+        if not 0 < self.number < number:
+            return False
+        self._position = number - 1
+        self._backlog.clear()
+        self._piece = None
+        return True
 
     def _next_event(self) -> ThreadEvent | None:
         event = self._next_durable()

@@ -10,6 +10,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from conversation.arguments import check_whole_number
+from conversation.branch_address import check_address
 from conversation.events import ThreadEvent
 from conversation.validation import check_id, check_tenant
 from producers.events.follow import follow
@@ -50,7 +51,7 @@ class EventHub:
         `DatabaseUnavailable` where the database is away for longer than `patience` seconds at the beginning.
         Who has begun waits for it.
         """
-        source = Source(check_tenant(tenant), check_id("thread_id", thread_id))
+        source = Source(check_tenant(tenant), check_address("thread_id", thread_id))
         with self.feeds.use(source) as feed:
             async for event in follow(feed, check_after(after), patience=patience):
                 yield event

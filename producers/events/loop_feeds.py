@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from conversation.backoff import add_jitter, backoff_seconds
+from conversation.branch_address import row_id_of
 from conversation.errors import DatabaseUnavailable
 from producers.events.feed import Feed
 from producers.events.rows import EventRows, Source, ThreadName
@@ -228,4 +229,5 @@ class LoopFeeds:
 
 
 def _topic_of(feed: Feed) -> str:
-    return topic_of("thread", feed.source.tenant, feed.source.thread_id)
+    # A thread's topic has what happens on any of its branches.
+    return topic_of("thread", feed.source.tenant, row_id_of(feed.source.thread_id))

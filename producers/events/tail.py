@@ -1,7 +1,7 @@
 """The newest durable events of a feed: those that its followers have in common.
 
 What stays true: all events of the rows with numbers above `begins_after`, as far as they were read, are here, in their
-order; how many there are is bounded.
+order; how many there are is bounded; none is of a branch that is chosen no more.
 """
 
 from collections.abc import Iterable
@@ -36,6 +36,12 @@ class Tail:
             oldest = self._events.pop(0)
             self._chars -= _chars_of(oldest)
             self.begins_after = oldest.number or self.begins_after
+
+    def forget_before(self, number: int) -> None:
+        """Forget what was read: the thread was switched to a branch to which it does not belong."""
+        self._events.clear()
+        self._chars = 0
+        self.begins_after = self.read_to = number - 1
 
     def next_event(self, after: int) -> ThreadEvent | None:
         """The first event behind a number; None where there is none."""

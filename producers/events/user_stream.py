@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import datetime, timedelta
 
+from conversation.branch_address import split_address
 from conversation.errors import ThreadNotFound
 from conversation.events import MessageDone, ThreadDeleted, ThreadEvent, number_of_end, number_of_start
 from producers.events.feed import Feed
@@ -57,7 +58,7 @@ class UserThreads:
 
     def hear(self, envelope: Envelope) -> None:
         """Take up that something happens in a thread, perhaps one of this user's that is not known yet."""
-        if envelope.thread_id not in self._ids:
+        if split_address(envelope.thread_id)[0] not in self._ids:
             self._wanted.set()
 
     def start(self, active: ActiveThreads) -> None:

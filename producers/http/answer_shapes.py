@@ -64,6 +64,7 @@ class Thread(BaseModel):
     title: str | None = Field(examples=["Where is my parcel?"])
     user: str | None = Field(description="Whose it is.", examples=["ada"])
     metadata: Metadata
+    agent: str | None = Field(description="To whom it was handed over; null: the default one.", examples=[None])
     created_at: Written
     updated_at: Written
     messages: int = Field(description="How many its history has.", examples=[2])
@@ -71,6 +72,7 @@ class Thread(BaseModel):
         description="Follow its events from here: what is not in its history yet comes then.", examples=[134217727]
     )
     running_turn: str | None = Field(description="The id of the turn that runs.", examples=[None])
+    when_busy: str | None = Field(description="The policy of its messages that name none.", examples=[None])
 
     @classmethod
     def of(cls, view: ThreadView) -> "Thread":
@@ -80,11 +82,13 @@ class Thread(BaseModel):
             title=view.title,
             user=view.user,
             metadata=dict(view.metadata),
+            agent=view.agent,
             created_at=write_moment(view.created_at),
             updated_at=write_moment(view.updated_at),
             messages=view.messages,
             last_event_id=view.last_event_id,
             running_turn=view.running_turn,
+            when_busy=view.when_busy,
         )
 
 
@@ -179,7 +183,7 @@ class Turn(BaseModel):
 
     id: str = Field(examples=[TURN_ID])
     thread_id: str = Field(examples=["order-4711"])
-    state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+    state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "merged"]
     agent: str = Field(examples=["assistant"])
     attempt: int = Field(description="How often a worker has begun it.")
     created_at: Written
@@ -189,7 +193,11 @@ class Turn(BaseModel):
     usage: dict[str, Any] | None = None
     cost: float | None = Field(None, description="In US dollars; null where no price is known.")
     position: int | None = Field(None, description="Turns of its thread before it, while it waits.")
+    schedule_id: str | None = Field(None, description="The schedule that sent its message.")
     messages: list[StoredMessage] | None = Field(None, description="What it answered, once it is over.")
+    merged_into: str | None = Field(None, description="The turn that answers its message with its own.")
+    interrupted_by: str | None = Field(None, description="The turn whose message cancelled it.")
+    rolled_back: bool = Field(default=False, description="What it asked and said is out of view.")
 
 
 def turn_json(view: TurnView) -> dict[str, Any]:
@@ -213,7 +221,9 @@ def record_json(record: TurnRecord) -> dict[str, Any]:
         "usage": record.usage.to_json() if record.usage else None,
         "cost": record.cost,
         "position": None,
+        "schedule_id": record.schedule_id,
         "messages": None,
+        **{name: getattr(record, name) for name in ("merged_into", "interrupted_by", "rolled_back")},
     }
 
 

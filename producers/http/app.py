@@ -16,18 +16,22 @@ from starlette.middleware.cors import CORSMiddleware
 from conversation.logs import use_standard_logging
 from producers.events.hub import EventHub
 from producers.http import (
+    branches,
     context,
     files,
     health,
+    inbound,
     messages,
     pending,
     problems,
+    schedules,
     stream_tokens,
     streams,
     summaries,
     threads,
     turns,
     usage,
+    webhooks,
 )
 from producers.http.authenticator import CredentialAuthenticator
 from producers.http.dependencies import Gateway
@@ -42,10 +46,14 @@ from producers.http.page import page_route
 from producers.http.principal import Authenticator
 from producers.http.rate_limits import RateLimiter
 from producers.producer import Producer
+from producers.slack import create_slack_app
 from store.settings import Settings, current
 
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
-_RESOURCES = (threads, messages, turns, pending, streams, stream_tokens, files, context, summaries, usage)
+_RESOURCES = (
+    threads, messages, branches, turns, pending, streams, stream_tokens, files, context, summaries, usage,
+    schedules, inbound, webhooks,
+)  # fmt: skip
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (
     "Authorization",
@@ -83,10 +91,13 @@ def create_gateway(
         middleware=_list_middleware(settings),
     )
     problems.add_handlers(app)
+    app.state.slack = None
     app.state.gateway = _open(app, settings, producer, authenticator)
     app.include_router(health.router)
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix="/v1")
+    if settings.slack_signing_secret.get_secret_value():
+        _mount_slack(app)
     if settings.gateway_page:
         app.routes.append(page_route(Path(settings.gateway_page), settings))
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
@@ -99,6 +110,8 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
     gateway: Gateway = app.state.gateway
     gateway.streams.resume()
     await gateway.producer.warm_up_async()
+    if app.state.slack is not None:
+        app.state.slack.start()
     try:
         yield
     finally:
@@ -106,6 +119,14 @@ async def run_gateway(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for close in app.state.closers:
                 stack.push_async_callback(close)
+
+
+def _mount_slack(app: FastAPI) -> None:
+    """Serve what Slack sends under `/slack`, and write answers there."""
+    gateway: Gateway = app.state.gateway
+    app.state.slack = create_slack_app(gateway.settings, producer=gateway.producer)
+    app.mount("/slack", app.state.slack)
+    app.state.closers.append(app.state.slack.close_async)
 
 
 def _name_operation(route: APIRoute) -> str:

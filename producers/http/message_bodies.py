@@ -16,8 +16,8 @@ from producers.http.request_shapes import NewMessage
 from store.settings import Settings
 
 #: Fields of a form that are text; the others are JSON.
-_TEXT_FIELDS = ("content", "agent", "user", "not_before", "deadline")
-_JSON_FIELDS = ("attachments", "metadata", "priority")
+_TEXT_FIELDS = ("content", "agent", "user", "not_before", "deadline", "when_busy")
+_JSON_FIELDS = ("attachments", "metadata", "priority", "merge_window")
 _FILES = "files"
 #: What names a branch of a union in the place of an error, and no field.
 _BRANCHES = frozenset({"text", "parts", "image_url", "file"})

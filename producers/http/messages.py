@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from producers.events.rows import Source
 from producers.http.answer_shapes import MessageList, OneTurn, page_json
+from producers.http.branch_parameter import BranchOf, read_address
 from producers.http.dependencies import GatewayOf, Reader, Writer, path_of
 from producers.http.idempotency import key_of_send
 from producers.http.message_bodies import REQUEST_BODY, read_message
@@ -32,10 +33,11 @@ async def list_all(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Messages of a page, at most.")] = 50,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     order: Annotated[Literal["asc", "desc"], Query(description="The oldest first, or the newest.")] = "asc",
+    branch: BranchOf = None,
 ) -> Response:
     """List the messages of a thread, each with the id of the event that it was."""
     page = await database_of(gateway, principal).run_async(
-        list_messages, viewer_of(principal), thread_id, limit=limit, cursor=cursor, order=order
+        list_messages, viewer_of(principal), read_address(thread_id, branch), limit=limit, cursor=cursor, order=order
     )
     return JSONResponse(page_json(page))
 
@@ -55,6 +57,7 @@ async def send(
     thread_id: str,
     request: Request,
     create: Annotated[bool, Query(description="Make the thread where there is none of this id.")] = False,
+    branch: BranchOf = None,
 ) -> Response:
     """Send a message to a thread; a worker answers it.
 
@@ -62,9 +65,10 @@ async def send(
     """
     async with read_message(request, gateway.settings) as message:
         key = key_of_send(request, principal, thread_id)
-        sent = await send_message(gateway, principal, thread_id, message, key=key, creates=create)
+        address = read_address(thread_id, branch)
+        sent = await send_message(gateway, principal, address, message, key=key, creates=create)
     if EVENT_STREAM in request.headers.get("accept", "").lower():
-        return await turn_stream_response(gateway, Source(principal.tenant, thread_id, sent.turn_id))
+        return await turn_stream_response(gateway, Source(principal.tenant, sent.address, sent.turn_id))
     headers = {"Location": path_of(request, f"/v1/turns/{sent.turn_id}")}
     if not sent.is_new:
         headers["Idempotent-Replayed"] = "true"

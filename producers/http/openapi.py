@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import compile_path
 
 from conversation.errors import InvalidInput
+from producers.http.idempotency import MAKES_SECRET_ENDS
 from producers.http.request_record import route_of
 from producers.http.request_shapes import ID_SCHEMA
 
@@ -69,6 +70,8 @@ _LINKS = {
     ("post", "/v1/threads"): ("201", "thread_id", "$response.body#/id"),
     ("post", "/v1/threads/{thread_id}/fork"): ("201", "thread_id", "$response.body#/id"),
     ("post", "/v1/threads/{thread_id}/messages"): ("202", "turn_id", "$response.body#/turn/id"),
+    ("post", "/v1/webhooks"): ("201", "webhook_id", "$response.body#/webhook/id"),
+    ("post", "/v1/schedules"): ("201", "schedule_id", "$response.body#/id"),
     ("post", "/v1/uploads"): ("201", "upload_id", "$response.body#/id"),
 }
 #: What parameters of these names are made of, beside what their routes say.
@@ -151,9 +154,12 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         schemas = parameter["schema"].get("anyOf", [parameter["schema"]])
         schemas[0].update(_PARAMETER_SCHEMAS.get(parameter["name"], {}))
-    if not path.startswith("/health"):
+    if path.startswith("/v1/inbound/"):
+        # It is signed, as its source says.
+        operation["security"] = []
+    elif not path.startswith("/health"):
         operation["security"] = [{"bearer": []}]
-        if method == "post" and not path.endswith("/stream-tokens"):
+        if method == "post" and not path.endswith(MAKES_SECRET_ENDS):
             operation.setdefault("parameters", []).append(_IDEMPOTENCY_PARAMETER)
     for status, description in statuses.items():
         response = responses.setdefault(status, {"description": description})

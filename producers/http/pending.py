@@ -9,8 +9,8 @@ from producers.http.dependencies import GatewayOf, Reader, Writer
 from producers.http.pending_shapes import CallList, CallPage, NewDecision, OneCall, call_json
 from producers.http.principal import Principal
 from producers.http.visibility import database_of, viewer_of, visible_turn
-from store.turns.cancel import REQUESTER_MAX_CHARS
 from store.turns.pending_listing import list_pending, read_pending
+from store.turns.requester import REQUESTER_MAX_CHARS
 from store.turns.visible_turns import decide_call
 
 router = APIRouter(tags=["pending"])

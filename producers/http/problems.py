@@ -20,6 +20,7 @@ from conversation.errors import (
     IdempotencyConflict,
     InvalidInput,
     OperatorError,
+    ThreadBusy,
     ThreadmillError,
     UnknownAgent,
     UploadsNotSupported,
@@ -151,6 +152,8 @@ def _problem_of_ours(error: ThreadmillError) -> Problem:
             return invalid_input(error)
         case IdempotencyConflict():
             return key_conflict()
+        case ThreadBusy(turn_id=turn_id):
+            return Problem(409, "Thread busy", str(error), retryable=True, turn_id=turn_id)
         case UploadsNotSupported():
             # No fault of the operator's: there is another road.
             detail = "this gateway keeps files where clients cannot reach them; send the file to /v1/files"

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from conversation.branch_address import BRANCH_NAME_MAX_CHARS
 from conversation.filename import FILENAME_MAX_CHARS
 from conversation.thread import TITLE_MAX_CHARS
 from conversation.validation import CONTENT_MAX_CHARS, ID_MAX_CHARS
+from conversation.when_busy import MERGE_WINDOW_MAX_SECONDS
 from producers.http.answer_shapes import SHA256, Metadata
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -35,8 +37,10 @@ _TEXT_SCHEMA = {"pattern": r"^[^\u0000]*$"}
 #: These say to clients what the store checks, which has the better words for what is wrong.
 Id = Annotated[str, Field(json_schema_extra=ID_SCHEMA)]
 Title = Annotated[str, Field(json_schema_extra={"maxLength": TITLE_MAX_CHARS, **_TEXT_SCHEMA})]
+BranchTitle = Annotated[str, Field(json_schema_extra={"maxLength": BRANCH_NAME_MAX_CHARS, **_TEXT_SCHEMA})]
 Filename = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": FILENAME_MAX_CHARS, **_TEXT_SCHEMA})]
 Text = Annotated[str, Field(json_schema_extra={"maxLength": CONTENT_MAX_CHARS, **_TEXT_SCHEMA})]
+WhenBusyName = Literal["enqueue", "reject", "interrupt", "rollback", "merge", "steer"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 #: A moment in a request.
 Moment = Annotated[AwareDatetime, BeforeValidator(_require_text), Field(strict=False)]
@@ -63,6 +67,14 @@ class ThreadChanges(RequestShape):
     title: Title | None = Field(None, description="null removes it.", examples=["Parcel 4711"])
     metadata: Metadata | None = Field(
         None, description="The keys that change: a value of null removes its key.", examples=[{"plan": "free"}]
+    )
+    agent: Id | None = Field(
+        None,
+        description="Hand the thread over: who answers what names no agent. null gives it back to the default one.",
+        examples=["billing"],
+    )
+    when_busy: WhenBusyName | None = Field(
+        None, description="The policy of its messages that name none; null takes the agent's.", examples=[None]
     )
 
 
@@ -136,6 +148,38 @@ class NewMessage(RequestShape):
     priority: int = Field(0, ge=0, le=9, description="Higher is sooner; it orders threads.")
     not_before: Moment | None = Field(None, description="The message waits until then.", examples=[None])
     deadline: Moment | None = Field(None, description="A turn that is not over by then fails.", examples=[None])
+    when_busy: WhenBusyName | None = Field(
+        None,
+        description="What becomes of it while its thread has an unfinished turn; without it, what the thread, else the "
+        "agent, else the installation says.",
+        examples=[None],
+    )
+    merge_window: float = Field(
+        0, ge=0, le=MERGE_WINDOW_MAX_SECONDS, description="Seconds that a message to be merged waits for more."
+    )
+
+
+class NewAnswer(RequestShape):
+    """How a question is to be answered once more."""
+
+    agent: Id | None = Field(None, description="Who answers; the one who answered without it.", examples=[None])
+    metadata: Metadata | None = Field(None, examples=[None])
+    user: Id | None = Field(None, description="Who asks; a key or token of one user need not say it.", examples=["ada"])
+    priority: int = Field(0, ge=0, le=9, description="Higher is sooner; it orders threads.")
+
+
+class NewBranch(RequestShape):
+    """A branch to be made: behind the last message, if it does not say where."""
+
+    name: BranchTitle | None = Field(None, examples=["a shorter one"])
+    at: int | None = Field(None, ge=0, description="The `seq` of the last message that it shares.", examples=[0])
+    at_message: Id | None = Field(None, description="The id of that message, in place of its `seq`.")
+
+
+class BranchName(RequestShape):
+    """The name of a branch."""
+
+    name: BranchTitle | None = Field(description="null for none.", examples=["the shorter one"])
 
 
 class NewAttempt(RequestShape):

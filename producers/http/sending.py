@@ -6,16 +6,16 @@ answer tells of the turn as it was sent: the same for every request with the sam
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.datastructures import UploadFile
 
 from conversation.attachment import Attachment
+from conversation.branch_address import check_address, split_address
 from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.parts import Content
 from conversation.turn import TurnState
-from conversation.validation import check_id
 from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import Gateway
 from producers.http.message_bodies import MessageBody
@@ -39,6 +39,8 @@ class SentMessage:
     """The turn of a message that was sent."""
 
     turn_id: str
+    #: The id of the row of its thread or branch.
+    address: str
     #: False where the key led to a turn that was there already.
     is_new: bool
     #: In the shape of `Turn`.
@@ -46,20 +48,13 @@ class SentMessage:
 
 
 async def send_message(
-    gateway: Gateway, principal: Principal, thread_id: str, body: MessageBody, *, key: str | None, creates: bool
+    gateway: Gateway, principal: Principal, address: str, body: MessageBody, *, key: str | None, creates: bool
 ) -> SentMessage:
-    """Send a message. Raises as `producers.send_message`, and `ThreadNotFound`, unless it `creates` the thread."""
-    check_id("thread_id", thread_id)
-    producer, message = gateway.producer, body.message
-    user = acting_user(principal, message.user, message.metadata)
-    producer.connections.notifier.warm_up()
-    chosen_files = await _find_chosen(gateway, principal, thread_id, message, len(body.files))
-    received_files = await examine_files(body.files, gateway.settings)
-    attachments = [*chosen_files, *(file.attachment for file in received_files)]
-    options = _options_of(message, attachments, user=user, key=key, tenant=principal.tenant)
-    content = message.content if isinstance(message.content, str) else [part.model_dump() for part in message.content]
-    request = _build_request(thread_id, content, options, gateway.settings)
-    await store_files(gateway, principal, received_files)
+    """Send a message to a thread, or to the address of a branch.
+
+    Raises as `producers.send_message`, and `ThreadNotFound`, unless it `creates` the thread.
+    """
+    request = await prepare_request(gateway, principal, address, body, key=key)
     try:
         sent = await database_of(gateway, principal).run_async(
             accept_of_viewer, viewer_of(principal), request, limits_of(gateway.settings), creates=creates
@@ -67,7 +62,26 @@ async def send_message(
     except IdempotencyConflict:
         raise key_conflict() from None
     await _notify(gateway, request, sent)
-    return SentMessage(sent.accepted.turn_id, sent.accepted.is_new, _as_sent(request, sent))
+    return SentMessage(sent.accepted.turn_id, sent.accepted.address, sent.accepted.is_new, _as_sent(request, sent))
+
+
+async def prepare_request(
+    gateway: Gateway, principal: Principal, address: str, body: MessageBody, *, key: str | None
+) -> SendRequest:
+    """Check a message and store its files, before the transaction that sends it. Raises as `producers.send_message`."""
+    check_address("thread_id", address)
+    producer, message = gateway.producer, body.message
+    user = acting_user(principal, message.user, message.metadata)
+    producer.connections.notifier.warm_up()
+    chosen_files = await _find_chosen(gateway, principal, address, message, len(body.files))
+    received_files = await examine_files(body.files, gateway.settings)
+    attachments = [*chosen_files, *(file.attachment for file in received_files)]
+    options = _options_of(message, attachments, user=user, key=key, tenant=principal.tenant)
+    content = message.content if isinstance(message.content, str) else [part.model_dump() for part in message.content]
+    thread_id, branch = split_address(address)
+    request = _build_request(thread_id, content, replace(options, branch=branch), gateway.settings)
+    await store_files(gateway, principal, received_files)
+    return request
 
 
 async def examine_files(files: Sequence[UploadFile], settings: Settings) -> list[ReceivedFile]:
@@ -112,6 +126,8 @@ def _options_of(
         priority=message.priority,
         not_before=message.not_before,
         deadline=message.deadline,
+        when_busy=message.when_busy,
+        merge_window=message.merge_window,
     )
 
 
@@ -130,22 +146,25 @@ async def _notify(gateway: Gateway, request: SendRequest, sent: SentTurn) -> Non
         turn = AsyncTurn(
             id=sent.accepted.turn_id,
             tenant=request.tenant,
-            thread_id=request.thread_id,
+            address=sent.accepted.address,
             is_new=sent.accepted.is_new,
             connections=gateway.producer.connections,
             priority=request.priority,
+            interrupts=sent.accepted.interrupts,
         )
         await turn.notify()
 
 
 def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
-    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "messages")
+    nothing_yet = ("started_at", "finished_at", "error", "usage", "cost", "position", "schedule_id", "messages")
+    no_other = ("merged_into", "interrupted_by")
     return {
         "id": sent.accepted.turn_id,
-        "thread_id": request.thread_id,
+        "thread_id": split_address(request.thread_id)[0],
         "state": TurnState.QUEUED.value,
-        "agent": request.agent,
+        "agent": sent.agent,
         "attempt": 0,
         "created_at": write_moment(sent.created_at),
-        **dict.fromkeys(nothing_yet),
+        **dict.fromkeys((*nothing_yet, *no_other)),
+        "rolled_back": False,
     }

@@ -18,6 +18,7 @@ from conversation.events import WAITING_NOTICES, ThreadEvent, TurnEnded
 from conversation.validation import check_id
 from producers.events.rows import Source
 from producers.events.user_cursor import read_user_cursor
+from producers.http.branch_parameter import BranchOf, read_address
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
 from producers.http.long_poll import EventList, IdentifiedEvent, Look, poll
 from producers.http.principal import Principal
@@ -25,7 +26,7 @@ from producers.http.problems import Problem
 from producers.http.sse import EventStreamResponse, encode_event
 from producers.http.visibility import database_of, visible_thread, visible_turn
 from store.database.engine import PatientRunner
-from store.turns.event_rows import read_thread_events, read_turn_events
+from store.turns.event_rows import read_turn_events, resume_thread_events
 
 #: The highest number that JavaScript can count to: on a turn's stream, that of an end which has no number itself.
 MAX_NUMBER = 2**53 - 1
@@ -98,7 +99,7 @@ async def follow_turn(
     """Follow the events of a turn, to its end."""
     turn = await visible_turn(gateway, principal, turn_id)
     seen = _choose_after(last_event_id, after)
-    source = Source(principal.tenant, turn.record.thread_id, turn.record.id)
+    source = Source(principal.tenant, turn.record.address, turn.record.id)
     events = _follow_turn(gateway, source, seen)
     if wait is not None:
         look = _look_at_turn(database_of(gateway, principal), source, seen)
@@ -123,15 +124,16 @@ async def follow_thread(
     thread_id: str,
     after: AfterNumber = None,
     wait: Wait = None,
+    branch: BranchOf = None,
     token: Annotated[str | None, Query(description="A stream token, for who can send no headers.")] = None,  # noqa: ARG001 - read with the credentials
     last_event_id: LastNumber = None,
 ) -> Response | EventList:
     """Follow the events of a thread, for as long as it is stored."""
-    await visible_thread(gateway, principal, thread_id)
-    seen = _choose_after(last_event_id, after)
-    events = _with_numbers(gateway.hub.follow_thread(principal.tenant, thread_id, after=seen), seen)
+    await visible_thread(gateway, principal, thread_id, branch=branch)
+    seen, address = _choose_after(last_event_id, after), read_address(thread_id, branch)
+    events = _with_numbers(gateway.hub.follow_thread(principal.tenant, address, after=seen), seen)
     if wait is not None:
-        look = _look_at_thread(database_of(gateway, principal), principal.tenant, thread_id, seen)
+        look = _look_at_thread(database_of(gateway, principal), principal.tenant, address, seen)
         return await poll(
             request, gateway, events, look=look, seconds=wait, after=seen, credential=principal.credential
         )
@@ -206,7 +208,7 @@ def _look_at_turn(database: PatientRunner, source: Source, after: int) -> Look:
 
 def _look_at_thread(database: PatientRunner, tenant: str, thread_id: str, after: int) -> Look:
     async def look() -> tuple[list[IdentifiedEvent], bool]:
-        page = await database.run_async(read_thread_events, tenant, thread_id, after=after)
+        page = await database.run_async(resume_thread_events, tenant, thread_id, after=after)
         return [(event.number or after, event) for event in (*page.notices, *page.events)], False
 
     return look

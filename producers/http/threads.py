@@ -18,7 +18,7 @@ from producers.http.request_shapes import NewFork, NewThread, ThreadChanges
 from producers.http.visibility import acting_user, database_of, viewer_of, visible_thread
 from store.retention.delete_thread import delete_visible_thread
 from store.threads.editing import UNCHANGED, create_thread, edit_thread, version_of
-from store.threads.forks import copy_thread
+from store.threads.forks import fork_visible_thread
 from store.threads.listing import ThreadFilter
 from store.threads.thread_views import ThreadView
 
@@ -88,13 +88,15 @@ async def change(
     response: Response,
     if_match: Annotated[str | None, Header(description="The `ETag` that the thread must still have.")] = None,
 ) -> Thread:
-    """Change the title and the metadata of a thread."""
+    """Change the title, the metadata and the policy of a thread, or hand it over to another agent."""
     view = await database_of(gateway, principal).run_async(
         edit_thread,
         viewer_of(principal),
         thread_id,
         title=body.title if "title" in body.model_fields_set else UNCHANGED,
         metadata=body.metadata,
+        assigned_agent=body.agent if "agent" in body.model_fields_set else UNCHANGED,
+        when_busy=body.when_busy if "when_busy" in body.model_fields_set else UNCHANGED,
         versions=read_etags(if_match),
     )
     if view is None:
@@ -115,7 +117,7 @@ async def fork(
     """Copy a thread, up to a message, into a new one of the same user."""
     copy_id = made_id_of(request) if body.id is None else check_id("id", body.id)
     view = await database_of(gateway, principal).run_async(
-        copy_thread, viewer_of(principal), thread_id, copy_id, at=body.at
+        fork_visible_thread, viewer_of(principal), thread_id, copy_id, at=body.at
     )
     if view is None:
         view = await _made_before(gateway, principal, copy_id, request)
@@ -124,7 +126,7 @@ async def fork(
 
 
 def _answer(view: ThreadView, response: Response) -> Thread:
-    response.headers["ETag"] = write_etag(version_of(view.title, view.metadata, view.user))
+    response.headers["ETag"] = write_etag(version_of(view.title, view.metadata, view.user, view.when_busy))
     return Thread.of(view)
 
 

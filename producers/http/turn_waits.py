@@ -40,7 +40,7 @@ async def wait_for_end(
 
 async def _follow_to_end(gateway: Gateway, turn: TurnView) -> None:
     record = turn.record
-    source = Source(record.tenant, record.thread_id, record.id)
+    source = Source(record.tenant, record.address, record.id)
     # Behind all that the attempt under way may say.
     async with aclosing(gateway.hub.follow_turn(source, after=turn.end_of_attempt)) as events:
         async for _ in events:

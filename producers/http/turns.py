@@ -65,7 +65,7 @@ async def cancel(gateway: GatewayOf, principal: Writer, turn_id: str) -> Respons
     view = await database_of(gateway, principal).run_async(
         cancel_turn, viewer_of(principal), turn_id, by=name_of(principal)
     )
-    await connections.signals.publish_async(CANCEL_CHANNEL, turn_id)
+    await connections.signals.publish_async(CANCEL_CHANNEL, view.record.merged_into or turn_id)
     return JSONResponse({"turn": turn_json(view)}, 202)
 
 
@@ -93,7 +93,7 @@ async def requeue(
     turn = AsyncTurn(
         id=outcome.turn_id,
         tenant=outcome.tenant,
-        thread_id=outcome.thread_id,
+        address=outcome.address,
         is_new=outcome.is_new,
         connections=connections,
     )

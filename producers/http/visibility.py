@@ -9,6 +9,7 @@ from typing import Any
 from conversation.errors import InvalidInput, ThreadNotFound, TurnNotFound
 from conversation.user import named_user
 from conversation.validation import check_metadata
+from producers.http.branch_parameter import read_address
 from producers.http.dependencies import Gateway
 from producers.http.principal import Principal
 from store.database.engine import PatientRunner
@@ -27,9 +28,12 @@ def database_of(gateway: Gateway, principal: Principal) -> PatientRunner:
     return gateway.producer.database.acting_for(principal.tenant)
 
 
-async def visible_thread(gateway: Gateway, principal: Principal, thread_id: str) -> ThreadView:
-    """A thread. Raises `ThreadNotFound`, and `InvalidInput` for what is no id."""
-    view = await database_of(gateway, principal).run_async(read_view, viewer_of(principal), thread_id)
+async def visible_thread(
+    gateway: Gateway, principal: Principal, thread_id: str, *, branch: str | None = None
+) -> ThreadView:
+    """A thread, or one of its branches. Raises `ThreadNotFound`, and `InvalidInput` for what is no id."""
+    address = read_address(thread_id, branch)
+    view = await database_of(gateway, principal).run_async(read_view, viewer_of(principal), address)
     if principal.thread_id not in (None, thread_id):
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {principal.tenant!r}")
     return view

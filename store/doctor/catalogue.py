@@ -3,15 +3,30 @@
 A counter that one repair leaves wrong is put right by a check behind it.
 """
 
-from store.doctor.checks import archives, erasures, files, leases, sequences, tool_calls, upkeep, waiting
+from store.doctor.checks import (
+    archives,
+    branches,
+    erasures,
+    files,
+    leases,
+    schedules,
+    sequences,
+    tool_calls,
+    upkeep,
+    waiting,
+    webhooks,
+)
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     *leases.CHECKS,
     *waiting.CHECKS,
     *sequences.CHECKS,
+    *branches.CHECKS,
     *tool_calls.CHECKS,
     *upkeep.CHECKS,
+    *webhooks.CHECKS,
+    *schedules.CHECKS,
     *erasures.CHECKS,
     *files.CHECKS,
     *archives.CHECKS,

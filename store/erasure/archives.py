@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, false, fun
 from conversation.errors import ThreadUnderLegalHold
 from store.database.statements import AnyRow
 from store.erasure.subject import Subject
+from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
 from store.tables import threads
 from store.tables.retention import archives, erasure_items
@@ -63,7 +64,7 @@ def mark_archive(connection: Connection, erasure_id: str, row: AnyRow) -> None:
     # A hold and this wait for each other: a hold that was confirmed never loses its part.
     thread = connection.execute(query.with_for_update(read=True)).one_or_none()
     if thread is not None and thread.legal_hold:
-        raise ThreadUnderLegalHold([thread.id])
+        raise ThreadUnderLegalHold([thread_id_of(thread.id)])
     part = (archives.c.key == row.key) & (archives.c.state != "discarded")
     # Counted here: from now on retention may be the one that removes it.
     if connection.execute(update(archives).where(part).values(state="discarded")).rowcount:

@@ -11,6 +11,7 @@
     uploads.jsonl          what a client said of these files when it put them, or was about to
     archives/….jsonl.gz    what retention archived
     sent.jsonl             what the user said in threads of others
+    schedules.jsonl        the schedules that send in the user's name, or to the thread
 
 What stays true: it is written as it is read, a page or a file at a time, and of what was written only
 names are kept; no connection is held while a page is written. What retention is about to delete is not
@@ -79,7 +80,8 @@ class UserExport:
                     self._write_files(archive, thread, file_list)
             archive_count = self._write_archives(archive)
             sent_count = self._write_sent_messages(archive, file_list)
-            if not count and not archive_count and not sent_count:
+            schedule_count = self._write_schedules(archive)
+            if not any((count, archive_count, sent_count, schedule_count)):
                 raise ThreadNotFound(f"nothing is stored of this {self.subject.kind}")
             file_list.seek(0)
             with archive.open("files.jsonl", "w", force_zip64=True) as member:
@@ -156,6 +158,12 @@ class UserExport:
         for row in rows:
             self._write_object(archive, f"archives/{row.sha256}.jsonl.gz", ARCHIVES, row.sha256)
         return len(rows)
+
+    def _write_schedules(self, archive: ZipFile) -> int:
+        lines = self.database.run(export_rows.load_schedules, subject=self.subject)
+        if lines:
+            _write_lines(archive, "schedules.jsonl", lines)
+        return len(lines)
 
     def _write_sent_messages(self, archive: ZipFile, file_list: IO[bytes]) -> int:
         """Write what the user said in threads of others, if they did; returns the number of messages."""

@@ -18,6 +18,8 @@ from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import is_hidden_turn
+from store.lineage import stored_with
+from store.schedules.deletion import is_of_subject
 from store.tables import (
     attachments,
     audit,
@@ -25,6 +27,7 @@ from store.tables import (
     inbox_messages,
     messages,
     pending_calls,
+    schedules,
     steps,
     threads,
     turn_attempts,
@@ -80,7 +83,7 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
     statement = statement.add_columns(messages.c.rolled_back)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-    message_pairs = zip(message_rows.load(connection, key, rows), rows, strict=True)
+    message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
     return [
         message_line(message, each.tokens, turn_id=each.turn_id, rolled_back=each.rolled_back)
         for message, each in message_pairs
@@ -177,6 +180,14 @@ def load_audit(connection: Connection, row: AnyRow) -> list[Line]:
     ids = [row.id, hash_of(row.tenant, row.id)]
     of_thread = (audit.c.tenant == row.tenant) & audit.c.thread_id.in_(ids)
     return [row_to_json(each) for each in connection.execute(select(audit).where(of_thread).order_by(audit.c.key))]
+
+
+@read_only
+def load_schedules(connection: Connection, subject: Subject) -> list[Line]:
+    """Load the schedules of the subject."""
+    of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    rows = connection.execute(select(schedules).where(of_subject).order_by(schedules.c.key))
+    return [row_to_json(row) for row in rows]
 
 
 @read_only

@@ -17,8 +17,19 @@ from store.database.statements import AnyRow
 from store.erasure.items import record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
+from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
-from store.tables import attachments, inbox_messages, messages, pending_calls, steps, threads, turn_attempts, turns
+from store.tables import (
+    attachments,
+    inbox_messages,
+    messages,
+    pending_calls,
+    steps,
+    threads,
+    turn_attempts,
+    turns,
+    webhook_deliveries,
+)
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
@@ -53,14 +64,13 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     if thread is None:
         return False
     if thread.legal_hold:
-        raise ThreadUnderLegalHold([thread.id])
+        raise ThreadUnderLegalHold([thread_id_of(thread.id)])
     page = select(turns.c.id, turns.c.state).where(is_sent_by(subject), turns.c.thread_key == thread.key)
     rows = connection.execute(page.order_by(turns.c.arrival_seq).limit(PAGE)).all()
     for row in rows:
         if row.state not in FINAL_STATES:
             request_cancel(connection, row.id)
     ids = [row.id for row in rows]
-    _erase_told(connection, ids)
     message_count, hashes = _erase_inputs(connection, thread, ids)
     nameless: dict[str, Any] = {
         "sender": subject.sha256,
@@ -79,7 +89,10 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
         connection.execute(update(table).where(quotes).values(error_message=ERASED))
-    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread.id)])
+    # The question or the arguments that a person was asked about may quote them.
+    of_turns = (webhook_deliveries.c.thread_key == thread.key) & webhook_deliveries.c.turn_id.in_(ids)
+    connection.execute(delete(webhook_deliveries).where(of_turns))
+    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
@@ -99,11 +112,12 @@ def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
             "attachments": [],
         }
         own_step = (steps.c.turn_id == row.turn_id) & (steps.c["index"] == row[1])
-        connection.execute(update(steps).where(own_step).values(result=row.result | nothing))
+        connection.execute(update(steps).where(own_step).values(result=row.result | nothing | {"attachments": []}))
 
 
 def _erase_inputs(connection: Connection, thread: AnyRow, turn_ids: Sequence[str]) -> tuple[int, Sequence[str]]:
     """Erase the messages that these turns answer; returns their number, and the hashes of their files."""
+    _erase_told(connection, turn_ids)
     of_turn = select(turns.c.window_to_seq).where(turns.c.id == messages.c.turn_id).scalar_subquery()
     is_merged = messages.c.turn_id.in_(
         select(turns.c.id).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))

@@ -16,12 +16,16 @@ from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
 from store.erasure.items import record_items
 from store.erasure.sent_turns import select_shared_keys
+from store.erasure.slack import has_slack_messages
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
+from store.history.row_ids import thread_id_of
+from store.inbound.sources import delete_of_tenant
 from store.keys import key_rows
 from store.retention import deletion, legal_holds
 from store.retention.deletion import add_erased_counts
-from store.tables import api_keys, blobs, renditions, threads, turns, uploads
+from store.schedules.deletion import delete_of_subject, is_of_subject
+from store.tables import api_keys, blobs, renditions, schedules, threads, turns, uploads
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -31,6 +35,7 @@ from store.tables.retention import (
     retention_policies,
 )
 from store.tables.turns import unfinished
+from store.webhooks import endpoints
 
 #: Threads or files of one page.
 PAGE = 100
@@ -71,7 +76,8 @@ def check_not_held(connection: Connection, subject: Subject) -> None:
     keys = select_thread_keys(subject)
     all_keys = keys if subject.whole_tenant else union(keys, thread_keys_naming(subject), select_shared_keys(subject))
     query = select(threads.c.id).where(threads.c.legal_hold, threads.c.key.in_(all_keys))
-    held_ids = connection.execute(query.order_by(threads.c.key).limit(ERROR_MAX_IDS)).scalars().all()
+    held_rows = connection.execute(query.order_by(threads.c.key).limit(ERROR_MAX_IDS)).scalars()
+    held_ids = list(dict.fromkeys(map(thread_id_of, held_rows)))
     if held_ids:
         raise ThreadUnderLegalHold(held_ids)
 
@@ -86,10 +92,11 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     if thread is None:
         return False
     if thread.legal_hold:
-        raise ThreadUnderLegalHold([thread.id])
+        raise ThreadUnderLegalHold([thread_id_of(thread.id)])
     _lock_out(connection, thread)
     _take_over_deletion(connection, erasure_id, thread)
-    record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread.id)])
+    # Of one that was left to others, under the name that it has left: its files are found by that.
+    record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     return True
 
 
@@ -97,7 +104,9 @@ def _lock_thread(connection: Connection, erasure_id: str, subject: Subject, key:
     """Lock the row of a thread of the subject; None if it is gone."""
     # Also a thread that became another user's since: it was locked out for this erasure already.
     locked_out_keys = select(pending_deletions.c.thread_key).where(pending_deletions.c.erasure_id == erasure_id)
+    # Or a branch of one, that was made meanwhile.
     is_in_erasure = threads.c.key.in_(select_thread_keys(subject)) | threads.c.key.in_(locked_out_keys)
+    is_in_erasure |= threads.c.root_key.in_(locked_out_keys)
     statement = select(threads).where(threads.c.key == key, is_in_erasure)
     return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
 
@@ -142,11 +151,19 @@ def _lock_out(connection: Connection, thread: AnyRow) -> None:
     )
 
 
-def load_locked_out_keys(connection: Connection, erasure_id: str, after: int) -> list[int]:
-    """Load a page of the keys of threads that this erasure locked out and that still exist, ascending."""
+def load_locked_out_keys(connection: Connection, erasure_id: str, after: int | None) -> list[int]:
+    """Load a page of the keys of threads that this erasure locked out and that still exist, descending."""
     key = pending_deletions.c.thread_key
-    page = select(key).where(pending_deletions.c.erasure_id == erasure_id, key > after)
-    return list(connection.execute(page.order_by(key).limit(PAGE)).scalars())
+    page = select(key).where(pending_deletions.c.erasure_id == erasure_id)
+    if after is not None:
+        page = page.where(key < after)
+    return list(connection.execute(page.order_by(key.desc()).limit(PAGE)).scalars())
+
+
+def load_branch_keys(connection: Connection, key: int) -> list[int]:
+    """Load the keys of the branches of a thread, those that were made last first."""
+    of_thread = (threads.c.root_key == key) & threads.c.deleted_at.is_(None)
+    return list(connection.execute(select(threads.c.key).where(of_thread).order_by(threads.c.key.desc())).scalars())
 
 
 def release_thread(connection: Connection, erasure_id: str, key: int) -> None:
@@ -168,13 +185,16 @@ def end_thread(connection: Connection, erasure_id: str, tenant: str, key: int) -
 
 
 def forget_policy(connection: Connection, erasure_id: str, tenant: str, thread_id: str) -> None:
-    """Delete the policy of one thread, which has its id, and replace the id in the audit."""
+    """Delete the policy and the schedules of one thread, which have its id, and replace the id in the audit."""
     pseudonymize_thread(connection, tenant, thread_id)
     policy = retention_policies.c
     statement = delete(retention_policies).where(policy.tenant == tenant, policy.thread_id == thread_id)
-    count = connection.execute(statement).rowcount
-    if count:
-        add_erased_counts(connection, erasure_id, {"policies": count})
+    counts = {
+        "policies": connection.execute(statement).rowcount,
+        "schedules": delete_of_subject(connection, tenant, user=None, thread_id=thread_id),
+    }
+    if any(counts.values()):
+        add_erased_counts(connection, erasure_id, {name: count for name, count in counts.items() if count})
 
 
 def redact_deleted_files(connection: Connection, erasure_id: str, tenant: str) -> None:
@@ -192,11 +212,13 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
     has_rows = (
         select_thread_keys(subject).exists()
         | _has_keys(subject)
+        | _has_schedules(subject)
         | _select_unfinished_id(subject).exists()
         | has_archives
         | has_dropped_files
         | select_shared_keys(subject).exists()
         | select(uploads.c.id).where(_is_upload_of(subject)).exists()
+        | has_slack_messages(subject)
     )
     return bool(connection.execute(select(has_rows)).scalar_one())
 
@@ -299,14 +321,28 @@ def delete_keys(connection: Connection, erasure_id: str, subject: Subject) -> No
         add_erased_counts(connection, erasure_id, {"api_keys": count})
 
 
+def delete_schedules(connection: Connection, erasure_id: str, subject: Subject) -> None:
+    """Delete the schedules of the subject: they would send what is erased, and make its threads anew."""
+    count = delete_of_subject(connection, subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    if count:
+        add_erased_counts(connection, erasure_id, {"schedules": count})
+
+
+def _has_schedules(subject: Subject) -> ColumnElement[bool]:
+    of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
+    return select(schedules.c.key).where(of_subject).exists()
+
+
 def _has_keys(subject: Subject) -> ColumnElement[bool]:
     is_users = api_keys.c.owner == subject.user if subject.user is not None else false()
     return select(api_keys.c.id).where(api_keys.c.tenant == subject.tenant, is_users).exists()
 
 
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:
-    """Delete rows that belong to a tenant and to none of its threads: uploads, and its policies."""
+    """Delete rows that belong to a tenant and to none of its threads: uploads, its policies and webhooks."""
     counts = {
+        "webhooks": endpoints.delete_webhooks(connection, tenant),
+        "inbound_sources": delete_of_tenant(connection, tenant),
         "uploads": connection.execute(delete(uploads).where(uploads.c.tenant == tenant)).rowcount,
         "policies": connection.execute(
             delete(retention_policies).where(retention_policies.c.tenant == tenant)

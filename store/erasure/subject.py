@@ -1,12 +1,13 @@
 """The subject of an erasure or export: one thread, all threads of a user, or a whole tenant.
 
-What stays true: a user's threads are those that they own, whoever else said something in them; an index finds them.
+What stays true: a user's threads are those that they own, whoever else said something in them; an index finds them. A
+thread is all its branches.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, select, union_all
 
 from conversation.arguments import check_flag
 from conversation.errors import InvalidInput
@@ -58,10 +59,15 @@ class Subject:
 
 
 @read_only
-def load_thread_keys(connection: Connection, subject: Subject, *, after: int, limit: int) -> list[int]:
-    """Load a page of the keys of the subject's threads, ascending."""
-    statement = select_thread_keys(subject).where(threads.c.key > after)
-    return list(connection.execute(statement.order_by(threads.c.key).limit(limit)).scalars())
+def load_thread_keys(
+    connection: Connection, subject: Subject, *, after: int | None, limit: int, newest_first: bool = False
+) -> list[int]:
+    """Load a page of the keys of the subject's threads and branches, ascending or, `newest_first`, descending."""
+    statement = select_thread_keys(subject)
+    if after is not None:
+        statement = statement.where(threads.c.key < after if newest_first else threads.c.key > after)
+    order = threads.c.key.desc() if newest_first else threads.c.key
+    return list(connection.execute(statement.order_by(order).limit(limit)).scalars())
 
 
 def select_thread_keys(subject: Subject) -> Select[Any]:
@@ -70,5 +76,9 @@ def select_thread_keys(subject: Subject) -> Select[Any]:
     if subject.whole_tenant:
         return select(threads.c.key).where(of_tenant)
     if subject.user is None:
-        return select(threads.c.key).where(of_tenant, threads.c.id == subject.thread_id)
+        first = threads.alias("first")
+        of_thread = (first.c.tenant == subject.tenant) & (first.c.id == subject.thread_id)
+        key = select(first.c.key).where(of_thread)
+        branches = select(threads.c.key).where(threads.c.root_key == key.scalar_subquery())
+        return select(threads.c.key).where(of_tenant, threads.c.key.in_(union_all(key, branches)))
     return select(threads.c.key).where(of_tenant, threads.c.owner == subject.user)

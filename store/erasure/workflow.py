@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from conversation.errors import ThreadUnderLegalHold
 from store.blobs import BlobStore
 from store.database.engine import Operation, TransactionRunner
-from store.erasure import archives, certificate, sent_turns, steps
+from store.erasure import archives, certificate, sent_turns, slack, steps
 from store.erasure.certificate import Certificate
 from store.erasure.subject import Subject, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
@@ -90,14 +90,20 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
     if subject.thread_id is None:
         # First: whoever has one of these sends nothing more meanwhile.
         database.run(steps.delete_keys, erasure_id=erasure_id, subject=subject)
+    # Before its threads: a run that is under way has stored its turn then, in a thread that is erased.
+    database.run(steps.delete_schedules, erasure_id=erasure_id, subject=subject)
     for key in iterate_thread_keys(database, subject):
         # Before anything is deleted, so that no thread of the subject is at work meanwhile.
         database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key)
-    for key in iterate_thread_keys(database, subject):
+    # Each after those that were branched from it.
+    for key in iterate_thread_keys(database, subject, newest_first=True):
         _erase_thread(database, erasure_id, subject, key)
     for key in _iterate_locked_out_keys(database, erasure_id):
         _erase_thread(database, erasure_id, subject, key)
-    for step in (sent_turns.erase_sent_turns, steps.record_dropped_files, steps.record_uploads):
+    for step in (
+        *(sent_turns.erase_sent_turns, slack.delete_slack_messages),
+        *(steps.record_dropped_files, steps.record_uploads),
+    ):
         while database.run(step, erasure_id=erasure_id, subject=subject):
             pass
     if subject.whole_tenant:
@@ -117,17 +123,22 @@ def _release_threads(database: TransactionRunner, erasure_id: str) -> None:
 
 
 def _iterate_locked_out_keys(database: TransactionRunner, erasure_id: str) -> Iterator[int]:
-    """Iterate over the keys of threads that the erasure locked out and that still exist, ascending."""
-    after = 0
+    """Iterate over the keys of threads that the erasure locked out and that still exist, descending.
+
+    What they shared of others that were deleted before is among them, as soon as nobody else does.
+    """
+    after = None
     while page := database.run(steps.load_locked_out_keys, erasure_id=erasure_id, after=after):
         yield from page
         after = page[-1]
 
 
-def iterate_thread_keys(database: TransactionRunner, subject: Subject) -> Iterator[int]:
-    """Iterate over the keys of the subject's threads, ascending."""
-    after = 0
-    while page := database.run(load_thread_keys, subject=subject, after=after, limit=steps.PAGE):
+def iterate_thread_keys(database: TransactionRunner, subject: Subject, *, newest_first: bool = False) -> Iterator[int]:
+    """Iterate over the keys of the subject's threads and their branches, ascending or descending."""
+    after = None
+    while page := database.run(
+        load_thread_keys, subject=subject, after=after, limit=steps.PAGE, newest_first=newest_first
+    ):
         yield from page
         after = page[-1]
 
@@ -135,6 +146,8 @@ def iterate_thread_keys(database: TransactionRunner, subject: Subject) -> Iterat
 def _erase_thread(database: TransactionRunner, erasure_id: str, subject: Subject, key: int) -> None:
     """Erase a thread batch by batch, with what is sent to it meanwhile, until its row is gone."""
     while database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key):
+        for branch_key in database.run(steps.load_branch_keys, key=key):
+            _erase_thread(database, erasure_id, subject, branch_key)
         has_more = True
         while has_more:
             outcome = database.run(deletion.remove_next_batch, key=key, erasure_id=erasure_id)

@@ -9,7 +9,9 @@ CREATE FUNCTION threadmill.check_message_v1(
     metadata jsonb,
     not_before timestamptz,
     deadline timestamptz,
-    role text
+    role text,
+    when_busy text,
+    merge_window double precision
 ) RETURNS void
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -23,6 +25,17 @@ DECLARE
 BEGIN
     IF role NOT IN ('user', 'system') THEN
         PERFORM threadmill.refuse_v1('role', format('is ''%s''', role), 'use one of user, system');
+    ELSIF when_busy NOT IN ('enqueue', 'reject', 'interrupt', 'rollback', 'merge', 'steer') THEN
+        PERFORM threadmill.refuse_v1(
+            'when_busy', format('is ''%s''', when_busy), 'use one of enqueue, reject, interrupt, rollback, merge, steer'
+        );
+    ELSIF when_busy <> 'enqueue' AND not_before IS NOT NULL THEN
+        PERFORM threadmill.refuse_v1(
+            'when_busy', format('is ''%s'' for a message of a later time, which always waits', when_busy),
+            'leave out one of the two'
+        );
+    ELSIF merge_window NOT BETWEEN 0 AND 60 THEN
+        PERFORM threadmill.refuse_v1('merge_window', format('is %s', merge_window), 'pass at most 60 seconds');
     ELSIF priority NOT BETWEEN 0 AND 9 THEN
         PERFORM threadmill.refuse_v1('priority', format('is %s', priority), 'pass a whole number from 0 to 9');
     -- Nothing but white space, in any locale.

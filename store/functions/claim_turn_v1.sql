@@ -46,8 +46,9 @@ DECLARE
     context_texts json;
     after_seq bigint;
     window_messages json;
+    shared_messages json;
 BEGIN
-    SELECT key, lease_owner, fencing_token, last_seq, summary_id, context_version, history_starts_after, owner
+    SELECT key, lease_owner, fencing_token, last_seq, summary_id, context_version, history_starts_after, owner, lineage
     INTO thread
     FROM threads WHERE tenant = p_tenant AND id = p_thread_id
     FOR NO KEY UPDATE;
@@ -224,9 +225,37 @@ BEGIN
             AND seq <= turn.window_to_seq AND NOT rolled_back
         ORDER BY seq)
     ) AS messages_in_order;
+    IF thread.lineage IS NOT NULL THEN
+        -- What a branch shares comes before its own messages: `store/lineage.py` says where it stands.
+        SELECT json_agg(json_build_array(
+            seq, turn_id, id, role, content, parts, name, metadata, source, has_attachments, created_at,
+            tool_calls, tool_call_id, reasoning, provider_fields, usage, tokens, state
+        )) INTO shared_messages
+        FROM (
+            SELECT shared.* FROM jsonb_array_elements(thread.lineage) AS part
+            CROSS JOIN LATERAL (
+                SELECT * FROM messages
+                WHERE thread_key = (part ->> 0)::bigint AND role = 'system' AND seq > thread.history_starts_after
+                    AND seq <= least((part ->> 1)::bigint, after_seq, turn.window_to_seq) AND NOT rolled_back
+                ORDER BY seq
+            ) AS shared
+            WHERE part ->> 2 = '1' AND after_seq > 0
+            UNION ALL
+            SELECT shared.* FROM jsonb_array_elements(thread.lineage) AS part
+            CROSS JOIN LATERAL (
+                SELECT * FROM messages
+                WHERE thread_key = (part ->> 0)::bigint AND seq > greatest(after_seq, thread.history_starts_after)
+                    AND seq <= least((part ->> 1)::bigint, turn.window_to_seq) AND NOT rolled_back
+                -- In a join, the planner could read more than it needs.
+                ORDER BY seq
+            ) AS shared
+            WHERE (part ->> 1)::bigint > greatest(after_seq, thread.history_starts_after)
+        ) AS messages_in_order;
+    END IF;
 
     RETURN json_build_object(
         'thread_key', thread.key,
+        'lineage', thread.lineage,
         'fencing_token', thread.fencing_token + 1,
         'id', turn.id,
         'agent', turn.agent,
@@ -237,6 +266,8 @@ BEGIN
         'interruptions', turn.interruptions,
         'error_kind', turn.error_kind,
         'local_process_id', turn.local_process_id,
+        'parent_turn_id', turn.parent_turn_id,
+        'depth', turn.depth,
         'is_cancel_requested', turn.cancel_requested_at IS NOT NULL,
         'remaining_seconds', extract(epoch FROM turn.deadline - claimed_at),
         'has_journal', turn.attempt > 1 OR turn.requeued_from IS NOT NULL,
@@ -247,6 +278,7 @@ BEGIN
         'thread_owner', coalesce(thread.owner, turn.sender),
         'summary', summary.content,
         'context', context_texts,
+        'shared_window', shared_messages,
         'window', window_messages,
         -- What was told while it ran, or before it began.
         'is_steered', EXISTS (SELECT FROM turns WHERE steers = turn.id AND state = 'queued'),

@@ -9,17 +9,39 @@ CREATE FUNCTION threadmill.find_messages_v1(
     -- Only in threads of this user; null for those of all.
     p_owner text,
     p_limit integer
-) RETURNS TABLE (thread_id text, id text, seq bigint, role text, content text, created_at timestamptz)
+) RETURNS TABLE (id text, seq bigint, role text, content text, created_at timestamptz, row_id text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path FROM CURRENT
 SET enable_seqscan = off
 AS $$
-    SELECT threads.id, messages.id, messages.seq, messages.role, messages.content, messages.created_at
-    FROM messages JOIN threads ON messages.thread_key = threads.key
-    WHERE threads.tenant = nullif(current_setting('threadmill.tenant', true), '')
-        AND (p_owner IS NULL OR threads.owner = p_owner)
-        AND messages.seq > threads.history_starts_after AND NOT messages.rolled_back
-        AND to_tsvector('simple', left(messages.content, 100000)) @@ p_words
-    ORDER BY messages.created_at DESC, messages.seq DESC LIMIT p_limit
+    SELECT message.id, message.seq, message.role, message.content, message.created_at, message.row_id
+    FROM (
+        SELECT messages.*,
+            CASE
+                WHEN threads.deleted_at IS NULL AND messages.seq > threads.history_starts_after
+                    AND (p_owner IS NULL OR threads.owner = p_owner)
+                THEN threads.id
+                -- Another one may show it, that shares the history: asked where somebody does.
+                WHEN EXISTS (SELECT 1 FROM threads AS child WHERE child.parent_key = threads.key)
+                THEN (
+                    WITH RECURSIVE below AS (
+                        SELECT child.* FROM threads AS child
+                        WHERE child.parent_key = threads.key AND child.shared_to_seq >= messages.seq
+                        UNION ALL
+                        SELECT child.* FROM threads AS child JOIN below ON child.parent_key = below.key
+                        WHERE child.shared_to_seq >= messages.seq
+                    )
+                    SELECT below.id FROM below
+                    WHERE below.deleted_at IS NULL AND messages.seq > below.history_starts_after
+                        AND (p_owner IS NULL OR below.owner = p_owner)
+                    ORDER BY below.key LIMIT 1
+                )
+            END AS row_id
+        FROM messages JOIN threads ON messages.thread_key = threads.key
+        WHERE threads.tenant = nullif(current_setting('threadmill.tenant', true), '') AND NOT messages.rolled_back
+            AND to_tsvector('simple', left(messages.content, 100000)) @@ p_words
+    ) AS message
+    WHERE message.row_id IS NOT NULL
+    ORDER BY message.created_at DESC, message.seq DESC LIMIT p_limit
 $$;
 REVOKE ALL ON FUNCTION threadmill.find_messages_v1 FROM PUBLIC;

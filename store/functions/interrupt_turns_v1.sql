@@ -21,7 +21,7 @@ BEGIN
         UPDATE turns SET
             cancel_requested_at = coalesce(cancel_requested_at, asking.created_at),
             interrupted_by = CASE WHEN cancel_requested_at IS NULL THEN asking.id ELSE interrupted_by END,
-            rolled_back = rolled_back OR asking.when_busy = 'rollback',
+            rolled_back = (asking.when_busy = 'rollback' OR rolled_back),
             -- A turn that waits for its model is due now, so that its holder can end it.
             retry_at = NULL,
             state = CASE

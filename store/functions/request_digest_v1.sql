@@ -8,7 +8,8 @@ CREATE FUNCTION threadmill.request_digest_v1(
     not_before timestamptz,
     deadline timestamptz,
     role text,
-    "user" text
+    "user" text,
+    when_busy text
 ) RETURNS text
 LANGUAGE sql STABLE
 SET search_path FROM CURRENT
@@ -18,6 +19,7 @@ AS $$
         'agent', agent,
         'role', role,
         'user', "user",
+        'when_busy', when_busy,
         'content', content,
         'parts', '[]'::jsonb,
         'metadata', metadata,

@@ -15,7 +15,9 @@ CREATE FUNCTION threadmill.send_message_v1(
     deadline timestamptz,
     role text,
     allow_unknown_agent boolean,
-    "user" text
+    "user" text,
+    when_busy text,
+    merge_window double precision
 ) RETURNS uuid
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -23,14 +25,18 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     outcome json;
+    agent_is_default boolean;
 BEGIN
+    agent_is_default := agent IS NULL;
     agent := coalesce(agent, 'assistant');
     tenant := coalesce(tenant, 'default');
     priority := coalesce(priority, 0);
     metadata := coalesce(metadata, '{}');
     role := coalesce(role, 'user');
+    merge_window := coalesce(merge_window, 0);
     PERFORM threadmill.check_message_v1(
-        thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role
+        thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role,
+        when_busy, merge_window
     );
     "user" := threadmill.named_user_v1("user", metadata);
     outcome := threadmill.send_turn_v1(
@@ -49,9 +55,12 @@ BEGIN
         deadline => deadline,
         idempotency_key => idempotency_key,
         request_digest => CASE WHEN idempotency_key IS NOT NULL THEN threadmill.request_digest_v1(
-            thread_id, content, agent, priority, metadata, not_before, deadline, role, "user"
+            thread_id, content, agent, priority, metadata, not_before, deadline, role, "user", when_busy
         ) END,
-        allow_unknown_agent => coalesce(allow_unknown_agent, false)
+        agent_is_default => agent_is_default,
+        allow_unknown_agent => coalesce(allow_unknown_agent, false),
+        when_busy => when_busy,
+        merge_window => merge_window
     );
     CASE outcome ->> 'refusal'
         WHEN 'idempotency_conflict' THEN
@@ -60,13 +69,16 @@ BEGIN
         WHEN 'unknown_agent' THEN
             PERFORM threadmill.refuse_v1(
                 'agent',
-                format('no worker has ever registered ''%s'' (known: %s)', agent, (
+                format('no worker has ever registered ''%s'' (known: %s)', outcome ->> 'agent', (
                     SELECT coalesce(string_agg(name, ', '), 'none')
                     FROM json_array_elements_text(outcome -> 'known_agents') AS names (name)
                 )),
                 'start a worker that serves it, or pass allow_unknown_agent => true'
             );
-        WHEN 'busy' THEN
+        WHEN 'thread_busy' THEN
+            RAISE EXCEPTION 'thread ''%'' is busy with turn %; send the message again when that has ended',
+                thread_id, outcome ->> 'turn_id' USING ERRCODE = 'object_in_use';
+        WHEN 'changes_too_fast' THEN
             RAISE EXCEPTION 'thread ''%'' changes too fast; send the message again', thread_id
                 USING ERRCODE = 'serialization_failure';
         ELSE NULL;

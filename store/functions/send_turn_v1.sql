@@ -11,9 +11,10 @@
 -- What `when_busy` asks is done by whoever holds the thread's lock next; only `reject` is decided here. Of two messages
 -- that would each be refused for the other, an index refuses the later one.
 --
--- Returns {"turn_id", "is_new", "needs_wake_up", "thread_key", "interrupts"}, the last two where the turn was inserted
--- by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
--- unknown_agent with {"known_agents"}, thread_busy with {"turn_id"}, or changes_too_fast.
+-- Returns {"turn_id", "is_new", "needs_wake_up", "address", "thread_key", "interrupts"}, the last two where the turn was
+-- inserted by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
+-- unknown_agent with {"agent", "known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The address is
+-- the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,
@@ -37,9 +38,13 @@ CREATE FUNCTION threadmill.send_turn_v1(
     not_before timestamptz DEFAULT NULL,
     deadline timestamptz DEFAULT NULL,
     local_process_id uuid DEFAULT NULL,
+    -- The schedule that sends it.
+    schedule_id uuid DEFAULT NULL,
     -- Without a key, no digest is compared.
     idempotency_key text DEFAULT NULL,
     request_digest text DEFAULT NULL,
+    -- The sender named no agent: the one that the thread was handed over to answers, if it was.
+    agent_is_default boolean DEFAULT false,
     allow_unknown_agent boolean DEFAULT false,
     -- Unfinished turns that the tenant may have, this one included; 0 is no limit.
     max_unfinished_turns integer DEFAULT 0,
@@ -51,7 +56,9 @@ CREATE FUNCTION threadmill.send_turn_v1(
     when_busy text DEFAULT NULL,
     default_when_busy text DEFAULT NULL,
     -- Seconds that a message to be merged waits for more.
-    merge_window double precision DEFAULT 0
+    merge_window double precision DEFAULT 0,
+    -- The branch of the thread; null for the chosen one.
+    branch text DEFAULT NULL
 ) RETURNS json
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -62,17 +69,29 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_variable
 DECLARE
+    row_id CONSTANT text := CASE WHEN branch IS NULL OR branch = 'main' THEN thread_id ELSE thread_id || '/' || branch END;
     obstacle text;
+    chosen_agent text;
     stored_key bigint;
     is_marked boolean;
     new_thread_key bigint;
     is_unowned boolean;
+    address text;
     interrupted_id uuid;
     busy_id uuid;
     earlier record;
 BEGIN
     -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
     FOR attempt IN 1 .. 6 LOOP
+        chosen_agent := agent;
+        IF agent_is_default THEN
+            SELECT coalesce(assigned_agent, agent) INTO chosen_agent FROM threads
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            );
+            chosen_agent := coalesce(chosen_agent, agent);
+        END IF;
         obstacle := CASE
             WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
@@ -82,16 +101,21 @@ BEGIN
                     LIMIT max_unfinished_turns
                 ) AS counted
             ) THEN 'limit_reached'
-            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = agent)
+            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = chosen_agent)
                 THEN 'unknown_agent'
+            WHEN branch IS NOT NULL AND NOT EXISTS (
+                SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = row_id
+            ) THEN 'unknown_branch'
         END;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
-                thread_key, id, tenant, state, agent, local_process_id, priority, metadata, sender, not_before,
+                thread_key, id, tenant, state, agent, local_process_id, schedule_id, priority, metadata, sender, not_before,
                 deadline, idempotency_key, request_digest, created_at, when_busy, steers, retry_at, notified_at
             )
             SELECT
-                threads.key, turn_id, tenant, 'queued', agent, local_process_id, priority, metadata,
+                threads.key, turn_id, tenant, 'queued',
+                CASE WHEN agent_is_default THEN coalesce(threads.assigned_agent, agent) ELSE agent END,
+                local_process_id, schedule_id, priority, metadata,
                 nullif("user", threads.owner), not_before, deadline, idempotency_key, request_digest, clock_timestamp(),
                 policy.name,
                 CASE WHEN policy.name = 'steer' THEN ahead.id END,
@@ -110,7 +134,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN not_before IS NULL AND local_process_id IS NULL THEN nullif(coalesce(
                     when_busy, threads.when_busy,
-                    (SELECT agents.when_busy FROM agents WHERE agents.name = agent), default_when_busy
+                    (SELECT agents.when_busy FROM agents WHERE agents.name = chosen_agent), default_when_busy
                 ), 'enqueue') END AS name
             ) AS policy
             -- The turn that comes first in the thread.
@@ -120,7 +144,10 @@ BEGIN
                     AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
                 ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1
             ) AS ahead ON true
-            WHERE threads.tenant = tenant AND threads.id = thread_id
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            )
                 AND (policy.name = 'reject' AND ahead.id IS NOT NULL) IS NOT TRUE
             -- On any conflict: its idempotency key, its own row if the answer to its commit was lost, or another message
             -- that was sent to a free thread in the same moment, and bears no other, either.
@@ -129,18 +156,27 @@ BEGIN
                 turns.thread_key,
                 turns.notified_at IS NOT NULL,
                 turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key),
+                (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key),
                 CASE WHEN turns.when_busy IN ('interrupt', 'rollback') THEN (
                     SELECT running.id FROM turns AS running
                     WHERE running.thread_key = turns.thread_key AND running.state = 'running'
                 ) END
-            INTO stored_key, is_marked, is_unowned, interrupted_id;
+            INTO stored_key, is_marked, is_unowned, address, interrupted_id;
             IF FOUND THEN
                 IF is_unowned THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
                     UPDATE threads SET owner = "user"
                     WHERE threads.key IN (
                         SELECT unowned.key FROM threads AS unowned
-                        WHERE unowned.key = stored_key AND unowned.owner IS NULL
+                        WHERE unowned.owner IS NULL AND unowned.key IN (
+                            SELECT stored_key
+                            UNION ALL
+                            -- A thread and all its branches are one user's.
+                            SELECT other.key FROM threads AS own
+                            JOIN threads AS other
+                                ON other.key = own.root_key OR other.root_key = coalesce(own.root_key, own.key)
+                            WHERE own.key = stored_key
+                        )
                         FOR NO KEY UPDATE SKIP LOCKED
                     );
                 END IF;
@@ -153,20 +189,21 @@ BEGIN
                     );
                 END IF;
                 RETURN json_build_object(
-                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key,
+                    'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key, 'address', address,
                     'needs_wake_up', not_before IS NULL AND (is_marked OR NOT mark_notified),
                     'interrupts', interrupted_id
                 );
             END IF;
         END IF;
 
-        SELECT turns.id, turns.request_digest INTO earlier FROM turns
+        SELECT turns.id, turns.request_digest, threads.id AS address INTO earlier
+        FROM turns JOIN threads ON threads.key = turns.thread_key
         WHERE (turns.id = turn_id OR (turns.tenant = tenant AND turns.idempotency_key = idempotency_key))
             -- Of its own tenant alone; as an equality, it would have an index of all turns of the tenant walked through.
             AND turns.tenant IS NOT DISTINCT FROM tenant;
         IF FOUND AND (earlier.id = turn_id OR earlier.request_digest = request_digest) THEN
             RETURN json_build_object(
-                'turn_id', earlier.id, 'is_new', earlier.id = turn_id,
+                'turn_id', earlier.id, 'is_new', earlier.id = turn_id, 'address', earlier.address,
                 -- Its own row: the answer to its commit was lost, and nobody was notified.
                 'needs_wake_up', earlier.id = turn_id AND not_before IS NULL
             );
@@ -177,9 +214,12 @@ BEGIN
             SELECT first.id INTO busy_id FROM threads
             JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
                 AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
-            WHERE threads.tenant = tenant AND threads.id = thread_id AND 'reject' = coalesce(
+            WHERE threads.key = (
+                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+                WHERE named.tenant = tenant AND named.id = row_id
+            ) AND 'reject' = coalesce(
                 when_busy, threads.when_busy,
-                (SELECT agents.when_busy FROM agents WHERE agents.name = agent), default_when_busy
+                (SELECT agents.when_busy FROM agents WHERE agents.name = chosen_agent), default_when_busy
             )
             ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1;
             IF FOUND THEN
@@ -189,7 +229,7 @@ BEGIN
         IF obstacle IS NOT NULL THEN
             -- Only where another transaction came in between: as a rule, it is not there yet.
             DELETE FROM threads WHERE threads.key = new_thread_key;
-            RETURN json_build_object('refusal', obstacle, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
+            RETURN json_build_object('refusal', obstacle, 'agent', chosen_agent, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
                 SELECT coalesce(json_agg(known.name), '[]') FROM (SELECT agents.name FROM agents ORDER BY agents.name LIMIT 20) AS known
             ) END);
         END IF;

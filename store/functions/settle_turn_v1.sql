@@ -25,6 +25,8 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_cost double precision,
     p_omitted jsonb,
     p_window_tokens bigint,
+    -- The agent that the thread is handed over to, else null.
+    p_hands_over_to text,
     -- Null of an ending without an error; what stood there stays.
     p_error_kind text,
     p_error_message text,
@@ -194,15 +196,15 @@ BEGIN
     IF p_steps IS NOT NULL THEN
         INSERT INTO steps (
             turn_id, index, kind, call_id, name, state, fencing_token, request_digest, result, usage, cost,
-            started_at, finished_at
+            parent, agent, started_at, finished_at
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            settled_at - make_interval(secs => seconds),
+            parent, agent, settled_at - make_interval(secs => seconds),
             CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END
         FROM json_to_recordset(p_steps) AS step (
             index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-            usage jsonb, cost double precision, seconds double precision
+            usage jsonb, cost double precision, parent integer, agent text, seconds double precision
         )
         ON CONFLICT (turn_id, index) DO UPDATE SET
             name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,
@@ -234,6 +236,7 @@ BEGIN
         uncovered_messages = uncovered_messages + replies,
         uncovered_tokens = uncovered_tokens + reply_tokens,
         window_tokens = CASE WHEN is_final THEN p_window_tokens ELSE window_tokens END,
+        assigned_agent = coalesce(p_hands_over_to, assigned_agent),
         updated_at = settled_at,
         lease_owner = CASE WHEN p_keep_lease AND next_turn_id IS NOT NULL THEN p_worker END
     WHERE key = p_thread_key

@@ -7,10 +7,12 @@ messages after it again. All count a message alike, here in SQL and in `conversa
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, ScalarSelect, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, ScalarSelect, Text, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from conversation.message import Message
 from conversation.token_estimate import CHARS_PER_TOKEN, TOKENS_PER_MESSAGE, estimate_tokens
+from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads, turns
 
 
@@ -38,39 +40,68 @@ def inbox_tokens(turn_id: str) -> ScalarSelect[Any]:
     return total.where(inbox_messages.c.turn_id.in_(answered)).scalar_subquery()
 
 
-def count_behind(thread_key: Any, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """The number of a thread's messages after a seq."""
-    return _aggregate_after(func.count(), thread_key, seq, *conditions)
+def count_behind(lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The number of messages of a history after a seq."""
+    return _aggregate_after(func.count(), lineage, seq, *conditions)
 
 
-def tokens_behind(thread_key: Any, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """The tokens of a thread's messages after a seq."""
-    tokens = func.coalesce(messages.c.tokens, estimate_of(messages))
-    return _aggregate_after(func.coalesce(func.sum(tokens), 0), thread_key, seq, *conditions)
+def tokens_behind(lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The tokens of the messages of a history after a seq."""
+    return _aggregate_after(_sum_of_tokens(), lineage, seq, *conditions)
 
 
-def recount(thread_key: Any, *, after_seq: Any) -> dict[str, ScalarSelect[Any]]:
+def recount(lineage: Lineage, *, after_seq: Any) -> dict[str, ScalarSelect[Any]]:
     """Count both counters of `threads` again, in a statement after the one that locked the thread."""
     return {
-        "uncovered_messages": count_behind(thread_key, after_seq),
-        "uncovered_tokens": tokens_behind(thread_key, after_seq),
+        "uncovered_messages": count_behind(lineage, after_seq),
+        "uncovered_tokens": tokens_behind(lineage, after_seq),
     }
 
 
-def subtract_covered(thread_key: Any, *, after_seq: int, to_seq: int) -> dict[str, ColumnElement[Any]]:
+def subtract_covered(lineage: Lineage, *, after_seq: int, to_seq: int) -> dict[str, ColumnElement[Any]]:
     """Subtract what is newly covered from both counters of `threads`, for an update of the locked thread."""
     is_covered = messages.c.seq <= to_seq
     return {
-        "uncovered_messages": threads.c.uncovered_messages - count_behind(thread_key, after_seq, is_covered),
-        "uncovered_tokens": threads.c.uncovered_tokens - tokens_behind(thread_key, after_seq, is_covered),
+        "uncovered_messages": threads.c.uncovered_messages - count_behind(lineage, after_seq, is_covered),
+        "uncovered_tokens": threads.c.uncovered_tokens - tokens_behind(lineage, after_seq, is_covered),
     }
 
 
+def stored_behind(thread_key: ColumnElement[int], seq: ColumnElement[int]) -> tuple[ScalarSelect[Any], ...]:
+    """The number and the tokens of messages after a seq that are stored with a row: all of one that shares none."""
+    is_behind = (messages.c.thread_key == thread_key) & (messages.c.seq > seq)
+    aggregates = func.count(), _sum_of_tokens()
+    return tuple(select(each).where(is_behind).correlate_except(messages).scalar_subquery() for each in aggregates)
+
+
+def shared_behind(connection: Connection, seq: ColumnElement[int]) -> tuple[ScalarSelect[Any], ...]:
+    """The number and the tokens of messages after a seq that a row shares with others, as its lineage says."""
+    key: ColumnElement[Any]
+    to_seq: ColumnElement[Any]
+    if connection.dialect.name == "postgresql":
+        part = func.jsonb_array_elements(threads.c.lineage, type_=JSONB).table_valued("value", name="part")
+        numbers = [func.jsonb_array_element(part.c.value, place, type_=JSONB) for place in (0, 1)]
+        key, to_seq = (cast(cast(number, Text), BigInteger) for number in numbers)
+    else:
+        part = func.json_each(threads.c.lineage).table_valued("value", name="part")
+        key, to_seq = (func.json_extract(part.c.value, f"$[{place}]") for place in (0, 1))
+    is_shared = (messages.c.thread_key == key) & (messages.c.seq <= to_seq) & (messages.c.seq > seq)
+    aggregates = func.count(), _sum_of_tokens()
+    return tuple(
+        select(each).select_from(part).join(messages, is_shared).correlate(threads).scalar_subquery()
+        for each in aggregates
+    )
+
+
+def _sum_of_tokens() -> ColumnElement[int]:
+    return func.coalesce(func.sum(func.coalesce(messages.c.tokens, estimate_of(messages))), 0)
+
+
 def _aggregate_after(
-    aggregate: ColumnElement[Any], thread_key: Any, seq: Any, *conditions: ColumnElement[bool]
+    aggregate: ColumnElement[Any], lineage: Lineage, seq: Any, *conditions: ColumnElement[bool]
 ) -> ScalarSelect[Any]:
-    statement = select(aggregate).where(messages.c.thread_key == thread_key, messages.c.seq > seq, *conditions)
-    return statement.correlate_except(messages).scalar_subquery()
+    is_behind = lineage.holds(after_seq=seq) if isinstance(seq, int) else lineage.holds() & (messages.c.seq > seq)
+    return select(aggregate).where(is_behind, *conditions).correlate_except(messages).scalar_subquery()
 
 
 #: The largest number that the column `tokens` can hold.

@@ -1,7 +1,7 @@
 """Messages as rows: reading the window and the history, and the rows that a reply becomes.
 
 What stays true: a row in `messages` is never updated; `seq` is the only order; messages at or below
-the thread's `history_starts_after` are read only to delete or archive them.
+the thread's `history_starts_after` are read only to delete or archive them; a history is read along its lineage.
 """
 
 import json
@@ -32,6 +32,7 @@ from conversation.parts import part_from_json
 from store.files.attachments import load_attachments
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
+from store.lineage import Lineage, select_range, system_parts
 from store.tables import inbox_messages, messages, turns
 from store.tables.turns import unfinished
 
@@ -42,7 +43,7 @@ HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "provider_fields",
 #: The columns of a message's row as it is read, in their order; a statement may read more behind them.
 ROW_COLUMNS = ("seq", "turn_id", *SHARED_COLUMNS, *HISTORY_COLUMNS)
 
-_ID = ROW_COLUMNS.index("id")
+_SEQ, _ID = ROW_COLUMNS.index("seq"), ROW_COLUMNS.index("id")
 _HAS_ATTACHMENTS = ROW_COLUMNS.index("has_attachments")
 
 
@@ -51,27 +52,40 @@ def stored_columns() -> list[Column[Any]]:
     return [messages.c[name] for name in ROW_COLUMNS]
 
 
-def history_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
-    """The messages in view with `after_seq < seq <= to_seq`, above the thread's cutoff."""
-    return stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(
-        messages.c.seq > cutoff_of(thread_key), messages.c.rolled_back.is_(False)
-    )
+def history_rows(
+    lineage: Lineage, *added: ColumnElement[Any], after_seq: int, to_seq: int, limit: int | None = None
+) -> Select[Any]:
+    """The messages of a history in view with `after_seq < seq <= to_seq`, in their order, above the cutoff.
+
+    `added` are columns behind those of a message.
+    """
+    columns = [*stored_columns(), *added]
+    return select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, where=_in_view(lineage), limit=limit)
 
 
-def kept_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
+def kept_rows(
+    lineage: Lineage, *added: ColumnElement[Any], after_seq: int, to_seq: int, limit: int | None = None
+) -> Select[Any]:
     """As `history_rows`, with those out of view, each with whether it is."""
-    rows = stored_rows(thread_key, after_seq=after_seq, to_seq=to_seq).where(messages.c.seq > cutoff_of(thread_key))
-    return rows.add_columns(messages.c.rolled_back)
+    columns = [*stored_columns(), messages.c.rolled_back, *added]
+    above_cutoff = [messages.c.seq > cutoff_of(lineage.key)]
+    return select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, where=above_cutoff, limit=limit)
+
+
+def _in_view(lineage: Lineage) -> list[ColumnElement[bool]]:
+    return [messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)]
 
 
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
-    """As `history_rows`, with those out of view, and those below the cutoff, which are about to be deleted."""
+    """The messages that are stored with a row of `threads`: also those out of view, or about to be deleted."""
     return select(*stored_columns()).where(
         messages.c.thread_key == thread_key, messages.c.seq > after_seq, messages.c.seq <= to_seq
     )
 
 
-def window_rows(thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int) -> CompoundSelect[Any]:
+def window_rows(
+    lineage: Lineage, turn_id: str, *, after_seq: int, to_seq: int, inbox_after: int
+) -> CompoundSelect[Any]:
     """The window: system messages of any age, the history, then the turn's inputs that wait in the inbox."""
     history_defaults = {"state": literal("complete").label("state")}
     inputs = input_rows(turn_id)
@@ -81,10 +95,11 @@ def window_rows(thread_key: int, turn_id: str, *, after_seq: int, to_seq: int, i
         *(inputs.c[name] for name in SHARED_COLUMNS),
         *(history_defaults.get(name, null().label(name)) for name in HISTORY_COLUMNS),
     )
-    history = [history_rows(thread_key, after_seq=after_seq, to_seq=to_seq)]
+    of_history, in_view = select(*stored_columns()), _in_view(lineage)
+    history = [of_history.where(part.holds(), *in_view) for part in lineage.slices(after_seq, to_seq)]
     if after_seq > 0:
-        older = history_rows(thread_key, after_seq=0, to_seq=min(after_seq, to_seq))
-        history.append(older.where(messages.c.role == "system"))
+        older = system_parts(lineage, min(after_seq, to_seq))
+        history += [of_history.where(part.holds(), *in_view, messages.c.role == "system") for part in older]
     return union_all(*history, inbox_rows).order_by("seq")
 
 
@@ -101,17 +116,21 @@ def answers_for(turn_id: Any) -> ColumnElement[bool]:
     return or_(turns.c.id == turn_id, turns.c.merged_into == turn_id)
 
 
-def load(connection: Connection, thread_key: int, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
-    """Messages of rows, with their attachments: one statement more where there are any."""
+def load(connection: Connection, lineage: Lineage, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
+    """Messages of a history's rows, with their attachments: one statement more where there are any."""
     loaded_rows = list(rows)
-    message_ids = ids_with_attachments(loaded_rows)
-    files = load_attachments(connection, thread_key, message_ids) if message_ids else {}
+    message_ids = ids_with_attachments(lineage, loaded_rows)
+    files = load_attachments(connection, message_ids) if message_ids else {}
     return build_messages(loaded_rows, files)
 
 
-def ids_with_attachments(rows: Iterable[Sequence[Any]]) -> list[str]:
-    """The ids of messages that have attachments, of rows in the order of `ROW_COLUMNS`."""
-    return [row[_ID] for row in rows if row[_HAS_ATTACHMENTS]]
+def ids_with_attachments(lineage: Lineage, rows: Iterable[Sequence[Any]]) -> dict[int, list[str]]:
+    """The ids of messages that have attachments, of rows in the order of `ROW_COLUMNS`, by the key they stand under."""
+    ids: dict[int, list[str]] = {}
+    for row in rows:
+        if row[_HAS_ATTACHMENTS]:
+            ids.setdefault(lineage.key_at(row[_SEQ]), []).append(row[_ID])
+    return ids
 
 
 def build_messages(rows: Iterable[Sequence[Any]], files: Mapping[str, list[Attachment]]) -> tuple[Message, ...]:

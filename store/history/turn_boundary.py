@@ -10,12 +10,12 @@ where library code appended messages between them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, not_, select
+from sqlalchemy import ColumnElement, Connection, exists, func, not_, select
 
 from store.database.statements import AnyRow
 from store.history.counters import estimate_of
+from store.lineage import OPEN_END, Lineage, Part, select_range
 from store.tables import messages
 
 _first = messages.alias("first")
@@ -34,27 +34,31 @@ class MessagePosition:
     is_beginning: bool
 
 
-def find_at_or_below(connection: Connection, key: int, seq: int, *, above: int) -> int:
+def find_at_or_below(connection: Connection, lineage: Lineage, seq: int, *, above: int) -> int:
     """The highest boundary from `above` to `seq`; `above` where there is none between."""
-    between = _beginnings(key).where(_first.c.seq > above + 1, _first.c.seq <= seq + 1)
-    first_seq = connection.execute(between.order_by(_first.c.seq.desc())).scalar_one_or_none()
-    return above if first_seq is None else int(first_seq) - 1
+    for part in reversed(lineage.slices(above + 1, seq + 1)):
+        first_seq = _find_beginning(connection, lineage, part, is_last=True)
+        if first_seq is not None:
+            return first_seq - 1
+    return above
 
 
-def find_at_or_above(connection: Connection, key: int, seq: int) -> int | None:
+def find_at_or_above(connection: Connection, lineage: Lineage, seq: int) -> int | None:
     """The lowest boundary from `seq` on; None where a turn goes on from there to the end."""
-    behind = _beginnings(key).where(_first.c.seq > seq)
-    first_seq = connection.execute(behind.order_by(_first.c.seq)).scalar_one_or_none()
-    return None if first_seq is None else int(first_seq) - 1
+    for part in lineage.slices(seq, OPEN_END):
+        first_seq = _find_beginning(connection, lineage, part)
+        if first_seq is not None:
+            return first_seq - 1
+    return None
 
 
 def walk_oldest_first(
-    connection: Connection, key: int, *, after_seq: int, to_seq: int, page_size: int
+    connection: Connection, lineage: Lineage, *, after_seq: int, to_seq: int, page_size: int
 ) -> Iterator[MessagePosition]:
     """The messages behind a boundary, up to and with `to_seq`, read in pages as they are asked for."""
     open_until_seq = after_seq
     while True:
-        rows = _read_page(connection, key, after_seq, to_seq, limit=page_size)
+        rows = _read_page(connection, lineage, after_seq, to_seq, limit=page_size)
         for row in rows:
             yield MessagePosition(row.seq, row.tokens, is_beginning=row.role == "user" and open_until_seq < row.seq)
             open_until_seq = max(open_until_seq, row.turn_ends or row.seq)
@@ -64,12 +68,12 @@ def walk_oldest_first(
 
 
 def walk_newest_first(
-    connection: Connection, key: int, *, after_seq: int, last_seq: int, page_size: int
+    connection: Connection, lineage: Lineage, *, after_seq: int, last_seq: int, page_size: int
 ) -> Iterator[MessagePosition]:
     """The messages from the history's end, `last_seq`, down to `after_seq`, read in pages."""
     open_from_seq = last_seq
     while True:
-        rows = _read_page(connection, key, after_seq, last_seq, limit=page_size, is_descending=True)
+        rows = _read_page(connection, lineage, after_seq, last_seq, limit=page_size, is_descending=True)
         for row in rows:
             open_from_seq = min(open_from_seq, row.turn_begins or row.seq)
             yield MessagePosition(row.seq, row.tokens, is_beginning=row.role == "user" and open_from_seq >= row.seq)
@@ -79,17 +83,13 @@ def walk_newest_first(
 
 
 def _read_page(
-    connection: Connection, key: int, after_seq: int, to_seq: int, *, limit: int, is_descending: bool = False
+    connection: Connection, lineage: Lineage, after_seq: int, to_seq: int, *, limit: int, is_descending: bool = False
 ) -> list[AnyRow]:
-    """Messages of a range, each with the first and the last seq of its turn."""
+    """Messages of a range, each with the first and the last seq of its turn in this history."""
     tokens = func.coalesce(messages.c.tokens, estimate_of(messages)).label("tokens")
-    page = (
-        select(messages.c.seq, messages.c.role, messages.c.turn_id, tokens)
-        .where(messages.c.thread_key == key, messages.c.seq > after_seq, messages.c.seq <= to_seq)
-        .order_by(messages.c.seq.desc() if is_descending else messages.c.seq)
-        .limit(limit)
-        .cte("page")
-    )
+    columns = (messages.c.seq, messages.c.role, messages.c.turn_id, tokens)
+    newest = select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, newest_first=is_descending, limit=limit)
+    page = newest.cte("page")
     # By turn, not by message: a turn of hundreds of messages is looked up once.
     spans = (
         select(
@@ -97,7 +97,7 @@ def _read_page(
             func.min(_of_turn.c.seq).label("turn_begins"),
             func.max(_of_turn.c.seq).label("turn_ends"),
         )
-        .where(_of_turn.c.turn_id.in_(select(page.c.turn_id)))
+        .where(_of_turn.c.turn_id.in_(select(page.c.turn_id)), lineage.holds(_of_turn))
         .group_by(_of_turn.c.turn_id)
         .cte("spans")
     )
@@ -106,24 +106,30 @@ def _read_page(
     return list(connection.execute(statement.order_by(page.c.seq.desc() if is_descending else page.c.seq)))
 
 
-def _beginnings(key: int) -> Select[Any]:
-    """The seq of a user's message with which a turn begins, and none is under way."""
-    is_beginning = (_first.c.role == "user") & not_(_is_inside_a_turn(key))
-    return select(_first.c.seq).where(_first.c.thread_key == key, is_beginning).limit(1)
+def _find_beginning(connection: Connection, lineage: Lineage, part: Part, *, is_last: bool = False) -> int | None:
+    """The seq of the first user's message, or the last one, with which a turn begins, and none is under way."""
+    is_beginning = (_first.c.role == "user") & not_(_is_inside_a_turn(lineage, part))
+    statement = select(_first.c.seq).where(part.holds(_first), is_beginning)
+    order = _first.c.seq.desc() if is_last else _first.c.seq
+    seq = connection.execute(statement.order_by(order).limit(1)).scalar_one_or_none()
+    return None if seq is None else int(seq)
 
 
-def _is_inside_a_turn(key: int) -> ColumnElement[bool]:
+def _is_inside_a_turn(lineage: Lineage, part: Part) -> ColumnElement[bool]:
     """Whether the turn before a message has messages after it, too: a thread runs one turn at a time."""
-    turn_before = (
+    turns_before = [
         select(_before.c.turn_id)
-        .where(_before.c.thread_key == key, _before.c.seq < _first.c.seq, _before.c.turn_id.is_not(None))
+        .where(earlier.holds(_before), _before.c.seq < _first.c.seq, _before.c.turn_id.is_not(None))
         .order_by(_before.c.seq.desc())
         .limit(1)
         .correlate(_first)
         .scalar_subquery()
-    )
+        # The newest part first: the others are looked at where that has no turn.
+        for earlier in reversed(lineage.slices(0, part.to_seq))
+    ]
+    turn_before = func.coalesce(*turns_before) if len(turns_before) > 1 else turns_before[0]
     return (
         exists()
-        .where(_after.c.thread_key == key, _after.c.seq >= _first.c.seq, _after.c.turn_id == turn_before)
+        .where(lineage.holds(_after), _after.c.seq >= _first.c.seq, _after.c.turn_id == turn_before)
         .correlate(_first)
     )

@@ -82,7 +82,8 @@ def _subscribe(*channels: str) -> str:
 _SEND = (
     CONNECTION,
     _push(*lists_of(TURNS_QUEUE, QUARANTINE_QUEUE)),
-    _publish(CANCEL_CHANNEL, WATCH_CHANNEL),
+    # Of events, a ring: what a worker says itself is signed.
+    _publish(CANCEL_CHANNEL, WATCH_CHANNEL, f"{TOPIC_PREFIX}*"),
     _subscribe(turn_channel("*"), f"{TOPIC_PREFIX}*", WATCHERS_CHANNEL),
 )
 #: How kombu publishes and consumes: a transaction each, and the names of queues in sets.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 
+from conversation.branch_address import split_address
 from conversation.storable_text import make_storable
 from store.live.event_channel import (
     WATCHED_SECONDS,
@@ -129,8 +130,10 @@ class TurnFeed:
     @cached_property
     def topics(self) -> tuple[str, ...]:
         """The topics whose followers see it. Made when the first follower of anything comes."""
-        thread_topic = topic_of("thread", self._tenant, self._thread_id)
-        return (thread_topic,) if self._owner is None else (thread_topic, topic_of("owner", self._tenant, self._owner))
+        # Of its branch, and of its thread, whose id may stand for the branch.
+        names = dict.fromkeys((self._thread_id, split_address(self._thread_id)[0]))
+        topics = [topic_of("thread", self._tenant, name) for name in names]
+        return (*topics, *(() if self._owner is None else (topic_of("owner", self._tenant, self._owner),)))
 
     def ring(self, number: int) -> None:
         """Tell that rows have events up to a number; 0 tells of a turn that waits."""

@@ -1,7 +1,8 @@
 """Archives: the messages of a batch, stored as a compressed export in the file store before deletion.
 
-A thread's archive is a sequence of parts, one a batch. Files are not in it: their bytes stay in the file
-store as long as another message has them, or their grace lasts.
+A thread's archive is a sequence of parts, one a batch, with all that the thread showed: also what it shares with
+others, and what stays for them. Files are not in it: their bytes stay in the file store as long as another
+message has them, or their grace lasts.
 
 What stays true: the row is there before the object, so no object is without one; nothing is deleted
 before its part was read back, byte for byte; the part counts as stored by the transaction that
@@ -21,6 +22,8 @@ from store.audit import hash_of
 from store.blobs import BlobStore
 from store.database.column_types import DAY, clock, moment_ago
 from store.history import message_rows
+from store.history.row_ids import thread_id_of
+from store.lineage import Lineage, select_range
 from store.retention import deletion
 from store.retention.deletion import Batch, BatchOutcome, lock_next_batch, remove_batch
 from store.retention.thread_user import enter_user
@@ -91,9 +94,9 @@ def draft(connection: Connection, thread_key: int) -> Part | None:
         .values(
             tenant=thread.tenant,
             thread_key=thread.key,
-            thread_sha256=hash_of(thread.tenant, thread.id),
+            thread_sha256=hash_of(thread.tenant, thread_id_of(thread.id)),
             user_sha256=enter_user(connection, thread.key),
-            from_seq=batch.pending_deletion.deleted_to + 1,
+            from_seq=batch.after_seq + 1,
             to_seq=batch.to_seq,
             messages=batch.messages,
             sha256=sha256,
@@ -119,7 +122,7 @@ def remove_archived_batch(connection: Connection, part: Part) -> BatchOutcome | 
     if batch is None:
         return None
     is_own = (archives.c.key == part.key) & (archives.c.state == "writing")
-    bounds = {"from_seq": batch.pending_deletion.deleted_to + 1, "to_seq": batch.to_seq, "messages": batch.messages}
+    bounds = {"from_seq": batch.after_seq + 1, "to_seq": batch.to_seq, "messages": batch.messages}
     has_same_bounds = [archives.c[name] == value for name, value in bounds.items()]
     result = connection.execute(update(archives).where(is_own, *has_same_bounds).values(state="stored"))
     return remove_batch(connection, batch) if result.rowcount else None
@@ -139,6 +142,8 @@ def finish_deletion(connection: Connection, key: int) -> BatchOutcome | None:
 
 def _has_content(connection: Connection, batch: Batch) -> bool:
     """Whether a batch needs a part. A thread without messages gets one, for its title and context."""
+    if batch.is_archived:
+        return False
     if batch.messages or batch.turns:
         return True
     parts = exists().where(archives.c.thread_key == batch.thread.key)
@@ -148,23 +153,20 @@ def _has_content(connection: Connection, batch: Batch) -> bool:
 def _read_lines(connection: Connection, batch: Batch) -> Iterator[Record]:
     """Read the thread as the lines of an export that has only the batch's messages."""
     thread, pending_deletion = batch.thread, batch.pending_deletion
-    statement = message_rows.stored_rows(thread.key, after_seq=pending_deletion.deleted_to, to_seq=batch.to_seq)
-    rows = connection.execute(statement.add_columns(messages.c.rolled_back).order_by(messages.c.seq)).all()
+    lineage = Lineage.of(thread)
+    columns = [*message_rows.stored_columns(), messages.c.rolled_back]
+    rows = connection.execute(select_range(lineage, columns, after_seq=batch.after_seq, to_seq=batch.to_seq)).all()
     header = header_line(thread)
     # Makes the bytes unique: two processes that archive one batch never delete each other's object.
     header["archive"] = new_id()
     header["thread"] |= {
-        "history_starts_after": pending_deletion.deleted_to,
+        "history_starts_after": batch.after_seq,
         "summary_id": thread.summary_id or pending_deletion.summary_id,
     }
     turn_ids = {row.turn_id for row in rows} | set(batch.turns)
-    lines = [
-        header,
-        *_read_context_and_summaries(connection, thread.key),
-        *_read_turns(connection, thread.key, turn_ids),
-    ]
+    lines = [header, *_read_context_and_summaries(connection, thread.key), *_read_turns(connection, lineage, turn_ids)]
     finished_ids = {line["id"] for line in lines if line["kind"] == "turn"}
-    for message, row in zip(message_rows.load(connection, thread.key, rows), rows, strict=True):
+    for message, row in zip(message_rows.load(connection, lineage, rows), rows, strict=True):
         turn_id = message.turn_id if message.turn_id in finished_ids else None
         lines.append(message_line(message, row.tokens, turn_id=turn_id, rolled_back=row.rolled_back))
     yield from lines
@@ -178,8 +180,8 @@ def _read_context_and_summaries(connection: Connection, key: int) -> Iterator[Re
     yield from map(summary_line, connection.execute(summary_query))
 
 
-def _read_turns(connection: Connection, key: int, ids: set[str | None]) -> Iterator[Record]:
+def _read_turns(connection: Connection, lineage: Lineage, ids: set[str | None]) -> Iterator[Record]:
     turn_ids: Sequence[str] = sorted(each for each in ids if each is not None)
     if turn_ids:
-        of_thread = (turns.c.thread_key == key) & turns.c.id.in_(turn_ids)
+        of_thread = turns.c.thread_key.in_(lineage.keys) & turns.c.id.in_(turn_ids)
         yield from map(turn_line, connection.execute(select(turns).where(of_thread).order_by(turns.c.arrival_seq)))

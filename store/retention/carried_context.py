@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, delete, select
 
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
+from store.lineage import Lineage
 from store.tables import messages, thread_context
 
 #: Prefix of the context keys; the message's seq follows, padded so that keys sort by seq.
@@ -19,11 +20,8 @@ _DIGITS = 12
 
 def copy_to_context(connection: Connection, thread: AnyRow, *, to_seq: int) -> bool:
     """Copy system messages after the thread's cutoff, up to `to_seq`, to its context; True if any."""
-    system_messages = connection.execute(
-        _select_system_messages(thread.key).where(
-            messages.c.seq > thread.history_starts_after, messages.c.seq <= to_seq
-        )
-    )
+    query = _select_system_messages(thread, after_seq=thread.history_starts_after, to_seq=to_seq)
+    system_messages = connection.execute(query)
     context_rows = [
         {"thread_key": thread.key, "key": _context_key(row.seq), "content": row.content, "updated_at": clock()}
         for row in system_messages
@@ -36,9 +34,7 @@ def copy_to_context(connection: Connection, thread: AnyRow, *, to_seq: int) -> b
 
 def remove_from_context(connection: Connection, thread: AnyRow, *, cutoff: int) -> None:
     """Delete from the context the messages above `cutoff`, which the history shows again."""
-    query = _select_system_messages(thread.key).where(
-        messages.c.seq > cutoff, messages.c.seq <= thread.history_starts_after
-    )
+    query = _select_system_messages(thread, after_seq=cutoff, to_seq=thread.history_starts_after)
     keys = [_context_key(row.seq) for row in connection.execute(query)]
     if keys:
         connection.execute(
@@ -63,8 +59,9 @@ def is_carried(key: str, *, above: int) -> bool:
     return key.startswith(KEY_PREFIX) and number.isdecimal() and int(number) > above
 
 
-def _select_system_messages(key: int) -> Select[Any]:
-    return select(messages.c.seq, messages.c.content).where(messages.c.thread_key == key, messages.c.role == "system")
+def _select_system_messages(thread: AnyRow, *, after_seq: int, to_seq: int) -> Select[Any]:
+    is_in_range = Lineage.of(thread).holds(after_seq=after_seq, to_seq=to_seq)
+    return select(messages.c.seq, messages.c.content).where(is_in_range, messages.c.role == "system")
 
 
 def _context_key(seq: int) -> str:

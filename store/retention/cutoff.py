@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from store.database.column_types import moment_ago
 from store.database.statements import AnyRow
 from store.history import turn_boundary
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage, select_range
 from store.retention.policy import EffectivePolicy
 from store.tables import messages, summaries, threads
 
@@ -64,18 +65,21 @@ def _align_to_turn_end(connection: Connection, thread: AnyRow, seq: int, *, roun
     """The seq of the end of a turn, near this seq."""
     if seq <= thread.history_starts_after or seq >= thread.last_seq:
         return seq
-    above = turn_boundary.find_at_or_above(connection, thread.key, seq) if rounds_up else None
+    above = turn_boundary.find_at_or_above(connection, Lineage.of(thread), seq) if rounds_up else None
     if above is not None:
         return above
-    return turn_boundary.find_at_or_below(connection, thread.key, seq, above=thread.history_starts_after)
+    lineage = Lineage.of(thread)
+    return turn_boundary.find_at_or_below(connection, lineage, seq, above=thread.history_starts_after)
 
 
 def _is_idle(connection: Connection, thread: AnyRow, days: float | None) -> bool:
     if days is None:
         return False
-    is_old = threads.c.updated_at < moment_ago(days=days)
-    query = select(threads.c.key).where(threads.c.key == thread.key, is_old)
-    return connection.execute(query).first() is not None
+    # A thread is, with all its branches, or not.
+    root_key = thread.key if thread.root_key is None else thread.root_key
+    is_used = (threads.c.key == root_key) | (threads.c.root_key == root_key)
+    is_used &= threads.c.deleted_at.is_(None) & (threads.c.updated_at >= moment_ago(days=days))
+    return connection.execute(select(threads.c.key).where(is_used).limit(1)).first() is None
 
 
 def _last_expired_seq(connection: Connection, thread: AnyRow, days: float | None) -> int:
@@ -83,16 +87,14 @@ def _last_expired_seq(connection: Connection, thread: AnyRow, days: float | None
     if days is None:
         return int(thread.history_starts_after)
     # Senders date messages. A true time is never after its thread's last change.
-    credible_messages = _select_retained_messages(thread).where(
-        messages.c.created_at <= thread.updated_at + CLOCK_SKEW_MAX
-    )
-    young_messages = credible_messages.where(messages.c.created_at >= moment_ago(days=days))
-    first = connection.execute(young_messages.order_by(messages.c.seq).limit(1)).scalar_one_or_none()
+    is_credible = messages.c.created_at <= thread.updated_at + CLOCK_SKEW_MAX
+    is_young = messages.c.created_at >= moment_ago(days=days)
+    first = connection.execute(_select_retained(thread, is_credible, is_young)).scalar_one_or_none()
     if first is not None:
         return int(first - 1)
     if _is_idle(connection, thread, days):
         return int(thread.last_seq)
-    last = connection.execute(credible_messages.order_by(messages.c.seq.desc()).limit(1)).scalar_one_or_none()
+    last = connection.execute(_select_retained(thread, is_credible, newest_first=True)).scalar_one_or_none()
     return int(thread.history_starts_after if last is None else last)
 
 
@@ -100,7 +102,8 @@ def _last_seq_before_newest(connection: Connection, thread: AnyRow, count: int |
     """The seq of the last message before the `count` newest; the present cutoff where there are fewer."""
     if count is None:
         return int(thread.history_starts_after)
-    query = _select_retained_messages(thread).order_by(messages.c.seq.desc()).offset(count).limit(1)
+    newest = _select_retained(thread, newest_first=True, limit=count + 1).subquery()
+    query = select(newest.c.seq).order_by(newest.c.seq.desc()).offset(count).limit(1)
     seq = connection.execute(query).scalar_one_or_none()
     return int(thread.history_starts_after if seq is None else seq)
 
@@ -114,7 +117,15 @@ def _last_covered_seq(connection: Connection, thread: AnyRow) -> int:
     return int(thread.history_starts_after if to_seq is None else max(to_seq, thread.history_starts_after))
 
 
-def _select_retained_messages(thread: AnyRow) -> Any:
-    return select(messages.c.seq).where(
-        messages.c.thread_key == thread.key, messages.c.seq > thread.history_starts_after
+def _select_retained(
+    thread: AnyRow, *where: ColumnElement[bool], newest_first: bool = False, limit: int = 1
+) -> Select[Any]:
+    """The seqs of what a thread shows, of its own and of what it shares."""
+    return select_range(
+        Lineage.of(thread),
+        [messages.c.seq],
+        after_seq=thread.history_starts_after,
+        where=where,
+        newest_first=newest_first,
+        limit=limit,
     )

@@ -3,14 +3,20 @@
 What stays true: its files are noted as dropped in the same transaction, so that none is lost or kept.
 """
 
-from sqlalchemy import Connection, delete, select
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, not_, select, true
 
 from conversation.errors import ThreadUnderLegalHold
+from store.database.statements import AnyRow
 from store.files.attachments import addresses_of
 from store.files.garbage_collection import note_dropped
-from store.retention import dropped_files
+from store.retention import dropped_files, sharing
+from store.retention.row_removal import is_turn_shared, remove_row
+from store.retention.sharing import Range
 from store.retention.thread_user import enter_user
-from store.tables import attachments, threads
+from store.schedules.deletion import delete_of_subject
+from store.tables import attachments, messages, threads, turns
 from store.threads.visible_threads import Viewer, lock_visible_thread
 
 
@@ -21,20 +27,48 @@ def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str
 
 
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
-    """Delete a thread with everything that belongs to it; False if there was none.
+    """Delete a thread with all its branches, all that belongs to it, and the schedules that send to it.
 
-    Its blobs stay until no other message has them and their grace is over; what retention archived of
-    it stays, as its owner's. Raises `ThreadUnderLegalHold`.
+    False if there was none.
+
+    What forks of it share stays for them. Its blobs stay until no other message has them and their grace is over; what
+    retention archived of it stays, as its owner's. Raises `ThreadUnderLegalHold`.
     """
-    thread = select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    row = connection.execute(thread.with_for_update()).one_or_none()
-    if row is None:
+    first = select(threads.c.key).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    key = connection.execute(first.with_for_update()).scalar_one_or_none()
+    if key is None:
         return False
-    if row.legal_hold:
+    of_thread = select(threads).where((threads.c.key == key) | (threads.c.root_key == key))
+    rows = connection.execute(of_thread.order_by(threads.c.key).with_for_update()).all()
+    if any(row.legal_hold for row in rows):
         raise ThreadUnderLegalHold([thread_id])
-    note_dropped(connection, addresses_of(row.key))
-    thread_files = addresses_of(row.key).add_columns(attachments.c.thread_key)
-    dropped_files.record(connection, connection.execute(thread_files).all())
-    enter_user(connection, row.key)
-    connection.execute(delete(threads).where(threads.c.key == row.key))
+    # Else the next run would make the thread anew.
+    delete_of_subject(connection, tenant, user=None, thread_id=thread_id)
+    delete_rows(connection, rows)
     return True
+
+
+def delete_rows(connection: Connection, rows: Sequence[AnyRow], *, with_thread: bool = True) -> None:
+    """Delete rows of `threads`, which are locked: a thread with all its branches, or branches of one that stays."""
+    # Each after those that were branched from it: their keys are higher.
+    for row in sorted(rows, key=lambda row: row.key, reverse=True):
+        shared = sharing.list_shared_ranges(connection, row.key)
+        is_dropped = true() if not shared else not_(_is_of(row.key, shared))
+        dropped = addresses_of(row.key).where(is_dropped)
+        note_dropped(connection, dropped)
+        dropped_files.record(connection, connection.execute(dropped.add_columns(attachments.c.thread_key)).all())
+        enter_user(connection, row.key)
+        if shared:
+            of_row = attachments.c.thread_key == row.key
+            connection.execute(delete(attachments).where(of_row, is_dropped))
+            of_row = turns.c.thread_key == row.key
+            connection.execute(delete(turns).where(of_row, not_(is_turn_shared(row.key, shared))))
+            of_row = messages.c.thread_key == row.key
+            connection.execute(delete(messages).where(of_row, sharing.is_free(shared)))
+        remove_row(connection, row, with_thread=with_thread)
+
+
+def _is_of(key: int, shared: Sequence[Range]) -> ColumnElement[bool]:
+    """The condition for files of messages that others share."""
+    of_file = (messages.c.thread_key == key) & (messages.c.id == attachments.c.message_id)
+    return exists().where(of_file, sharing.is_in(shared))

@@ -1,27 +1,33 @@
 """Deletion of messages below a cutoff: one batch a transaction, each checked before it is deleted.
 
 A batch is so many messages, oldest first, with the files that hang on them and the turns of which
-nothing is left above it: their journals, their inputs, their idempotency keys. The thread's row goes
-in a transaction of its own, when all else is deleted and nothing was sent meanwhile.
+nothing is left above it: their journals, their inputs, their idempotency keys. What branches and forks
+share is passed over; when the last of them is gone, the deletion is opened again (`sharing`). The thread's
+row goes in a transaction of its own, when all else is deleted and nothing was sent meanwhile; where others
+share its history, it stays for them, as nobody's.
 
-What stays true: nothing is deleted of a thread that is held, at work or has an unfinished turn; every
-row that was deleted is counted in one row of `audit`, written by the same transaction.
+What stays true: nothing is deleted of a thread that is held, at work or has an unfinished turn, nor what
+another one shows; every row that was deleted is counted in one row of `audit`, written by the same transaction.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, Subquery, Table
-from sqlalchemy.sql import cast, delete, exists, false, func, not_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, Table
+from sqlalchemy.sql import case, cast, delete, exists, false, func, not_, select, true, tuple_, update
 
 from store.audit import pseudonymize_thread, write_audit_row
 from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
+from store.history.row_ids import thread_id_of
 from store.history.visibility import is_deleted_with_messages
-from store.retention import carried_context, dropped_files
+from store.lineage import Lineage, select_range, stored_with
+from store.retention import carried_context, dropped_files, sharing
 from store.retention.move_cut import is_busy
-from store.tables import attachments, inbox_messages, messages, steps, summaries, thread_context, threads, turns
+from store.retention.row_removal import is_turn_shared, remove_row
+from store.retention.sharing import Range
+from store.tables import attachments, inbox_messages, messages, steps, summaries, threads, turns
 from store.tables.retention import erasures, pending_deletions, retention_policies
 
 #: Messages, or turns, of one transaction.
@@ -47,13 +53,23 @@ class Batch:
 
     thread: AnyRow
     pending_deletion: AnyRow
+    #: Its messages are those behind this seq, up to and with `to_seq`.
+    after_seq: int
     to_seq: int
     messages: int
+    #: Of those of the messages that are deleted.
     bytes: int
     #: Ids, by position.
     turns: Sequence[str]
     #: No batch follows.
     is_last: bool
+    #: What others share of the thread's own messages.
+    shared: Sequence[Range] = ()
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it is in the thread's archive already: it was shared when the deletion came by first."""
+        return bool(self.after_seq < self.pending_deletion.deleted_to)
 
 
 def lock_next_batch(
@@ -65,33 +81,83 @@ def lock_next_batch(
     if thread is None or thread.legal_hold:
         return None
     # In a statement of its own: an older snapshot would miss what the last holder committed.
-    query = select(pending_deletions, is_busy(key, thread.lease_owner).label("is_busy"))
+    state = is_busy(key, thread.lease_owner).label("is_busy"), sharing.is_shared(key).label("is_shared")
+    query = select(pending_deletions, *state)
     pending_deletion = connection.execute(query.where(pending_deletions.c.thread_key == key)).one_or_none()
     if pending_deletion is None or pending_deletion.is_busy or pending_deletion.erasure_id != erasure_id:
         return None
-    batch_messages = _select_messages(connection, thread, pending_deletion, limit)
-    to_seq, count, size = connection.execute(
-        select(func.max(batch_messages.c.seq), func.count(), func.coalesce(func.sum(batch_messages.c.bytes), 0))
-    ).one()
-    # Turns stay until the last message that they may have is among those that go.
-    to_seq = thread.history_starts_after if count < limit else to_seq
-    ids = connection.execute(_select_turns(thread, pending_deletion, to_seq, limit)).scalars().all()
-    is_last = count < limit and len(ids) < limit
-    return Batch(thread, pending_deletion, to_seq, count, size, ids, is_last)
+    shared = sharing.list_shared_ranges(connection, key) if pending_deletion.is_shared else []
+    after_seq = pending_deletion.deleted_to
+    to_seq, count, size = _measure(connection, _select_messages(connection, thread, pending_deletion, shared, limit))
+    if not count:
+        # What was shared when the deletion came by, and is free by now.
+        after_seq = 0
+        to_seq, count, size = _measure(connection, _select_freed_messages(connection, thread, shared, limit))
+    if to_seq is None or count < limit:
+        # Turns stay until the last message that they may have is among those that go.
+        to_seq = int(thread.history_starts_after)
+    ids = connection.execute(_select_turns(thread, pending_deletion, to_seq, limit, shared)).scalars().all()
+    return Batch(
+        thread=thread,
+        pending_deletion=pending_deletion,
+        after_seq=after_seq,
+        to_seq=to_seq,
+        messages=count,
+        bytes=size,
+        turns=ids,
+        is_last=count < limit and len(ids) < limit,
+        shared=shared,
+    )
+
+
+def _measure(connection: Connection, hidden: Select[Any]) -> tuple[int | None, int, int]:
+    """The last seq of messages, their number, and the bytes of those that are deleted."""
+    columns = hidden.subquery().c
+    size = func.coalesce(func.sum(case((columns.is_deleted, columns.bytes), else_=0)), 0)
+    to_seq, count, size = connection.execute(select(func.max(columns.seq), func.count(), size)).one()
+    return to_seq, count, size
+
+
+def _select_messages(
+    connection: Connection, thread: AnyRow, pending_deletion: AnyRow, shared: Sequence[Range], limit: int
+) -> Select[Any]:
+    """The next hidden messages, behind what was deleted: a thread is archived with all that it shows, shared or not."""
+    is_deleted = (messages.c.thread_key == thread.key) & sharing.is_free(shared)
+    return select_range(
+        Lineage.of(thread) if pending_deletion.archive else stored_with(thread.key),
+        _measured_columns(connection, is_deleted),
+        after_seq=min(pending_deletion.deleted_to, thread.history_starts_after),
+        to_seq=thread.history_starts_after,
+        where=[] if pending_deletion.archive else [is_deleted],
+        limit=limit,
+    )
+
+
+def _select_freed_messages(connection: Connection, thread: AnyRow, shared: Sequence[Range], limit: int) -> Select[Any]:
+    is_deleted = (messages.c.thread_key == thread.key) & sharing.is_free(shared)
+    below = messages.c.seq <= thread.history_starts_after
+    statement = select(*_measured_columns(connection, is_deleted)).where(is_deleted, below)
+    return statement.order_by(messages.c.seq).limit(limit)
+
+
+def _measured_columns(connection: Connection, is_deleted: ColumnElement[bool]) -> list[ColumnElement[Any]]:
+    size = bytes_of(connection, messages.c.content).label("bytes")
+    return [messages.c.seq, is_deleted.label("is_deleted"), size]
 
 
 def remove_batch(connection: Connection, batch: Batch) -> BatchOutcome:
     """Delete a batch, and record it in `audit`. Its thread's row was locked by this transaction."""
     thread, pending_deletion = batch.thread, batch.pending_deletion
-    in_batch = (messages.c.thread_key == thread.key) & (messages.c.seq > pending_deletion.deleted_to)
-    in_batch &= messages.c.seq <= batch.to_seq
+    in_batch = (messages.c.thread_key == thread.key) & (messages.c.seq > batch.after_seq)
+    in_batch &= (messages.c.seq <= batch.to_seq) & sharing.is_free(batch.shared)
     file_count = _remove_files(connection, select(messages.c.thread_key, messages.c.id).where(in_batch))
     message_count = connection.execute(delete(messages).where(in_batch)).rowcount
     counts = {"messages": message_count, "bytes": batch.bytes, "attachments": file_count}
     if batch.turns:
         counts = add_counts(counts, remove_turns(connection, batch.turns))
+    deleted_to = max(pending_deletion.deleted_to, batch.to_seq)
     connection.execute(
-        update(pending_deletions).where(pending_deletions.c.thread_key == thread.key).values(deleted_to=batch.to_seq)
+        update(pending_deletions).where(pending_deletions.c.thread_key == thread.key).values(deleted_to=deleted_to)
     )
     if batch.is_last and not pending_deletion.whole:
         counts = add_counts(counts, _finish_deletion(connection, thread, pending_deletion))
@@ -123,16 +189,20 @@ def remove_turns(connection: Connection, ids: Sequence[str]) -> Counts:
 
 
 def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = None) -> BatchOutcome | None:
-    """Delete the row of a thread of which nothing else is left; None where it must stay, for now."""
+    """Delete the row of a thread of which nothing else is left; None where it must stay, for now.
+
+    What others share of it is left to them.
+    """
     thread = _lock_thread(connection, key, erasure_id)
     if thread is None or thread.legal_hold or thread.erasure_id != erasure_id:
         return None
-    has_turns = exists().where(turns.c.thread_key == key)
-    has_messages = exists().where(messages.c.thread_key == key)
-    is_at_work, has_rows = connection.execute(select(is_busy(key, thread.lease_owner), has_turns | has_messages)).one()
-    if is_at_work or (has_rows and erasure_id is not None):
+    state = connection.execute(_select_state(thread)).one()
+    has_rows = state.has_rows and (not state.is_shared or _has_own_rows(connection, key))
+    if state.is_busy or (has_rows and erasure_id is not None) or (state.has_branches and not state.keeps_branches):
+        # Branches that go as well go before the thread.
         return None
-    if has_rows or (erasure_id is None and thread.last_seq > thread.history_starts_after):
+    is_written_to = erasure_id is None and thread.last_seq > thread.history_starts_after
+    if has_rows or state.keeps_branches or is_written_to:
         # A message was sent meanwhile: the thread stays.
         connection.execute(update(pending_deletions).where(pending_deletions.c.thread_key == key).values(whole=False))
         return BatchOutcome(is_over=False)
@@ -140,6 +210,31 @@ def remove_thread(connection: Connection, key: int, *, erasure_id: str | None = 
     pseudonymize_thread(connection, thread.tenant, thread.id)
     _record_counts(connection, thread, thread, "thread", counts, to_seq=thread.last_seq)
     return BatchOutcome(counts)
+
+
+def _select_state(thread: AnyRow) -> Select[Any]:
+    """The state of a thread that is to go: what is left of it, and which branches it has."""
+    branch = threads.alias("branch")
+    is_branch = exists().where(branch.c.root_key == thread.key, branch.c.deleted_at.is_(None))
+    goes = exists().where(pending_deletions.c.thread_key == branch.c.key, pending_deletions.c.whole)
+    has_messages = exists().where(messages.c.thread_key == thread.key)
+    return select(
+        is_busy(thread.key, thread.lease_owner).label("is_busy"),
+        (has_messages | exists().where(turns.c.thread_key == thread.key)).label("has_rows"),
+        sharing.is_shared(thread.key).label("is_shared"),
+        is_branch.label("has_branches"),
+        # Something was said there meanwhile.
+        is_branch.where(not_(goes.correlate(branch))).label("keeps_branches"),
+    )
+
+
+def _has_own_rows(connection: Connection, key: int) -> bool:
+    """Whether a thread has messages or turns that nobody shares."""
+    shared = sharing.list_shared_ranges(connection, key)
+    has_messages = exists().where(messages.c.thread_key == key, sharing.is_free(shared))
+    of_thread = exists().where(turns.c.thread_key == key)
+    has_turns = of_thread.where(not_(is_turn_shared(key, shared))) if shared else of_thread
+    return bool(connection.execute(select(has_turns | has_messages)).scalar_one())
 
 
 def _lock_thread(connection: Connection, key: int, erasure_id: str | None) -> AnyRow | None:
@@ -155,15 +250,10 @@ def _lock_thread(connection: Connection, key: int, erasure_id: str | None) -> An
 
 def _delete_thread_rows(connection: Connection, thread: AnyRow) -> Counts:
     """Delete a thread's row and what hangs on it; an erasure leaves the thread's own policy for its end."""
-    # Deleted with the thread, as what points to the summaries is.
-    rows = [select(func.count()).where(table.c.thread_key == thread.key) for table in (summaries, thread_context)]
-    summary_count, context_count = connection.execute(select(*(each.scalar_subquery() for each in rows))).one()
-    counts = {"summaries": summary_count, "context": context_count}
     if thread.erasure_id is None:
         of_own_policy = (retention_policies.c.tenant == thread.tenant) & (retention_policies.c.thread_id == thread.id)
         connection.execute(delete(retention_policies).where(of_own_policy))
-    connection.execute(delete(threads).where(threads.c.key == thread.key))
-    return counts | {"threads": 1}
+    return remove_row(connection, thread, with_thread=thread.root_key is None, erasure_id=thread.erasure_id)
 
 
 def add_counts(one: Counts, other: Counts) -> Counts:
@@ -178,24 +268,17 @@ def bytes_of(connection: Connection, column: Any) -> Any:
     return func.length(cast(column, LargeBinary))
 
 
-def _select_messages(connection: Connection, thread: AnyRow, pending_deletion: AnyRow, limit: int) -> Subquery:
-    return (
-        select(messages.c.seq, bytes_of(connection, messages.c.content).label("bytes"))
-        .where(
-            messages.c.thread_key == thread.key,
-            messages.c.seq > pending_deletion.deleted_to,
-            messages.c.seq <= thread.history_starts_after,
-        )
-        .order_by(messages.c.seq)
-        .limit(limit)
-        .subquery()
-    )
+def _select_turns(
+    thread: AnyRow, pending_deletion: AnyRow, to_seq: int, limit: int, shared: Sequence[Range]
+) -> Select[Any]:
+    """Finished turns of which nothing is left above `to_seq`; of a thread that goes whole, all at its end.
 
-
-def _select_turns(thread: AnyRow, pending_deletion: AnyRow, to_seq: int, limit: int) -> Select[Any]:
-    """Finished turns of which nothing is left above `to_seq`; of a thread that goes whole, all at its end."""
+    Those of which others share a message stay: what these show of their history tells of its turns.
+    """
     whole = true() if pending_deletion.whole and to_seq == thread.history_starts_after else false()
     is_removable = is_deleted_with_messages(thread.key, to_seq, whole=whole)
+    if shared:
+        is_removable &= not_(is_turn_shared(thread.key, shared))
     return select(turns.c.id).where(is_removable).order_by(turns.c.arrival_seq).limit(limit)
 
 
@@ -219,6 +302,9 @@ def _finish_deletion(connection: Connection, thread: AnyRow, pending_deletion: A
         is_outdated = (summaries.c.thread_key == thread.key) & (summaries.c.from_seq <= thread.history_starts_after)
         counts["summaries"] = connection.execute(delete(summaries).where(is_outdated)).rowcount
         counts["context"] = carried_context.delete_below_cutoff(connection, thread)
+    if thread.lineage:
+        # Until now, what it shared was kept for a legal hold on it.
+        sharing.release(connection, thread)
     return counts
 
 
@@ -233,7 +319,7 @@ def _record_counts(
         add_erased_counts(connection, pending_deletion.erasure_id, counts)
     elif any(counts.values()):
         details = {"counts": counts, "to_seq": to_seq, "policy": pending_deletion.policy}
-        write_audit_row(connection, thread.tenant, thread.id, f"retention.{kind}_deleted", details)
+        write_audit_row(connection, thread.tenant, thread_id_of(thread.id), f"retention.{kind}_deleted", details)
 
 
 def add_erased_counts(connection: Connection, erasure_id: str, counts: Counts) -> None:

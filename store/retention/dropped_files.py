@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from store.audit import hash_of
 from store.database.statements import AnyRow, insert_for
+from store.history.row_ids import thread_id_of
 from store.tables import threads
 from store.tables.retention import dropped_files
 
@@ -21,7 +22,7 @@ def record(connection: Connection, files: Iterable[AnyRow]) -> None:
         return
     keys = {key for _, _, key in addresses}
     query = select(threads.c.key, threads.c.tenant, threads.c.id).where(threads.c.key.in_(keys))
-    hashes = {row.key: hash_of(row.tenant, row.id) for row in connection.execute(query)}
+    hashes = {row.key: hash_of(row.tenant, thread_id_of(row.id) or row.id) for row in connection.execute(query)}
     rows = [
         {"tenant": tenant, "sha256": sha256, "thread_key": key, "thread_sha256": hashes[key]}
         for tenant, sha256, key in sorted(addresses)

@@ -138,6 +138,8 @@ def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
     """The conditions for threads past a rule, as its index has them; without threads being deleted."""
     sort_key = _SORT_KEYS[rule]
     is_untouched = ~exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
+    # What a deleted one leaves to others is theirs.
+    is_untouched &= threads.c.deleted_at.is_(None)
     if rule == "max_messages":
         messages = threads.c.last_seq - threads.c.history_starts_after
         # The index knows the steps only: of the first one, some threads are not past the rule.
@@ -149,18 +151,26 @@ def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
 
 
 def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
-    policy = retention_policies.c
+    """A page of threads with a policy of their own, with their branches."""
+    policy, first = retention_policies.c, threads.alias("first")
+    of_policy = (first.c.tenant == policy.tenant) & (first.c.id == policy.thread_id)
+    of_thread = (threads.c.key == first.c.key) | (threads.c.root_key == first.c.key)
+    position = policy.key, threads.c.key
     statement = (
         select(threads.c.key, policy.key.label("sort_key"))
-        .join(threads, (threads.c.tenant == policy.tenant) & (threads.c.id == policy.thread_id))
-        .where(policy.thread_id != "", policy.key > (0 if after is None else after.sort_key))
+        .select_from(retention_policies.join(first, of_policy).join(threads, of_thread))
+        .where(policy.thread_id != "", threads.c.deleted_at.is_(None))
     )
-    return list(connection.execute(statement.order_by(policy.key).limit(PAGE)))
+    if after is not None:
+        last_position = literal(after.sort_key, policy.key.type), literal(after.key, threads.c.key.type)
+        statement = statement.where(tuple_(*position) > tuple_(*last_position))
+    return list(connection.execute(statement.order_by(*position).limit(PAGE)))
 
 
 def _load_pending_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
     key = pending_deletions.c.thread_key
-    statement = select(key.label("key"), pending_deletions.c.archive).where(
-        key > (0 if after is None else after.key), pending_deletions.c.erasure_id.is_(None)
-    )
-    return list(connection.execute(statement.order_by(key).limit(PAGE)))
+    statement = select(key.label("key"), pending_deletions.c.archive).where(pending_deletions.c.erasure_id.is_(None))
+    if after is not None:
+        statement = statement.where(key < after.key)
+    # Branches before what they were branched from.
+    return list(connection.execute(statement.order_by(key.desc()).limit(PAGE)))

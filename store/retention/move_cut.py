@@ -13,7 +13,9 @@ from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.counters import recount
+from store.history.row_ids import thread_id_of
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage, select_range
 from store.retention import carried_context, policies
 from store.retention.cutoff import Cutoff, compute_cutoff
 from store.retention.policy import EffectivePolicy, combine_policies
@@ -49,9 +51,10 @@ def inspect_thread(connection: Connection, key: int, *, locks: bool) -> Inspecti
         return Inspection("busy")
     # In a statement of its own: an older snapshot would miss what the last holder committed.
     state = connection.execute(_select_state(key, thread.lease_owner)).one()
-    if state.is_pending:
+    if state.is_pending or thread.deleted_at is not None:
         return Inspection("nothing", thread)
-    effective = combine_policies(policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread.id))
+    thread_id = thread_id_of(thread.id)
+    effective = combine_policies(policies.load_policies_of_thread(connection, thread.tenant, thread.agent, thread_id))
     cutoff = compute_cutoff(connection, thread, effective)
     if cutoff.field is None and not cutoff.whole:
         return Inspection("nothing", thread, cutoff, None, effective)
@@ -87,10 +90,10 @@ def columns_at_cutoff(connection: Connection, thread: AnyRow, cutoff: int, summa
     covered_seq = max(cutoff, to_seq or 0)
     return {
         "history_starts_after": cutoff,
-        "retained_from": _oldest_message_time(thread.key, cutoff),
+        "retained_from": _oldest_message_time(thread, cutoff),
         "retention_checked_at": None,
         "summary_id": summary_id if to_seq is not None else None,
-        **recount(thread.key, after_seq=covered_seq),
+        **recount(Lineage.of(thread), after_seq=covered_seq),
     }
 
 
@@ -103,22 +106,18 @@ def _postpone_next_check(connection: Connection, thread: AnyRow, cutoff: Cutoff,
     """Skip the thread in later runs until it changes, or until its next message is too old."""
     waits_for_time = effective.value("max_age_days") is not None and not cutoff.is_blocked
     values = (
-        {"retained_from": _oldest_message_time(thread.key, thread.history_starts_after)}
+        {"retained_from": _oldest_message_time(thread, thread.history_starts_after)}
         if waits_for_time
         else {"retention_checked_at": clock()}
     )
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**values))
 
 
-def _oldest_message_time(key: int, cutoff: int) -> Any:
+def _oldest_message_time(thread: AnyRow, cutoff: int) -> Any:
     """The time of the first message above a cutoff; now where there is none, or its time is in the future."""
-    first = (
-        select(messages.c.created_at)
-        .where(messages.c.thread_key == key, messages.c.seq > cutoff)
-        .order_by(messages.c.seq)
-        .limit(1)
-        .scalar_subquery()
-    )
+    columns = [messages.c.seq, messages.c.created_at]
+    oldest = select_range(Lineage.of(thread), columns, after_seq=cutoff, limit=1).subquery()
+    first = select(oldest.c.created_at).scalar_subquery()
     return case((first < clock(), first), else_=clock())
 
 
@@ -145,4 +144,4 @@ def _apply_cutoff(
         columns["context_version"] = thread.context_version + 1
     connection.execute(update(threads).where(threads.c.key == thread.key).values(**columns))
     details = {"after_seq": thread.history_starts_after, "to_seq": cutoff.to_seq, "policy": policy}
-    write_audit_row(connection, thread.tenant, thread.id, "retention.cut", details)
+    write_audit_row(connection, thread.tenant, thread_id_of(thread.id), "retention.cut", details)

@@ -23,14 +23,18 @@ from store.settings.gateway_access import GatewayKeySettings, GatewayTokenSettin
 from store.settings.logs import LogSettings
 from store.settings.retention import RetentionSettings
 from store.settings.secret_files import read_settings_files
+from store.settings.slack import SlackSettings
 from store.settings.streams import StreamSettings
 from store.settings.summaries import SummarySettings
 from store.settings.turns import AgentSettings, WorkerSettings
 from store.settings.variables import PREFIX, list_misspelled, name_in_use, variable
+from store.settings.webhooks import WebhookSettings
 
 
 class Settings(
     # The last one's fields come first: so pydantic collects those of several bases.
+    SlackSettings,
+    WebhookSettings,
     StreamSettings,
     GatewayTokenSettings,
     GatewayKeySettings,
@@ -98,6 +102,6 @@ def _error_line(error: ErrorDetails) -> str:
 def _masked_value(field: str, value: object) -> str:
     if isinstance(value, dict):
         return ""
-    if any(word in field for word in ("url", "secret", "key", "password")):
+    if any(word in field for word in ("url", "secret", "key", "password", "bot_token")):
         return "=***"
     return f"={value!r}"

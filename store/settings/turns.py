@@ -32,6 +32,10 @@ class AgentSettings(BaseModel):
     merge_max_messages: int = Field(MERGE_MAX, ge=1, le=1000)
     #: The model of agents that name none.
     model: NonEmptyText = "offline/recall"
+    #: How deep agents may call agents as tools, for an agent that sets no limit; 0 lets none call another.
+    agent_max_depth: int = Field(5, ge=0, le=20)
+    #: Agents that one turn may call as tools, those of called agents included, for an agent that sets no limit.
+    agent_max_children: int = Field(50, ge=0, le=1000)
     #: Keep what a provider said with a turn's error, short and without keys. It may quote what users wrote: without it,
     #: the kind of the error, its HTTP status and a sentence of ours are kept.
     keep_provider_errors: bool = False
@@ -85,6 +89,10 @@ class WorkerSettings(BaseModel):
     sweep_grace_seconds: SecondsOrZero = 10
     #: Seconds that a due turn may wait for a worker before `threadmill status` reports it.
     status_max_wait_seconds: Seconds = 300
+    #: Seconds between two looks for schedules whose time has come.
+    schedule_interval_seconds: Seconds = 5
+    #: Seconds by which a run may be late that is sent although its schedule skips missed ones.
+    schedule_grace_seconds: SecondsOrZero = 300
     #: Wake-ups of one sweep, at most.
     sweep_batch: int = Field(500, ge=1)
     #: Wake-ups that may wait in the broker before a sweep publishes no more.

@@ -12,10 +12,12 @@ from datetime import datetime
 from sqlalchemy import CTE, ColumnElement, Connection, Float, Select
 from sqlalchemy.sql import and_, case, cast, func, literal, select, text, true, union_all, update
 
+from conversation.branch_address import MAIN, address_of, split_address
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
+from store.history.row_ids import is_row_of
 from store.tables import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
@@ -54,6 +56,12 @@ class DueThread:
     reserved_until: datetime
     #: The thread was released with more summaries to be written.
     has_more: bool = False
+
+    @property
+    def address(self) -> str:
+        """The address of the branch: the thread's id alone would stand for the one that is chosen."""
+        thread_id, branch = split_address(self.thread_id)
+        return address_of(thread_id, branch or MAIN)
 
 
 def may_be_summarized() -> ColumnElement[bool]:
@@ -172,7 +180,7 @@ def is_above_high_mark(connection: Connection, tenant: str, thread_id: str, *, m
     """Whether a thread is above its high mark, reserved or not."""
     row = connection.execute(
         select(threads.c.uncovered_messages, threads.c.uncovered_tokens, threads.c.window_tokens).where(
-            threads.c.tenant == tenant, threads.c.id == thread_id
+            is_row_of(tenant, thread_id)
         )
     ).one_or_none()
     if row is None:

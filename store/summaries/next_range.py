@@ -9,47 +9,30 @@ from sqlalchemy import Connection
 
 from conversation.water_marks import WaterMarks
 from store.history import turn_boundary
+from store.lineage import Lineage
 
 #: Messages and tokens of one summary, at most: a longer history is covered in several steps.
 COVERED_MESSAGES = 400
 COVERED_TOKENS = 40_000
 
 
-def find_range_end(
+def find_low_seq(
     connection: Connection,
-    thread_key: int,
+    lineage: Lineage,
     *,
     after_seq: int,
     last_seq: int,
     unfinished_seq: int | None,
     marks: WaterMarks,
 ) -> int | None:
-    """The last seq of the next summary; None where nothing but the newest turns is left.
+    """The seq of the user's message with which the part begins that stays unsummarized; None where nothing is above it.
 
     Messages up to `after_seq` are covered already; none from `unfinished_seq` on may be.
-    """
-    low_seq = _find_low_seq(
-        connection,
-        thread_key,
-        after_seq=after_seq,
-        last_seq=last_seq,
-        before_seq=last_seq if unfinished_seq is None else unfinished_seq,
-        marks=marks,
-    )
-    if low_seq is None:
-        return None
-    return _find_step_end(connection, thread_key, after_seq=after_seq, low_seq=low_seq)
-
-
-def _find_low_seq(
-    connection: Connection, key: int, *, after_seq: int, last_seq: int, before_seq: int, marks: WaterMarks
-) -> int | None:
-    """The seq of the user's message with which the part begins that stays unsummarized.
-
     Where the newest turn is longer than what should be kept, it stays whole.
     """
+    before_seq = last_seq if unfinished_seq is None else unfinished_seq
     walk = turn_boundary.walk_newest_first(
-        connection, key, after_seq=after_seq, last_seq=last_seq, page_size=marks.low_messages + 1
+        connection, lineage, after_seq=after_seq, last_seq=last_seq, page_size=marks.low_messages + 1
     )
     message_count = tokens = 0
     low_seq = None
@@ -62,10 +45,10 @@ def _find_low_seq(
     return low_seq
 
 
-def _find_step_end(connection: Connection, key: int, *, after_seq: int, low_seq: int) -> int | None:
+def find_step_end(connection: Connection, lineage: Lineage, *, after_seq: int, low_seq: int) -> int | None:
     """The last seq of the turns, on the way to the low mark, that one summary covers: of one at least."""
     walk = turn_boundary.walk_oldest_first(
-        connection, key, after_seq=after_seq, to_seq=low_seq, page_size=COVERED_MESSAGES + 1
+        connection, lineage, after_seq=after_seq, to_seq=low_seq, page_size=COVERED_MESSAGES + 1
     )
     message_count = tokens = 0
     end = None

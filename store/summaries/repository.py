@@ -7,6 +7,7 @@ only read, and a message that arrives meanwhile stands behind the covered range.
 that goes on reads the summary that it began with.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, update
@@ -21,8 +22,11 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.counters import recount, subtract_covered
+from store.history.row_ids import is_row_of
 from store.history.visibility import is_summary_of
-from store.summaries.next_range import find_range_end
+from store.lineage import Lineage
+from store.summaries import shared_summaries
+from store.summaries.next_range import find_low_seq, find_step_end
 from store.tables import messages, summaries, threads, turns
 from store.tables.turns import unfinished
 
@@ -38,18 +42,19 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
     """
     thread = _load_thread(connection, tenant, thread_id)
     after_seq = max(thread.history_starts_after, thread.to_seq or 0)
-    to_seq = find_range_end(
+    lineage = Lineage.of(thread)
+    low_seq = find_low_seq(
         connection,
-        thread.key,
+        lineage,
         after_seq=after_seq,
         last_seq=thread.last_seq,
         # Messages of an unfinished turn are not covered.
         unfinished_seq=thread.unfinished_seq,
         marks=marks.within(thread.window_tokens),
     )
-    if to_seq is None:
+    if low_seq is None:
         return None
-    return Draft(
+    draft = Draft(
         thread_key=thread.key,
         version=thread.summary_version,
         previous_id=thread.summary_id,
@@ -57,10 +62,18 @@ def load_draft(connection: Connection, tenant: str, thread_id: str, *, marks: Wa
         previous_sections=thread.sections,
         history_starts_after=thread.history_starts_after,
         from_seq=thread.from_seq or thread.history_starts_after + 1,
-        to_seq=to_seq,
-        covered_messages=_load_covered(connection, thread.key, after_seq=after_seq, to_seq=to_seq),
+        to_seq=after_seq,
+        covered_messages=(),
         after_seq=after_seq,
     )
+    shared_draft = shared_summaries.complete(connection, draft, lineage, before_seq=low_seq)
+    if shared_draft is not None:
+        return shared_draft
+    to_seq = find_step_end(connection, lineage, after_seq=after_seq, low_seq=low_seq)
+    if to_seq is None:
+        return None
+    covered_messages = _load_covered(connection, lineage, after_seq=after_seq, to_seq=to_seq)
+    return replace(draft, to_seq=to_seq, covered_messages=covered_messages)
 
 
 def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
@@ -75,6 +88,7 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     row: AnyRow | None = connection.execute(
         select(
             threads.c.key,
+            threads.c.lineage,
             threads.c.owner,
             threads.c.last_seq,
             threads.c.history_starts_after,
@@ -85,26 +99,26 @@ def _load_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
             *(summaries.c[name] for name in ("from_seq", "to_seq", "content", "sections")),
         )
         .outerjoin(summaries, and_(summaries.c.thread_key == threads.c.key, summaries.c.id == threads.c.summary_id))
-        .where(threads.c.tenant == tenant, threads.c.id == thread_id)
+        .where(is_row_of(tenant, thread_id))
     ).one_or_none()
     if row is None:
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
     return row
 
 
-def _load_covered(connection: Connection, key: int, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
-    statement = message_rows.history_rows(key, after_seq=after_seq, to_seq=to_seq).order_by(messages.c.seq)
-    return message_rows.load(connection, key, connection.execute(statement))
+def _load_covered(connection: Connection, lineage: Lineage, *, after_seq: int, to_seq: int) -> tuple[Message, ...]:
+    statement = message_rows.history_rows(lineage, after_seq=after_seq, to_seq=to_seq)
+    return message_rows.load(connection, lineage, connection.execute(statement))
 
 
 def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None:
     """Store a thread's next summary; None if another one came first, or the thread is gone."""
     thread = connection.execute(
-        select(threads.c.summary_version, threads.c.summary_id, threads.c.history_starts_after)
+        select(threads.c.summary_version, threads.c.summary_id, threads.c.history_starts_after, threads.c.lineage)
         .where(threads.c.key == draft.thread_key)
         .with_for_update(key_share=True)
     ).one_or_none()
-    if thread is None or tuple(thread) != (draft.version, draft.previous_id, draft.history_starts_after):
+    if thread is None or tuple(thread)[:3] != (draft.version, draft.previous_id, draft.history_starts_after):
         return None
     values = _values(draft, new)
     thread_update = (
@@ -117,13 +131,20 @@ def put(connection: Connection, draft: Draft, new: NewSummary) -> Summary | None
             # A policy that keeps summaries can now take more.
             retention_checked_at=None,
             # Not counted again: a long history is covered in many steps, and each would read the remainder.
-            **subtract_covered(draft.thread_key, after_seq=draft.after_seq, to_seq=draft.to_seq),
+            **_count_uncovered(draft, Lineage.build(draft.thread_key, thread.lineage)),
         )
     )
     summary_insert = summaries.insert().values(**values, created_at=clock()).returning(summaries)
     stored_summary = connection.execute(summary_insert).one()
     connection.execute(thread_update)
     return _summary(stored_summary, current_id=values["id"])
+
+
+def _count_uncovered(draft: Draft, lineage: Lineage) -> dict[str, Any]:
+    if lineage.shared_to_seq > draft.to_seq:
+        # What a branch began with may be counted by its share of the messages: from now on it is exact.
+        return dict(recount(lineage, after_seq=draft.to_seq))
+    return dict(subtract_covered(lineage, after_seq=draft.after_seq, to_seq=draft.to_seq))
 
 
 def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
@@ -178,7 +199,7 @@ def restore(connection: Connection, tenant: str, thread_id: str) -> Summary | No
             summary_version=threads.c.summary_version + 1,
             summary_failures=0,
             summary_retry_at=clock(plus_seconds=RESTORE_PAUSE_SECONDS),
-            **recount(key, after_seq=max(previous_to_seq, thread.history_starts_after)),
+            **recount(Lineage.of(thread), after_seq=max(previous_to_seq, thread.history_starts_after)),
         )
     )
     return _summary(current_summary, current_id=None)

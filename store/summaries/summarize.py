@@ -68,7 +68,7 @@ async def _summarize_once(
     draft = await database.run_async(repository.load_draft, tenant, thread_id, marks=marks)
     if draft is None:
         return None
-    new_summary = await _write_summary(summarizer, draft)
+    new_summary = draft.shared or await _write_summary(summarizer, draft)
     outcome = await database.run_async(_store_summary, draft=draft, new=new_summary, due=due)
     if due is not None and outcome.reserved_until is not None:
         due.reserved_until = outcome.reserved_until

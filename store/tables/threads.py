@@ -38,8 +38,26 @@ threads = Table(
     metadata,
     Column("key", Key, Identity(always=False), primary_key=True),
     Column("tenant", Text, nullable=False),
-    #: The caller's own id of the thread.
+    #: The caller's own id of the thread; of a branch, that of its thread, a slash, and its own id.
     Column("id", Text, nullable=False),
+    # Branches and forks: null of a thread that shares nothing.
+    #: The thread whose branch it is.
+    Column("root_key", Key),
+    #: The row with which the last message is stored that it shares, and up to which seq it shares; null and 0 for none.
+    Column("parent_key", Key),
+    Column("shared_to_seq", BigInteger),
+    #: Where each part of the shared history stands, oldest first: [thread_key, to_seq, has system messages].
+    Column("lineage", Json),
+    #: Why there is this branch: `branch`, `regenerate` or `edit`.
+    Column("branch_origin", Text),
+    Column("branch_name", Text),
+    #: The branch for which the thread's id stands, where that is not the thread's first one.
+    Column("chosen_key", Key),
+    #: When it was chosen last: a fencing token above all that its events had, and the newest seq of its history.
+    Column("chosen_fence", BigInteger),
+    Column("chosen_after_seq", BigInteger),
+    #: It was deleted, and others share its history: its messages up to what they share are all that is left.
+    Column("deleted_at", Time),
     #: The user whose thread it is, by the caller's own id of them; null where nobody was named.
     Column("owner", Text),
     Column("title", Text),
@@ -66,6 +84,8 @@ threads = Table(
     # Summaries: which agent's water marks count, and how the last attempts ended.
     #: The agent of its newest claimed turn; of the turn that it was made for, until one is claimed; else null.
     Column("agent", Text),
+    #: The agent that it was handed over to: it answers what is sent without an agent. Null: the installation's default.
+    Column("assigned_agent", Text),
     #: Attempts that failed since the last summary.
     Column("summary_failures", Integer, nullable=False, server_default="0"),
     #: No summary begins by itself before this: one is under way, failed, or was undone.
@@ -103,6 +123,14 @@ threads = Table(
     # Only a summary of its own. Threads and summaries point to each other: PostgreSQL adds this one behind both.
     ForeignKeyConstraint(["key", "summary_id"], ["summaries.thread_key", "summaries.id"], use_alter=True),
     CheckConstraint(f"length(owner) between 1 and {ID_MAX_CHARS}", name="owner"),
+    CheckConstraint("branch_origin in ('branch', 'regenerate', 'edit')", name="branch_origin"),
+    # Of its own tenant alone. What others share cannot be deleted.
+    ForeignKeyConstraint(["root_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["parent_key", "tenant"], ["threads.key", "threads.tenant"]),
+    ForeignKeyConstraint(["chosen_key", "tenant"], ["threads.key", "threads.tenant"]),
+    index_where("ix_threads_root_key", "root_key", where="root_key is not null"),
+    index_where("ix_threads_parent_key", "parent_key", where="parent_key is not null"),
+    index_where("ix_threads_chosen_key", "chosen_key", where="chosen_key is not null"),
     # In the order of a listing.
     index_where("ix_threads_owner", "tenant", "owner", "key", where="owner is not null"),
     *(

@@ -55,8 +55,15 @@ turns = Table(
     Column("request_digest", Text),
     #: The library caller's process that alone may run it; null where any worker may.
     Column("local_process_id", OurId),
+    #: The schedule that sent its message; null of most.
+    Column("schedule_id", OurId),
     #: The turn that it does again: one that failed, or was cancelled. Itself, where it goes on.
     Column("requeued_from", OurId),
+    #: The turn whose tool call began it and waits for its end, that call, and how deep it is nested; null of most. No
+    #: foreign key: it goes on, whatever becomes of the other one.
+    Column("parent_turn_id", OurId),
+    Column("parent_call_id", Text),
+    Column("depth", SmallInteger, nullable=False, server_default="0"),
     #: What becomes of it beside the others of its thread; null: it waits for those before it.
     Column("when_busy", Text),
     #: Of a message that steers: the turn that came first in the thread when it was sent.
@@ -132,6 +139,8 @@ turns = Table(
     index_where(
         "uq_turns_tenant_idempotency_key", "tenant", "idempotency_key", where="idempotency_key is not null", unique=True
     ),
+    # Few turns are in it: those that others wait for.
+    index_where("ix_turns_parent_turn_id", "parent_turn_id", where="parent_turn_id is not null"),
     # Those of a thread by which others are to end, and the one that bears no other: of two at once, one is refused.
     index_where("ix_turns_interrupting", "thread_key", "arrival_seq", where=INTERRUPTING),
     index_where("uq_turns_rejecting", "thread_key", where=f"{UNFINISHED} and when_busy = 'reject'", unique=True),
@@ -141,6 +150,8 @@ turns = Table(
     index_where("ix_turns_rolled_back", "thread_key", "arrival_seq", where="rolled_back"),
     # Few turns are in it: what a user said in threads of others.
     index_where("ix_turns_sender", "tenant", "sender", "arrival_seq", where="sender is not null"),
+    # Few turns are in it, too: the runs of one schedule.
+    index_where("ix_turns_schedule_id", "schedule_id", "arrival_seq", where="schedule_id is not null"),
     postgresql_with={"fillfactor": FILLFACTOR},
     sqlite_autoincrement=True,
 )
@@ -168,6 +179,9 @@ steps = Table(
     Column("result", Json),
     Column("usage", Json),
     Column("cost", Numeric(18, 9, asdecimal=False)),
+    #: Of a call of an agent that another one called: the index of that call, and the agent's name.
+    Column("parent", Integer),
+    Column("agent", Text),
     #: When the call began that came to this state.
     Column("started_at", Time, nullable=False),
     Column("finished_at", Time),

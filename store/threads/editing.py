@@ -1,4 +1,4 @@
-"""Making a thread, and changing its title and metadata, for who does so without a working copy.
+"""Making a thread, and changing its title, metadata and agent, for who does so without a working copy.
 
 What stays true: a change is made under the thread's lock, and only to the version that its caller saw, where the
 caller says which; the version is another one after each change of title, metadata and owner, whoever made it.
@@ -15,9 +15,11 @@ from conversation.canonical_json import canonical_json
 from conversation.errors import InvalidInput
 from conversation.thread import LAST_UPDATED, TITLE_MAX_CHARS, Thread
 from conversation.user import METADATA_KEY, named_user
-from conversation.validation import check_metadata, check_text
+from conversation.validation import check_id, check_metadata, check_text
+from conversation.when_busy import WhenBusy, check_when_busy
 from store.database.column_types import clock
 from store.tables import threads
+from store.threads.branch_rows import write_all
 from store.threads.repository import insert_if_absent
 from store.threads.thread_views import ThreadView, read_view
 from store.threads.visible_threads import Viewer, lock_visible_thread
@@ -49,30 +51,43 @@ def edit_thread(
     *,
     title: str | Unchanged | None = UNCHANGED,
     metadata: Mapping[str, Any] | None = None,
+    assigned_agent: str | Unchanged | None = UNCHANGED,
+    when_busy: WhenBusy | str | Unchanged | None = UNCHANGED,
     versions: Collection[str] | None = None,
 ) -> ThreadView | None:
-    """Change a thread's title, and the keys of its metadata that are passed: None removes one.
+    """Change a thread's title, its policy, its metadata by the keys that are passed, or the agent it is handed over to.
 
+    None removes a key of the metadata, and gives the thread back to the default agent. A turn that is queued keeps
+    its own.
     With `versions`, only a thread of one of them: returns None for another one. Raises `ThreadNotFound`, and
     `InvalidInput` for metadata that names another user than whose thread it is.
     """
     if title is not UNCHANGED and title is not None:
         check_text("title", title, max_chars=TITLE_MAX_CHARS)
+    if assigned_agent is not UNCHANGED and assigned_agent is not None:
+        check_id("agent", assigned_agent)
     changes = check_metadata("metadata", metadata)
+    if when_busy is not UNCHANGED and when_busy is not None:
+        when_busy = check_when_busy("when_busy", when_busy)
     row = lock_visible_thread(connection, viewer, thread_id)
-    if versions is not None and version_of(row.title, row.metadata, row.owner) not in versions:
+    if versions is not None and version_of(row.title, row.metadata, row.owner, row.when_busy) not in versions:
         return None
     values: dict[str, Any] = {} if title is UNCHANGED else {"title": title}
+    if assigned_agent is not UNCHANGED:
+        values["assigned_agent"] = assigned_agent
+    if when_busy is not UNCHANGED:
+        values["when_busy"] = when_busy
     if changes:
         values["metadata"] = _merge(row.metadata, changes, row.owner)
     if any(getattr(row, name) != value for name, value in values.items()):
         connection.execute(update(threads).where(threads.c.key == row.key).values(**values, updated_at=clock()))
+        write_all(connection, row, **values)
     return read_view(connection, viewer, thread_id)
 
 
-def version_of(title: str | None, metadata: Mapping[str, Any], owner: str | None) -> str:
+def version_of(title: str | None, metadata: Mapping[str, Any], owner: str | None, when_busy: str | None = None) -> str:
     """The version of what can be changed of a thread: a hash of it."""
-    text = canonical_json([title, _without_times(metadata), owner])
+    text = canonical_json([title, _without_times(metadata), owner, when_busy])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -23,7 +23,9 @@ from conversation.turn import FINAL_STATES
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
+from store.history.row_ids import is_row_of
 from store.history.visibility import is_hidden_summary, is_hidden_turn
+from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
 from store.threads.export_format import SUMMARY, THREAD, TURN
 
@@ -76,7 +78,7 @@ class Export:
 
     def _read_thread(self, connection: Connection) -> list[Record]:
         """Read header, context and summaries, and note up to where turns and messages will be exported."""
-        of_thread = (threads.c.tenant == self.tenant) & (threads.c.id == self.thread_id)
+        of_thread = is_row_of(self.tenant, self.thread_id)
         newest_arrival_seq = select(func.coalesce(func.max(turns.c.arrival_seq), 0)).where(
             turns.c.thread_key == threads.c.key, turns.c.state.in_(FINAL_STATES)
         )
@@ -109,14 +111,14 @@ class Export:
 
     def _read_messages(self, connection: Connection, after: int) -> list[Record]:
         assert self._thread is not None
-        key, to_seq = self._thread.key, self._thread.last_seq
+        lineage, to_seq = Lineage.of(self._thread), self._thread.last_seq
         is_finished = select(turns.c.state.in_(FINAL_STATES) & (turns.c.arrival_seq <= self._last_arrival_seq)).where(
-            turns.c.id == messages.c.turn_id, turns.c.thread_key == key
+            turns.c.id == messages.c.turn_id, turns.c.thread_key == lineage.key
         )
-        statement = message_rows.kept_rows(key, after_seq=after, to_seq=to_seq)
-        statement = statement.add_columns(is_finished.scalar_subquery().label("in_turn"))
-        rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-        loaded_messages = message_rows.load(connection, key, rows)
+        in_turn = is_finished.scalar_subquery().label("in_turn")
+        statement = message_rows.kept_rows(lineage, in_turn, after_seq=after, to_seq=to_seq, limit=PAGE)
+        rows = connection.execute(statement).all()
+        loaded_messages = message_rows.load(connection, lineage, rows)
         return [
             message_line(
                 message, row.tokens, turn_id=message.turn_id if row.in_turn else None, rolled_back=row.rolled_back

@@ -250,6 +250,7 @@ THREAD: Mapping[str, Check] = {
     "last_seq": check_count,
     "summary_id": _allow_none(_check_our_id),
     "agent": _allow_none(check_id),
+    "assigned_agent": _allow_none(check_id),
     "when_busy": _allow_none(_check_thread_policy),
     "history_starts_after": check_count,
     "legal_hold": _check_flag,

@@ -26,6 +26,7 @@ from store.files.attachments import insert_attachments
 from store.history import message_rows
 from store.history.counters import recount
 from store.history.visibility import is_summary_of
+from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (
@@ -227,7 +228,7 @@ class _ThreadImport:
                 last_seq=self.end_seq,
                 summary_id=summary_id,
                 retained_from=message_rows.oldest_created_at(self.key),
-                **recount(self.key, after_seq=covered_to.scalar_subquery()),
+                **recount(Lineage.build(self.key, None), after_seq=covered_to.scalar_subquery()),
             )
         )
 

@@ -22,6 +22,7 @@ from store.database.json_equality import metadata_has
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.tables import threads
+from store.threads.branch_rows import is_first
 from store.threads.repository import thread_from_row
 
 Condition = ColumnElement[bool] | TextClause
@@ -123,7 +124,8 @@ def count(connection: Connection, filters: ThreadFilter) -> int:
 
 def apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
     """Add the conditions of a filter to a statement over threads."""
-    conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant)]
+    # By its first row: what its branches have in common stands there, too.
+    conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant), is_first()]
     if filters.user is not None:
         conditions.append(threads.c.owner == check_id("user", filters.user))
     if filters.title is not None:

@@ -4,7 +4,7 @@ What stays true: a message makes a thread somebody's only if it is nobody's; onl
 gives it to another user.
 """
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from conversation.errors import InvalidInput
 from conversation.thread import Thread
@@ -15,9 +15,14 @@ from store.tables import threads
 
 def adopt_thread(connection: Connection, key: int, user: str) -> None:
     """Make a thread this user's if it is nobody's; not where a worker holds its row, whose claim does the same."""
-    unowned = select(threads.c.key).where(threads.c.key == key, threads.c.owner.is_(None))
-    lockable_key = unowned.with_for_update(key_share=True, skip_locked=True).scalar_subquery()
-    connection.execute(update(threads).where(threads.c.key == lockable_key).values(owner=user))
+    own, others = threads.alias("own"), threads.alias("others")
+    is_other = or_(others.c.key == own.c.root_key, others.c.root_key == func.coalesce(own.c.root_key, own.c.key))
+    # A thread and all its branches are one user's.
+    keys_of_others = select(others.c.key).join_from(own, others, is_other).where(own.c.key == key)
+    of_thread = or_(threads.c.key == key, threads.c.key.in_(keys_of_others))
+    unowned = select(threads.c.key).where(of_thread, threads.c.owner.is_(None))
+    lockable_keys = unowned.with_for_update(key_share=True, skip_locked=True)
+    connection.execute(update(threads).where(threads.c.key.in_(lockable_keys)).values(owner=user))
 
 
 def choose_owner(row: AnyRow, thread: Thread) -> str | None:

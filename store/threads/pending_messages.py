@@ -12,6 +12,8 @@ from conversation.pending_message import PendingMessage
 from conversation.turn import TurnState
 from store.history import message_rows
 from store.history.message_rows import HISTORY_COLUMNS, SHARED_COLUMNS
+from store.history.row_ids import is_row_of
+from store.lineage import stored_with
 from store.tables import inbox_messages, threads, turns
 from store.tables.turns import unfinished
 
@@ -23,7 +25,7 @@ def load_pending(
     rows = connection.execute(_newest_first(tenant, thread_id).limit(last)).all()[::-1]
     if not rows:
         return ()
-    messages = message_rows.load(connection, rows[0].thread_key, rows)
+    messages = message_rows.load(connection, stored_with(rows[0].thread_key), rows)
     return tuple(
         PendingMessage(message, row.turn_id, TurnState(row.turn_state))
         for message, row in zip(messages, rows, strict=True)
@@ -43,6 +45,6 @@ def _newest_first(tenant: str, thread_id: str) -> Select[Any]:
             turns.c.state.label("turn_state"),
         )
         .select_from(threads.join(turns).join(inbox_messages))
-        .where(threads.c.tenant == tenant, threads.c.id == thread_id, unfinished)
+        .where(is_row_of(tenant, thread_id), unfinished)
         .order_by(turns.c.arrival_seq.desc(), inbox_messages.c.index.desc())
     )

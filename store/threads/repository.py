@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, literal, select, update
 
 from conversation.arguments import INTEGER_MAX, check_whole_number
-from conversation.errors import ThreadNotFound, ThreadUnderLegalHold, TitleConflict
+from conversation.branch_address import MAIN, split_address
+from conversation.errors import ThreadUnderLegalHold, TitleConflict
 from conversation.message import Message
 from conversation.thread import LAST_UPDATED, Thread
 from conversation.validation import check_metadata
@@ -26,8 +27,11 @@ from store.database.statements import AnyRow, insert_for
 from store.files.attachments import attach
 from store.history import message_rows
 from store.history.counters import tokens_of
+from store.history.row_ids import is_row_of
 from store.history.visibility import cutoff_of
+from store.lineage import Lineage, select_range
 from store.tables import messages, thread_context, threads
+from store.threads.branch_rows import not_found, write_all
 from store.threads.context_rows import drop_context, write_context
 from store.threads.ownership import choose_owner
 from store.threads.pending_messages import load_pending
@@ -75,8 +79,9 @@ def save(
     for message in new:
         message.check()
         message.check_files()
-    ensure_thread(connection, thread.tenant, thread.id)
-    row = lock_thread(connection, thread.tenant, thread.id)
+    if thread.branch in (None, MAIN):
+        ensure_thread(connection, thread.tenant, thread.id)
+    row = lock_thread(connection, thread.tenant, thread.address)
     owner = choose_owner(row, thread) or user
     loaded_title = thread.loaded.title if thread.loaded else None
     if check_title and row.title not in (thread.title, loaded_title):
@@ -100,6 +105,9 @@ def save(
         )
         .returning(threads)
     ).one()
+    common = ("owner", "title", "metadata")
+    if any(getattr(row, name) != getattr(saved_row, name) for name in common):
+        write_all(connection, saved_row, **{name: getattr(saved_row, name) for name in common})
     return SaveOutcome(saved_row, seqs)
 
 
@@ -133,13 +141,12 @@ def load(connection: Connection, tenant: str, thread_id: str, *, last: int | Non
     pending = load_pending(connection, tenant, thread_id, last=last)
     row = connection.execute(_select(tenant, thread_id)).one_or_none()
     if row is None:
-        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
-    after_seq = 0 if last is None else _seq_before_last(connection, row.key, last)
-    rows = connection.execute(
-        message_rows.history_rows(row.key, after_seq=after_seq, to_seq=row.last_seq).order_by(messages.c.seq)
-    )
+        raise not_found(tenant, thread_id)
+    lineage = Lineage.of(row)
+    after_seq = 0 if last is None else _seq_before_last(connection, lineage, last)
+    rows = connection.execute(message_rows.history_rows(lineage, after_seq=after_seq, to_seq=row.last_seq))
     thread = thread_from_row(row)
-    thread.messages = list(message_rows.load(connection, row.key, rows))
+    thread.messages = list(message_rows.load(connection, lineage, rows))
     claimed_ids = {message.id for message in thread.messages} if pending else ()
     thread.pending = tuple(each for each in pending if each.message.id not in claimed_ids)
     if row.context_version:
@@ -163,7 +170,7 @@ def _load_context(connection: Connection, thread: Thread, key: int) -> None:
 
 def thread_from_row(row: AnyRow) -> Thread:
     """Build a thread from its row, without its messages."""
-    thread = Thread(row.id, tenant=row.tenant)
+    thread = Thread(split_address(row.id)[0], tenant=row.tenant)
     thread.messages = None  # a listing loads none
     _refresh(thread, row)
     return thread
@@ -185,14 +192,14 @@ def insert_if_absent(connection: Connection, values: Mapping[str, Any]) -> Any:
 
 
 def _select(tenant: str, thread_id: str) -> Any:
-    return select(threads).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    return select(threads).where(is_row_of(tenant, thread_id))
 
 
 def lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow:
     """The row of a thread, locked until the transaction ends. Raises `ThreadNotFound`."""
     row: AnyRow | None = connection.execute(_select(tenant, thread_id).with_for_update(key_share=True)).one_or_none()
     if row is None:
-        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+        raise not_found(tenant, thread_id)
     return row
 
 
@@ -201,13 +208,15 @@ def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Mess
     # Messages in the inbox get their seq when their turn is claimed.
     inbox_ids = message_rows.list_waiting_ids(connection, row.key)
     new = [message for message in new if message.id not in inbox_ids]
+    shared_seqs = _find_shared(connection, Lineage.of(row), [message.id for message in new])
+    new = [message for message in new if message.id not in shared_seqs]
     if not new:
-        return {}
+        return shared_seqs
     rows = message_rows.reply_rows(row.key, None, after_seq=row.last_seq, replies=new)
     statement = insert_for(connection, messages).on_conflict_do_nothing(index_elements=["thread_key", "id"])
     # As a list of rows, not as one long statement: that takes a few thousand only.
     inserted_rows = connection.execute(statement.returning(messages.c.id, messages.c.seq), rows).all()
-    seqs = {found.id: found.seq for found in inserted_rows}
+    seqs = shared_seqs | {found.id: found.seq for found in inserted_rows}
     missing_ids = [message.id for message in new if message.id not in seqs]
     if missing_ids:
         stored_seqs = select(messages.c.id, messages.c.seq).where(
@@ -217,6 +226,14 @@ def _append(connection: Connection, row: AnyRow, tenant: str, new: Sequence[Mess
     inserted_messages = [message for message in new if message.id not in missing_ids]
     attach(connection, row.key, tenant, inserted_messages)
     return seqs
+
+
+def _find_shared(connection: Connection, lineage: Lineage, ids: Sequence[str]) -> dict[str, int]:
+    """The seqs of messages that a branch shares, by id; no statement where it shares nothing."""
+    if not lineage.shared_to_seq or not ids:
+        return {}
+    of_shared = lineage.holds(to_seq=lineage.shared_to_seq) & messages.c.id.in_(ids)
+    return {row.id: row.seq for row in connection.execute(select(messages.c.id, messages.c.seq).where(of_shared))}
 
 
 def _save_context(connection: Connection, row: AnyRow, thread: Thread) -> bool:
@@ -261,19 +278,16 @@ def _check_last(last: int) -> int:
     return check_whole_number("last", last, minimum=1, maximum=INTEGER_MAX, fix=fix)
 
 
-def _seq_before_last(connection: Connection, key: int, last: int) -> int:
-    newest_seqs = (
-        select(messages.c.seq)
-        .where(messages.c.thread_key == key, messages.c.seq > cutoff_of(key), messages.c.rolled_back.is_(False))
-        .order_by(messages.c.seq.desc())
-        .limit(last)
-        .subquery()
-    )
+def _seq_before_last(connection: Connection, lineage: Lineage, last: int) -> int:
+    in_view = [messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)]
+    newest = select_range(lineage, [messages.c.seq], where=in_view, newest_first=True, limit=last)
+    newest_seqs = newest.subquery()
     return int(connection.execute(select(func.coalesce(func.min(newest_seqs.c.seq), 1))).scalar_one()) - 1
 
 
 def _refresh(thread: Thread, row: AnyRow, *, is_sliced: bool = False) -> None:
     thread.title, thread.user = row.title, row.owner
+    thread.branch = split_address(row.id)[1] or MAIN
     thread.created_at, thread.updated_at = row.created_at, row.updated_at
     thread.metadata = dict(row.metadata) | {LAST_UPDATED: row.updated_at.isoformat()}
     # A list inside may be edited in place: the deep copy shows the change.

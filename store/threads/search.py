@@ -1,7 +1,8 @@
 """Searching messages: PostgreSQL's full-text search, SQLite's FTS5, in one language of queries.
 
 What stays true: a query is words, `"a phrase"`, `or` and `-not`, and never an error of SQL's; a
-tenant finds its own messages only.
+tenant finds its own messages only. A message that branches or forks share is found once: in the row with
+which it is stored, or in one that shares it, where that one does not show it or is another user's.
 
 Words are found as they are written, in any language, whatever their case: nothing is stemmed. On
 SQLite an accent makes no difference, on PostgreSQL it does. A language written without spaces is
@@ -16,6 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, column, func, literal_column, select, text, true
 
 from conversation.arguments import check_whole_number
+from conversation.branch_address import MAIN, split_address
 from conversation.errors import InvalidInput
 from conversation.validation import check_id, check_tenant, check_text
 from store.database.estimates import estimate
@@ -43,6 +45,50 @@ SEARCHED_CHARS = 100_000
 #: The marks before and behind a highlight.
 MARKS = ("**", "**")
 
+#: The id of the row that shows a message: of the one with which it is stored; where that one does not show it, or is
+#: another user's, of the first one that shares it; else null. The same in PostgreSQL's function.
+_SHOWN_BY = """
+    CASE
+        WHEN threads.deleted_at IS NULL AND messages.seq > threads.history_starts_after
+            AND (CAST(:user AS text) IS NULL OR threads.owner = CAST(:user AS text))
+        THEN threads.id
+        WHEN EXISTS (SELECT 1 FROM threads AS child WHERE child.parent_key = threads.key)
+        THEN (
+            WITH RECURSIVE below AS (
+                SELECT child.key, child.id, child.owner, child.deleted_at, child.history_starts_after
+                FROM threads AS child WHERE child.parent_key = threads.key AND child.shared_to_seq >= messages.seq
+                UNION ALL
+                SELECT child.key, child.id, child.owner, child.deleted_at, child.history_starts_after
+                FROM threads AS child JOIN below ON child.parent_key = below.key
+                WHERE child.shared_to_seq >= messages.seq
+            )
+            SELECT below.id FROM below
+            WHERE below.deleted_at IS NULL AND messages.seq > below.history_starts_after
+                AND (CAST(:user AS text) IS NULL OR below.owner = CAST(:user AS text))
+            ORDER BY below.key LIMIT 1
+        )
+    END AS row_id
+"""
+_MATCHES_OF_POSTGRESQL = f"""
+    SELECT * FROM (
+        SELECT messages.id, messages.seq, messages.role, messages.content, messages.created_at, {_SHOWN_BY}
+        FROM messages JOIN threads ON messages.thread_key = threads.key
+        WHERE threads.tenant = :tenant
+            AND NOT messages.rolled_back AND to_tsvector('simple', left(messages.content, {SEARCHED_CHARS}))
+            @@ websearch_to_tsquery('simple', :query)
+    ) AS message
+    WHERE row_id IS NOT NULL ORDER BY created_at DESC, seq DESC LIMIT {RANKED_MAX}
+"""  # noqa: S608 - texts of our own
+_MATCHES_OF_SQLITE = f"""
+    SELECT * FROM (
+        SELECT messages.id, messages.seq, messages.role, messages.created_at, -bm25(messages_search) AS score,
+            snippet(messages_search, 0, :start, :stop, '…', 30) AS highlight, {_SHOWN_BY}
+        FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid
+        JOIN threads ON threads.key = messages.thread_key
+        WHERE messages_search MATCH :query AND threads.tenant = :tenant AND NOT messages.rolled_back
+    ) AS message
+    WHERE row_id IS NOT NULL ORDER BY score DESC, created_at DESC, seq DESC LIMIT :limit
+"""  # noqa: S608 - texts of our own
 _is_in_view = messages.c.rolled_back.is_(False)
 _MESSAGE_COLUMNS = (messages.c.id, messages.c.seq, messages.c.role, messages.c.content, messages.c.created_at)
 _SIMPLE: ColumnElement[str] = literal_column("'simple'")
@@ -54,6 +100,8 @@ class Hit:
     """A message that a search found."""
 
     thread_id: str
+    #: The branch that shows it; others may share it.
+    branch: str
     message_id: str
     seq: int
     role: str
@@ -81,7 +129,7 @@ class _Scope:
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        of_tenant = threads.c.tenant == self.tenant
+        of_tenant = (threads.c.tenant == self.tenant) & threads.c.deleted_at.is_(None)
         return of_tenant if self.user is None else of_tenant & (threads.c.owner == self.user)
 
 
@@ -132,12 +180,14 @@ def _terms(query: str) -> Iterator[tuple[bool, str, bool]]:
 
 
 def _search_postgresql(connection: Connection, groups: list[_Group], scope: _Scope, limit: int) -> list[Hit]:
-    words = func.websearch_to_tsquery(_SIMPLE, " or ".join(_web_query(group) for group in groups))
+    query = " or ".join(_web_query(group) for group in groups)
+    words = func.websearch_to_tsquery(_SIMPLE, query)
     if _is_common(connection, words):
         rows = connection.execute(_rank(_select_recent_matches(words, scope), words, limit)).all()
         if rows and rows[0].matches == RANKED_MAX:
             return list(map(_hit, rows))
-    return list(map(_hit, connection.execute(_rank(_select_matches(connection, words, scope), words, limit))))
+    matches = _select_matches(connection, query, scope)
+    return [_hit(row) for row in connection.execute(_rank(matches, words, limit))]
 
 
 def _is_common(connection: Connection, words: ColumnElement[Any]) -> bool:
@@ -155,21 +205,16 @@ def _document(content: ColumnElement[str]) -> ColumnElement[Any]:
     return func.to_tsvector(_SIMPLE, func.left(content, literal_column(str(SEARCHED_CHARS))))
 
 
-def _select_matches(connection: Connection, words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
+def _select_matches(connection: Connection, query: str, scope: _Scope) -> Select[Any]:
     """The newest messages that match, found by the index."""
+    columns = [column(each.name, each.type) for each in (*_MESSAGE_COLUMNS, threads.c.id.label("row_id"))]
     if has_functions(connection) and current_tenant() == scope.tenant:
         # Also where row-level security keeps the role from the index.
-        columns = [column(each.name, each.type) for each in (threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)]
+        words = func.websearch_to_tsquery(_SIMPLE, query)
         find = getattr(func, SCHEMA).find_messages_v1(words, scope.user, RANKED_MAX)
         return select(find.table_valued(*columns))
-    is_visible = scope.condition & (messages.c.seq > threads.c.history_starts_after) & _is_in_view
-    return (
-        select(threads.c.id.label("thread_id"), *_MESSAGE_COLUMNS)
-        .join(threads, messages.c.thread_key == threads.c.key)
-        .where(is_visible, _matches(messages.c.content, words))
-        .order_by(messages.c.created_at.desc(), messages.c.seq.desc())
-        .limit(RANKED_MAX)
-    )
+    found = text(_MATCHES_OF_POSTGRESQL).bindparams(query=query, tenant=scope.tenant, user=scope.user)
+    return select(found.columns(*columns).subquery())
 
 
 def _select_recent_matches(words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
@@ -183,7 +228,7 @@ def _select_recent_matches(words: ColumnElement[Any], scope: _Scope) -> Select[A
     )
     message = newest_messages.lateral()
     # Limited by itself, so that what is read is bounded, whatever matches.
-    read_messages = select(thread.c.id.label("thread_id"), message).join_from(thread, message, true()).limit(READ_MAX)
+    read_messages = select(thread.c.id.label("row_id"), message).join_from(thread, message, true()).limit(READ_MAX)
     read = read_messages.subquery()
     return select(read).where(_matches(read.c.content, words)).limit(RANKED_MAX)
 
@@ -204,7 +249,12 @@ def _rank(matches: Select[Any], words: ColumnElement[Any], limit: int) -> Select
 
 
 def _hit(row: AnyRow) -> Hit:
-    return Hit(row.thread_id, row.id, row.seq, row.role, float(row.rank), row.highlight)
+    return _build_hit(row, float(row.rank))
+
+
+def _build_hit(row: AnyRow, rank: float) -> Hit:
+    thread_id, branch = split_address(row.row_id)
+    return Hit(thread_id, branch or MAIN, row.id, row.seq, row.role, rank, row.highlight)
 
 
 def _web_query(group: _Group) -> str:
@@ -213,17 +263,6 @@ def _web_query(group: _Group) -> str:
 
 
 def _search_sqlite(connection: Connection, groups: list[_Group], scope: _Scope, limit: int) -> list[Hit]:
-    statement = text(
-        "SELECT threads.id AS thread_id, messages.id, messages.seq, messages.role, "
-        "-bm25(messages_search) AS score, "
-        "snippet(messages_search, 0, :start, :stop, '…', 30) AS highlight "
-        "FROM messages_search JOIN messages ON messages.rowid = messages_search.rowid "
-        "JOIN threads ON threads.key = messages.thread_key "
-        "WHERE messages_search MATCH :query AND threads.tenant = :tenant "
-        "AND (:user IS NULL OR threads.owner = :user) "
-        "AND messages.seq > threads.history_starts_after "
-        "ORDER BY score DESC, messages.created_at DESC, messages.seq DESC LIMIT :limit"
-    )
     query = " OR ".join(_fts5_query(group) for group in groups)
     values = {
         "query": query,
@@ -233,8 +272,8 @@ def _search_sqlite(connection: Connection, groups: list[_Group], scope: _Scope, 
         "start": MARKS[0],
         "stop": MARKS[1],
     }
-    rows = connection.execute(statement, values)
-    return [Hit(r.thread_id, r.id, r.seq, r.role, float(r.score), r.highlight) for r in rows]
+    rows = connection.execute(text(_MATCHES_OF_SQLITE), values)
+    return [_build_hit(row, float(row.score)) for row in rows]
 
 
 def _fts5_query(group: _Group) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
-from conversation.errors import ThreadNotFound
+from conversation.branch_address import check_address
+from conversation.errors import BranchNotFound, ThreadNotFound
 from conversation.validation import check_id, check_tenant
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
+from store.history.row_ids import is_row_of
 from store.tables import threads
+from store.threads.branch_rows import not_found
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class Viewer:
 
 
 def is_seen(viewer: Viewer, thread_id: str) -> ColumnElement[bool]:
-    """The condition that a row is this thread, and the viewer may see it."""
-    return and_(viewer.sees, threads.c.id == check_id("thread_id", thread_id))
+    """The condition that a row is this thread's chosen branch, or that of an address, and the viewer may see it."""
+    return and_(viewer.sees, is_row_of(viewer.tenant, check_address("thread_id", thread_id)))
 
 
 @read_only
@@ -46,9 +49,9 @@ def lock_visible_thread(connection: Connection, viewer: Viewer, thread_id: str, 
     return _one(connection, viewer, thread_id, statement)
 
 
-def thread_not_found(viewer: Viewer, thread_id: str) -> ThreadNotFound:
-    """The error for a thread that is not there for a viewer."""
-    return ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {viewer.tenant!r}")
+def thread_not_found(viewer: Viewer, thread_id: str) -> ThreadNotFound | BranchNotFound:
+    """The error for a thread, or for one of its branches, that is not there for a viewer."""
+    return not_found(viewer.tenant, thread_id)
 
 
 def _one(connection: Connection, viewer: Viewer, thread_id: str, statement: Select[tuple[object, ...]]) -> AnyRow:

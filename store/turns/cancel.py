@@ -9,16 +9,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, func, literal, or_, select, update
 
-from conversation.errors import InvalidInput
 from conversation.turn import FINAL_STATES, TurnState
-from conversation.validation import check_text
 from store.database.column_types import clock
 from store.tables import threads, turns
+from store.turns.children import lock_parent, tell_parent
 from store.turns.interrupts import interrupt_turns, is_interrupted
 from store.turns.records import is_turn, turn_not_found
-
-#: Characters of a requester's name.
-REQUESTER_MAX_CHARS = 200
+from store.turns.requester import check_requester
 
 
 def list_requested(connection: Connection, turn_ids: Collection[str]) -> list[str]:
@@ -26,16 +23,6 @@ def list_requested(connection: Connection, turn_ids: Collection[str]) -> list[st
     requested = or_(turns.c.cancel_requested_at.is_not(None), is_interrupted())
     running = turns.c.id.in_(turn_ids), turns.c.state == "running"
     return list(connection.execute(select(turns.c.id).where(*running, requested)).scalars())
-
-
-def check_requester(by: str | None) -> str | None:
-    """The name of who asks for a cancel: a line of 1 to 200 characters that can be printed; None for no name."""
-    if by is None:
-        return None
-    name = check_text("by", by, max_chars=REQUESTER_MAX_CHARS)
-    if not name.strip() or not name.isprintable():
-        raise InvalidInput("by", "is empty, or has characters that cannot be printed", "pass a name, in one line")
-    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +61,15 @@ def request_cancel(
     Raises `TurnNotFound`.
     """
     requester = check_requester(by)
-    key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id, tenant))).scalar_one_or_none()
-    if key is None:
+    names = turns.c.thread_key, turns.c.tenant, turns.c.parent_turn_id
+    row = connection.execute(select(*names).where(is_turn(turn_id, tenant))).one_or_none()
+    if row is None:
         raise turn_not_found(turn_id, tenant)
-    connection.execute(select(threads.c.key).where(threads.c.key == key).with_for_update(key_share=True))
+    if row.parent_turn_id is not None:
+        lock_parent(connection, row.tenant, row.parent_turn_id)
+    connection.execute(select(threads.c.key).where(threads.c.key == row.thread_key).with_for_update(key_share=True))
     # What it was sent to end ends, though it is cancelled itself now.
-    interrupt_turns(connection, key)
+    interrupt_turns(connection, row.thread_key)
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(
         update(turns)
@@ -96,4 +86,8 @@ def request_cancel(
             finished_at=case((has_not_begun, clock()), else_=None),
         )
     )
-    return TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())
+    state = TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())
+    if row.parent_turn_id is not None and state.is_final:
+        # The sweep publishes what it goes on with.
+        tell_parent(connection, turn_id)
+    return state

@@ -18,6 +18,7 @@ from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
+from store.lineage import Lineage
 from store.turns import journal, pending_calls, rolled_back
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
 from store.turns.frozen_context import context_texts
@@ -48,6 +49,7 @@ class FunctionTurn:
     """A turn that the function claimed, as its value names it."""
 
     thread_key: int
+    lineage: list[list[int]] | None
     fencing_token: int
     id: str
     agent: str
@@ -58,6 +60,8 @@ class FunctionTurn:
     interruptions: int
     error_kind: str | None
     local_process_id: str | None
+    parent_turn_id: str | None
+    depth: int
     is_cancel_requested: bool
     remaining_seconds: float | None
     #: What the turn waited for was not decided in time.
@@ -70,12 +74,17 @@ class FunctionTurn:
     thread_owner: str | None
     summary: str | None
     context: list[str] | None
-    #: Rows of messages, as `message_rows.build_message` takes them.
+    #: Rows of messages, as `message_rows.build_message` takes them: those that a branch shares, then its own.
+    shared_window: list[list[Any]] | None
     window: list[list[Any]] | None
     #: Messages wait that are to be read while it runs.
     is_steered: bool
     #: Turns of its thread were taken out of view that may have done something.
     has_rolled_back: bool
+
+    @property
+    def messages(self) -> list[list[Any]]:
+        return [*(self.shared_window or ()), *(self.window or ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,10 @@ class PartialClaim:
         return self.turn.has_rolled_back and not self.is_refused
 
     @property
-    def message_ids_with_files(self) -> list[str]:
-        return [] if self.is_refused else message_rows.ids_with_attachments(self.turn.window or ())
+    def message_ids_with_files(self) -> dict[int, list[str]]:
+        """The ids by the key that they stand under."""
+        lineage = Lineage.build(self.turn.thread_key, self.turn.lineage)
+        return {} if self.is_refused else message_rows.ids_with_attachments(lineage, self.turn.messages)
 
     def finish(
         self,
@@ -123,6 +134,7 @@ class PartialClaim:
                 thread_id=self.thread_id,
                 agent=turn.agent,
                 attempt=turn.attempt,
+                parent_turn_id=turn.parent_turn_id,
                 window_to_seq=turn.window_to_seq,
                 ending=ending_of(turn.id, turn.agent, steps, self.error),
             )
@@ -133,10 +145,12 @@ class PartialClaim:
             thread_id=self.thread_id,
             agent=turn.agent,
             attempt=turn.attempt,
+            parent_turn_id=turn.parent_turn_id,
+            depth=turn.depth,
             retries=turn.retries,
             failing_seconds=turn.failing_seconds or 0,
             remaining_seconds=turn.remaining_seconds,
-            window=message_rows.build_messages(turn.window or (), files),
+            window=message_rows.build_messages(turn.messages, files),
             steps=steps,
             pending=pending,
             context=(*context_texts(turn.context or (), turn.summary), *notes),
@@ -165,7 +179,7 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     """Read the rest of a claimed turn."""
     turn, message_ids = partial_claim.turn, partial_claim.message_ids_with_files
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
-    files = load_attachments(connection, turn.thread_key, message_ids) if message_ids else {}
+    files = load_attachments(connection, message_ids) if message_ids else {}
     pending = pending_calls.load(connection, turn.id) if partial_claim.has_journal else ()
     notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
     return partial_claim.finish(steps, files, pending, notes)

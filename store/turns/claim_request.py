@@ -5,7 +5,7 @@ What stays true: both ways to claim, plain statements and the function in the da
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from conversation.errors import Fault
 from conversation.replay import replay_transcript
@@ -112,7 +112,10 @@ def _poison_of(turn: StartedTurn) -> TurnError | None:
 def ending_of(turn_id: str, agent: str, steps: Mapping[int, Step], error: TurnError | None) -> Cancelled | Failed:
     """The ending of a turn that is refused: a failure with the error, without one a cancellation."""
     transcript = replay_transcript(turn_id, steps, {"agent": agent})
-    messages, usage, cost = transcript.close(), transcript.usage, transcript.cost
-    if error is not None:
-        return Failed(error=error, messages=messages, usage=usage, cost=cost)
-    return Cancelled(messages=messages, usage=usage, cost=cost)
+    totals: dict[str, Any] = {
+        "messages": transcript.close(),
+        "usage": transcript.usage,
+        "cost": transcript.cost,
+        "hands_over_to": transcript.hands_over_to,
+    }
+    return Cancelled(**totals) if error is None else Failed(error=error, **totals)

@@ -17,6 +17,7 @@ from store.database.statements import AnyRow, Write, convert_row, execute_togeth
 from store.history import message_rows
 from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SHARED_COLUMNS
+from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads, turns
 from store.tables.turns import unfinished
 from store.turns import attempts, journal, pending_calls, rolled_back
@@ -88,6 +89,7 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.summary_id,
         threads.c.context_version,
         threads.c.owner,
+        threads.c.lineage,
         # Spares most claims that start nothing the question whether the head is quarantined.
         unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
         # The same of the question whether an attempt broke off.
@@ -243,8 +245,9 @@ def _load_claimed(
     covered_to_seq = summary.to_seq if summary is not None else 0
     # Counted from behind the summary: else the start could jump over what no summary covers yet.
     after_seq = covered_to_seq + claimant.window_start(turn.agent, max(turn.window_to_seq - covered_to_seq, 0))
+    lineage = Lineage.of(thread)
     window = message_rows.window_rows(
-        thread.key, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
+        lineage, turn.id, after_seq=after_seq, to_seq=turn.window_to_seq, inbox_after=thread.last_seq
     )
     has_journal = turn.attempt > 1 or turn.requeued_from is not None
     rows = execute_together(connection, move_inbox_into_history(thread, turn, lease), window)
@@ -255,7 +258,7 @@ def _load_claimed(
         thread_id=thread.id,
         failing_seconds=_seconds_failing(turn),
         remaining_seconds=_seconds_left(turn),
-        window=message_rows.load(connection, thread.key, rows),
+        window=message_rows.load(connection, lineage, rows),
         steps=journal.load(connection, turn.id) if has_journal else {},
         pending=pending_calls.load(connection, turn.id) if has_journal else (),
         context=(

@@ -19,10 +19,11 @@ from conversation.turn import TurnState
 from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
+from store.history.row_ids import thread_id_of
 from store.tables import pending_calls, threads, turns
-from store.turns.cancel import check_requester
 from store.turns.pending_calls import build_call
 from store.turns.records import is_turn, turn_not_found
+from store.turns.requester import check_requester
 from store.turns.taken_up_calls import take_up
 
 
@@ -127,7 +128,7 @@ def _store(connection: Connection, turn: AnyRow, call: PendingCall, decision: De
         "by": None if by is None else hash_of(turn.tenant, by),
         "digest": call.arguments_digest,
     }
-    write_audit_row(connection, turn.tenant, turn.thread_id, "turn.decided", details)
+    write_audit_row(connection, turn.tenant, thread_id_of(turn.thread_id), "turn.decided", details)
     return decided
 
 

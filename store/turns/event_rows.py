@@ -8,20 +8,34 @@ without what it was asked.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, func, null, or_, select
 
-from conversation.errors import ThreadNotFound
-from conversation.events import MessageDone, ThreadEvent, TurnEnded, fence_of, number_after_turn, seq_after_turn
+from conversation.branch_address import MAIN, split_address
+from conversation.events import (
+    MessageDone,
+    ThreadEvent,
+    ThreadSwitched,
+    TurnEnded,
+    fence_of,
+    number_after_turn,
+    number_of_switch,
+    seq_after_turn,
+)
 from conversation.message import Message, Usage
 from conversation.step import Step
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
+from store.history.row_ids import is_row_of
+from store.lineage import Lineage, select_range, stored_with
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
+from store.threads.branch_rows import not_found
+from store.turns.agent_steps import list_agent_steps
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
 from store.turns.notices import Notice, read_notices
 from store.turns.records import is_turn, turn_not_found
@@ -43,12 +57,17 @@ class EventPage:
 
     #: With rising numbers.
     events: tuple[ThreadEvent, ...] = ()
-    #: Of the last page: the turns that wait, in their order; of a turn's: that it waits, or ended without beginning.
+    #: Of the last page: the turns that wait, in their order, behind what agents do in the one that runs; of a turn's:
+    #: that it waits, or ended without beginning, or what agents do in it.
     notices: tuple[Notice, ...] = ()
     #: There is more after the last of them.
     has_more: bool = False
     #: The id of the turn that is under way.
     running: str | None = None
+    #: The id of the row that they are of, where that is a thread's or a branch's.
+    address: str | None = None
+    #: The newest switch to this branch.
+    switch: ThreadSwitched | None = None
     #: Of a turn that was merged: that it was. The events are those of the turn that answers it.
     merged: TurnEnded | None = None
 
@@ -58,33 +77,66 @@ def read_thread_events(
     connection: Connection, tenant: str, thread_id: str, *, after: int = 0, limit: int = PAGE_MESSAGES
 ) -> EventPage:
     """The events of a thread behind a number, a page at a time. Raises `ThreadNotFound`."""
-    thread = connection.execute(
-        select(threads.c.key, threads.c.history_starts_after).where(
-            threads.c.tenant == tenant, threads.c.id == thread_id
-        )
-    ).one_or_none()
+    names = ("key", "id", "lineage", "history_starts_after", "chosen_fence", "chosen_after_seq")
+    is_thread = is_row_of(tenant, thread_id)
+    thread = connection.execute(select(*(threads.c[name] for name in names)).where(is_thread)).one_or_none()
     if thread is None:
-        raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {tenant!r}")
+        raise not_found(tenant, thread_id)
+    thread_id = split_address(thread_id)[0]
+    lineage, switch = Lineage.of(thread), _switch_of(thread)
     while True:
         open_rows = _read_open_turns(connection, thread.key)
         rows, has_more = _read_messages(connection, thread, after, limit)
         open_rows = [] if has_more else _bring_up_to_date(open_rows, rows)
-        logs = _load_logs(connection, thread.key, thread_id, _list_claimed(open_rows, rows), rows)
-        loose = message_rows.load(connection, thread.key, [row for row in rows if row.turns_fencing_token is None])
-        events = list(_arrange(thread_id, after, (*rows, *open_rows), logs, {each.id: each for each in loose}))
+        logs = _load_logs(connection, lineage, thread_id, _list_claimed(open_rows, rows), rows)
+        loose = message_rows.load(connection, lineage, [row for row in rows if row.turns_fencing_token is None])
+        events = list(_arrange(thread, after, (*rows, *open_rows), logs, {each.id: each for each in loose}))
+        if switch is not None and after < switch.number and not (has_more and _is_before(events, switch)):
+            events = sorted([*events, switch], key=_number_of)
         if events or not has_more:
             break
         # All that was read came before: one turn that fills the page.
         limit *= 4
-    notices = [
-        notice for position, row in enumerate(open_rows) for notice in _notices_of(connection, thread_id, row, position)
-    ]
+    waiting = enumerate(open_rows)
+    notices = [notice for position, row in waiting for notice in _notices_of(connection, thread_id, row, position)]
     return EventPage(
         events=tuple(events),
-        notices=tuple(notices),
+        notices=(*list_agent_steps(logs), *notices) if not has_more else (),
         has_more=has_more,
         running=next((row.turns_id for row in open_rows if row.turns_state == "running"), None),
+        address=thread.id,
+        switch=switch,
     )
+
+
+def _switch_of(thread: AnyRow) -> ThreadSwitched | None:
+    """The newest switch to a branch; None where it was never chosen in the place of another."""
+    if thread.chosen_fence is None:
+        return None
+    thread_id, branch = split_address(thread.id)
+    return ThreadSwitched(
+        thread_id=thread_id,
+        number=number_of_switch(thread.chosen_fence),
+        branch=branch or MAIN,
+        shared_to_seq=Lineage.of(thread).shared_to_seq,
+    )
+
+
+def _is_before(events: Sequence[ThreadEvent], switch: ThreadSwitched) -> bool:
+    return not events or _number_of(events[-1]) < switch.number
+
+
+def _number_of(event: ThreadEvent) -> int:
+    return event.number or 0
+
+
+@read_only
+def resume_thread_events(connection: Connection, tenant: str, thread_id: str, *, after: int = 0) -> EventPage:
+    """As `read_thread_events`, for a viewer who comes again: from the newest switch on, where they have not seen it."""
+    page = read_thread_events(connection, tenant, thread_id, after=after)
+    if page.switch is not None and 0 < after < page.switch.number:
+        return read_thread_events(connection, tenant, thread_id, after=page.switch.number - 1)
+    return page
 
 
 @read_only
@@ -104,7 +156,7 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     rows = connection.execute(statement).all()
     if not rows:
         raise turn_not_found(turn_id, tenant)
-    turn, thread_id = _turn_of(rows[0]), rows[0].thread_id
+    turn, thread_id = _turn_of(rows[0]), split_address(rows[0].thread_id)[0]
     if turn.merged_into is not None:
         page: EventPage = read_turn_events(connection, turn.merged_into, tenant=tenant, after=after)
         return replace(page, merged=end_of(thread_id, turn))
@@ -113,7 +165,8 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     if turn.fencing_token is None and turn.is_final:
         notices.append(end_of(thread_id, turn))
     spoken_rows = [row for row in rows if row.seq is not None]
-    logs = _load_logs(connection, rows[0].thread_key, thread_id, [turn], spoken_rows)
+    logs = _load_logs(connection, stored_with(rows[0].thread_key), thread_id, [turn], spoken_rows)
+    notices += list_agent_steps(logs)
     events = [event for log in logs for event in log.events()]
     return EventPage(
         events=tuple(event for event in events if (event.number or 0) > after),
@@ -123,14 +176,23 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
 
 
 @read_only
-def number_messages(connection: Connection, thread_key: int, history: Sequence[Message]) -> dict[str, int]:
-    """The numbers of messages of a history, in their order, by id: a stream goes on behind them."""
-    if not history:
-        return {}
+def number_messages(connection: Connection, thread: AnyRow, history: Sequence[Message]) -> dict[str, int]:
+    """The numbers of messages of a history, in their order, by id: a stream goes on behind them.
+
+    What a branch shares is numbered by its seqs alone: its turns are another's, and may go on there.
+    """
+    lineage = Lineage.of(thread)
+    shared = {message.id: message.seq or 0 for message in history if (message.seq or 0) <= lineage.shared_to_seq}
+    shared_numbers = {message_id: number_after_turn(0, seq) for message_id, seq in shared.items()}
+    own = [message for message in history if message.id not in shared]
+    return shared_numbers | (_number_own(connection, thread, own) if own else {})
+
+
+def _number_own(connection: Connection, thread: AnyRow, history: Sequence[Message]) -> dict[str, int]:
     turn_ids = sorted({message.turn_id for message in history if message.turn_id})
     answering = _read_answering(connection, turn_ids)
     turn_ids = sorted(set(turn_ids) | set(answering.values()))
-    of_page = select(*_turn_columns).where(turns.c.thread_key == thread_key, turns.c.id.in_(turn_ids))
+    of_page = select(*_turn_columns).where(turns.c.thread_key == thread.key, turns.c.id.in_(turn_ids))
     page_turns = [_turn_of(row) for row in connection.execute(of_page)] if turn_ids else []
     claimed = {turn.id: turn for turn in page_turns if turn.fencing_token is not None}
     journals = _read_journals(connection, claimed.values())
@@ -145,9 +207,15 @@ def number_messages(connection: Connection, thread_key: int, history: Sequence[M
             fence = claimed[answering.get(message.turn_id or "", message.turn_id or "")].fencing_token
             continue
         if fence is None:
-            fence = _find_fence_before(connection, thread_key, message.seq or 0)
-        numbers[message.id] = number_after_turn(fence, message.seq or 0)
+            fence = _find_fence_before(connection, thread.key, message.seq or 0)
+        numbers[message.id] = _number_loose(thread, fence, message.seq or 0)
     return numbers
+
+
+def _number_loose(thread: AnyRow, fence: int, seq: int) -> int:
+    """The number of a message of no turn: behind the turn before it, and behind the switch before it."""
+    is_behind_switch = thread.chosen_fence is not None and seq > thread.chosen_after_seq
+    return number_after_turn(max(fence, thread.chosen_fence) if is_behind_switch else fence, seq)
 
 
 def _read_answering(connection: Connection, turn_ids: Collection[str]) -> dict[str, str]:
@@ -158,29 +226,35 @@ def _read_answering(connection: Connection, turn_ids: Collection[str]) -> dict[s
 
 def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: int) -> tuple[list[AnyRow], bool]:
     """The messages that may have events behind a number, each with its turn's row, and whether there are more."""
+    lineage = Lineage.of(thread)
     answering_id = func.coalesce(_sent.c.merged_into, messages.c.turn_id)
-    of_turn = and_(turns.c.id == answering_id, turns.c.thread_key == messages.c.thread_key)
-    of_thread = messages.c.thread_key == thread.key
+    is_own = messages.c.thread_key == thread.key
+    # A turn of what is shared is another's: what it said has no events but itself.
+    of_turn = and_(turns.c.id == answering_id, turns.c.thread_key == thread.key, is_own)
     with_turns = messages.outerjoin(_sent, _sent.c.id == messages.c.turn_id).outerjoin(turns, of_turn)
     start_seq: Any = seq_after_turn(after) or 0
+    # All that is shared has the token 0.
+    begins_after = lineage.shared_to_seq if fence_of(after) else start_seq
     if not start_seq:
-        earlier = select(messages.c.seq).select_from(with_turns).where(of_thread)
+        earlier = select(messages.c.seq).select_from(with_turns).where(is_own)
         earlier = earlier.where(turns.c.fencing_token < fence_of(after)).order_by(messages.c.seq.desc()).limit(1)
         start_seq = func.coalesce(earlier.scalar_subquery(), 0)
-    statement = (
-        select(*message_rows.stored_columns(), *_turn_columns, messages.c.rolled_back)
-        .select_from(with_turns)
-        .where(of_thread, messages.c.seq > start_seq, messages.c.seq > thread.history_starts_after)
-        .order_by(messages.c.seq)
+    statement = partial(
+        select_range,
+        lineage,
+        [*message_rows.stored_columns(), *_turn_columns, messages.c.rolled_back],
+        source=with_turns,
+        after_seq=begins_after,
     )
-    rows = list(connection.execute(statement.limit(limit + 1)))
+    is_behind = (messages.c.seq > start_seq) & (messages.c.seq > thread.history_starts_after)
+    rows = list(connection.execute(statement(where=[is_behind], limit=limit + 1)))
     if len(rows) <= limit:
         return rows, False
     rows.pop()
     # The page ends with the end of its last turn.
     last_turn_id = next((row.turns_id or row.turn_id for row in reversed(rows) if row.turn_id), None)
-    rest = statement.where(answering_id == last_turn_id, messages.c.seq > rows[-1].seq)
-    return [*rows, *connection.execute(rest)], True
+    is_rest = (answering_id == last_turn_id) & (messages.c.seq > rows[-1].seq)
+    return [*rows, *connection.execute(statement(where=[is_rest]))], True
 
 
 def _bring_up_to_date(open_rows: Sequence[AnyRow], rows: Sequence[AnyRow]) -> list[AnyRow]:
@@ -197,9 +271,10 @@ def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
 
 
 def _arrange(
-    thread_id: str, after: int, rows: Sequence[AnyRow], logs: Sequence[ClaimedTurnLog], loose: Mapping[str, Message]
+    thread: AnyRow, after: int, rows: Sequence[AnyRow], logs: Sequence[ClaimedTurnLog], loose: Mapping[str, Message]
 ) -> Iterator[ThreadEvent]:
     """The events behind a number: turn by turn, each followed by the messages of no turn after it."""
+    thread_id, _ = split_address(thread.id)
     unread_logs = {log.turn.id: log for log in logs}
     fence = fence_of(after) if seq_after_turn(after) is not None else 0
     groups: list[tuple[ClaimedTurnLog | None, list[ThreadEvent]]] = [(None, [])]
@@ -208,7 +283,7 @@ def _arrange(
             fence = log.turn.fencing_token or 0
             groups.append((log, []))
         elif row.id in loose:
-            number = number_after_turn(fence, row.seq)
+            number = _number_loose(thread, fence, row.seq)
             done = MessageDone(thread_id=thread_id, turn_id=None, number=number, message=loose[row.id])
             groups[-1][1].append(done)
     for log, loose_events in groups:
@@ -224,7 +299,7 @@ def _behind(after: int, events: Iterable[ThreadEvent]) -> Iterator[ThreadEvent]:
 
 
 def _load_logs(
-    connection: Connection, thread_key: int, thread_id: str, of_turns: Iterable[TurnRow], rows: Sequence[AnyRow]
+    connection: Connection, lineage: Lineage, thread_id: str, of_turns: Iterable[TurnRow], rows: Sequence[AnyRow]
 ) -> list[ClaimedTurnLog]:
     """The logs of those turns that were claimed."""
     claimed = [turn for turn in of_turns if turn.fencing_token is not None]
@@ -233,7 +308,7 @@ def _load_logs(
     ids = {turn.id for turn in claimed}
     own_messages: dict[str, list[Message]] = {}
     own_rows = [row for row in rows if row.turns_id in ids and not getattr(row, "rolled_back", False)]
-    for row, message in zip(own_rows, message_rows.load(connection, thread_key, own_rows), strict=True):
+    for row, message in zip(own_rows, message_rows.load(connection, lineage, own_rows), strict=True):
         own_messages.setdefault(row.turns_id, []).append(message)
     journals = _read_journals(connection, claimed)
     return [
@@ -242,15 +317,19 @@ def _load_logs(
 
 
 def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
-    """The journals of turns; results only of those that are not over, whose replies are no messages yet."""
+    """The journals of turns; results only of those that are not over, whose replies are no messages yet.
+
+    What agents did that were called as tools is there without results, and only of those as well.
+    """
     if not of_turns:
         return {}
     open_ids = [turn.id for turn in of_turns if not turn.is_final]
     is_open: ColumnElement[bool] = steps.c.turn_id.in_(open_ids) if open_ids else false()
     columns = [column for column in steps.c if column.name != "result"]
+    is_own = steps.c.parent.is_(None)
     statement = (
-        select(*columns, case((is_open, steps.c.result), else_=null()).label("result"))
-        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]))
+        select(*columns, case((is_open & is_own, steps.c.result), else_=null()).label("result"))
+        .where(steps.c.turn_id.in_([turn.id for turn in of_turns]), or_(is_own, is_open))
         .order_by(steps.c.turn_id, steps.c["index"])
     )
     journals: dict[str, list[JournalledStep]] = {}

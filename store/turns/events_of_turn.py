@@ -109,6 +109,8 @@ class ClaimedTurnLog:
         places = _Places(self.turn, self.journal)
         source = {"agent": self.turn.agent, "version": self.turn.agent_version}
         for step in (each.step for each in self.journal):
+            if step.parent is not None:
+                continue  # of an agent that was called as a tool: a notice tells of it
             if step.result is None:
                 if step.kind == "tool":
                     return
@@ -174,6 +176,8 @@ class _Places:
         # A decision that made the turn wrote its first steps before any claim.
         newest = turn.first_fencing_token or 0
         for each in journal:
+            if each.step.parent is not None:
+                continue
             # An imported journal has the tokens of another installation.
             newest = max(newest, min(each.fencing_token, turn.fencing_token or 0))
             self._fences[each.step.index] = newest

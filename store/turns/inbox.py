@@ -11,6 +11,7 @@ from store.database.engine import Database
 from store.database.function_calls import call_within, has_functions
 from store.files.attachments import insert_attachments
 from store.files.blob_rows import check_stored
+from store.lineage import read_lineage
 from store.tables import inbox_messages, messages, turns
 from store.turns import send_statements
 from store.turns.send_function import call_of, read_outcome
@@ -59,7 +60,8 @@ async def accept_alone_async(database: Database, request: SendRequest, limits: S
 
 def has_message(connection: Connection, thread_key: int, message_id: str, *, except_turn_id: str) -> bool:
     """Whether the history has a message of this id, or the inbox for a turn other than `except_turn_id`."""
-    in_history = exists().where(messages.c.thread_key == thread_key, messages.c.id == message_id)
+    lineage = read_lineage(connection, thread_key)
+    in_history = exists().where(lineage.holds(), messages.c.id == message_id)
     in_inbox = exists().where(
         turns.c.id == inbox_messages.c.turn_id,
         turns.c.thread_key == thread_key,

@@ -102,6 +102,8 @@ def step_columns(entry: Step) -> dict[str, Any]:
         "result": entry.result,
         "usage": entry.usage.to_json() if entry.usage else None,
         "cost": entry.cost,
+        "parent": entry.parent,
+        "agent": entry.agent,
     }
 
 

@@ -22,6 +22,7 @@ from conversation.validation import check_id, check_moment, check_tenant, check_
 from store.database.column_types import clock, moment_now
 from store.database.statements import AnyRow
 from store.tables import threads, turns
+from store.threads.branch_rows import keys_of
 from store.turns.bulk_requeue import is_of_kind
 from store.turns.records import build_record, select_records
 from store.turns.turn_user import turn_user
@@ -138,8 +139,8 @@ def _conditions(filters: TurnFilter) -> list[ColumnElement[bool]]:
     if filters.thread_id is not None:
         if filters.tenant is None:
             raise InvalidInput("thread_id", "names a thread of no tenant", "pass the tenant, too")
-        of_thread = threads.c.tenant == filters.tenant, threads.c.id == check_id("thread_id", filters.thread_id)
-        conditions.append(turns.c.thread_key == select(threads.c.key).where(*of_thread).scalar_subquery())
+        # On whichever of its branches.
+        conditions.append(turns.c.thread_key.in_(keys_of(filters.tenant, check_id("thread_id", filters.thread_id))))
     if filters.agents:
         conditions.append(turns.c.agent.in_(sorted(check_id("agents", agent) for agent in filters.agents)))
     if filters.error_kinds:

@@ -17,6 +17,7 @@ from conversation.pending_message import PendingMessage
 from store.database.statements import AnyRow
 from store.history import message_rows
 from store.history.visibility import cutoff_of
+from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages
 from store.threads.pending_messages import load_pending
 from store.threads.visible_threads import Viewer, find_thread
@@ -59,37 +60,41 @@ def list_messages(
     check_one_of("order", order, PAGE_ORDERS)
     after_seq = None
     if cursor is not None:
-        (after_seq,) = read_cursor(cursor, [int], fix="pass next_cursor of the page before, and the same order")
-    thread_key = find_thread(connection, viewer, thread_id).key
+        values = read_cursor(cursor, [int], fix="pass next_cursor of the page before, and the same order")
+        after_seq = int(values[0])  # type: ignore[arg-type]
+    thread = find_thread(connection, viewer, thread_id)
+    lineage = Lineage.of(thread)
     # First of all, so that a message which is claimed meanwhile is seen twice, and not never.
     may_have_end = order == "asc" or after_seq is None
     pending = load_pending(connection, viewer.tenant, thread_id, last=min(limit, PENDING_MAX)) if may_have_end else ()
-    rows, has_more = _load_rows(connection, thread_key, after_seq, order, limit)
-    page = message_rows.load(connection, thread_key, rows)
+    rows, has_more = _load_rows(connection, lineage, after_seq, order, limit)
+    page = message_rows.load(connection, lineage, rows)
     if order == "asc" and has_more:
         pending = ()
     claimed_ids = {message.id for message in page}
     return MessagePage(
         messages=page,
-        numbers=number_messages(connection, thread_key, page if order == "asc" else page[::-1]),
+        numbers=number_messages(connection, thread, page if order == "asc" else page[::-1]),
         pending=tuple(each for each in pending if each.message.id not in claimed_ids),
         next_cursor=write_cursor(page[-1].seq) if has_more else None,
     )
 
 
 def _load_rows(
-    connection: Connection, thread_key: int, after_seq: object, order: PageOrder, limit: int
+    connection: Connection, lineage: Lineage, after_seq: int | None, order: PageOrder, limit: int
 ) -> tuple[list[AnyRow], bool]:
     """The rows of a page, and whether there are more behind it."""
-    position = messages.c.seq
-    is_shown = messages.c.rolled_back.is_(False) & (position > cutoff_of(thread_key))
-    of_thread = (messages.c.thread_key == thread_key) & is_shown
-    statement = select(*message_rows.stored_columns()).where(of_thread)
-    if after_seq is not None:
-        statement = statement.where(position > after_seq if order == "asc" else position < after_seq)
-    statement = statement.order_by(position if order == "asc" else position.desc())
-    # One more, to know whether another page follows.
-    selected = statement.limit(limit + 1).subquery()
+    statement = select_range(
+        lineage,
+        message_rows.stored_columns(),
+        after_seq=after_seq if order == "asc" and after_seq is not None else 0,
+        to_seq=after_seq - 1 if order == "desc" and after_seq is not None else OPEN_END,
+        where=[messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)],
+        newest_first=order == "desc",
+        # One more, to know whether another page follows.
+        limit=limit + 1,
+    )
+    selected = statement.subquery()
     length = func.octet_length if connection.dialect.name == "postgresql" else func.length
     seq = selected.c.seq if order == "asc" else selected.c.seq.desc()
     bytes_before = func.sum(length(selected.c.content)).over(order_by=seq, rows=(None, -1))

@@ -4,11 +4,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from conversation.events import TurnDecided, TurnEnded, TurnQueued, TurnWaiting
+from conversation.events import AgentSteps, TurnDecided, TurnEnded, TurnQueued, TurnWaiting
 from store.turns import pending_calls
 from store.turns.events_of_turn import TurnRow
 
-Notice = TurnQueued | TurnWaiting | TurnDecided | TurnEnded
+Notice = TurnQueued | TurnWaiting | TurnDecided | AgentSteps | TurnEnded
 
 
 def read_notices(

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
+from conversation.branch_address import MAIN, split_address
 from conversation.errors import Fault, TurnNotFound
 from conversation.ids import is_our_id
 from conversation.message import Message, Usage
@@ -14,6 +15,7 @@ from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
+from store.lineage import stored_with
 from store.tables import messages, threads, turns
 from store.turns import pending_calls
 from store.turns.turn_user import turn_user
@@ -54,9 +56,12 @@ def build_record(row: AnyRow, awaiting: tuple[PendingCall, ...] = ()) -> TurnRec
     usage = Usage(**row.usage) if row.usage else None
     # Of a turn that runs or has ended, nothing is left to wait for.
     next_try_at = row.retry_at if row.state == "queued" else None
+    thread_id, branch = split_address(row.thread_id)
     return convert_row(
         row,
         TurnRecord,
+        thread_id=thread_id,
+        branch=branch or MAIN,
         state=TurnState(row.state),
         error=stored_error(row),
         next_try_at=next_try_at,
@@ -100,7 +105,14 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
         .order_by(messages.c.seq)
     )
     rows = connection.execute(statement).all()
-    return message_rows.load(connection, rows[0].thread_key, rows) if rows else ()
+    return message_rows.load(connection, stored_with(rows[0].thread_key), rows) if rows else ()
+
+
+@read_only
+def find_by_key(connection: Connection, tenant: str, idempotency_key: str) -> str | None:
+    """The id of the turn that has an idempotency key; None where it is not stored any more."""
+    of_key = (turns.c.tenant == tenant) & (turns.c.idempotency_key == idempotency_key)
+    return connection.execute(select(turns.c.id).where(of_key)).scalar_one_or_none()
 
 
 def is_turn(turn_id: str, tenant: str | None = None) -> Any:

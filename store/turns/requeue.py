@@ -40,7 +40,8 @@ class RequeueOutcome:
 
     turn_id: str
     tenant: str
-    thread_id: str
+    #: The id of its row: of its thread, or of a branch of it.
+    address: str
     #: False where the old turn itself goes on.
     is_new: bool
 
@@ -156,6 +157,7 @@ def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_i
             priority=turn.priority,
             metadata=turn.metadata,
             sender=turn.sender,
+            schedule_id=turn.schedule_id,
             requeued_from=turn.id,
             created_at=clock(),
             notified_at=clock(),

@@ -4,20 +4,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from conversation.branch_address import split_address
 from conversation.message import Message
 from store.database.function_calls import FunctionCall
+from store.threads.branch_rows import branch_not_found
 from store.turns.send_refusals import changes_too_fast, idempotency_conflict, limit_reached, thread_busy, unknown_agent
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
 
 def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> FunctionCall:
     """The call that accepts a request. What is left out is the function's default."""
-    arguments = {
-        "turn_id": request.turn_id,
-        "tenant": request.tenant,
-        "thread_id": request.thread_id,
-        "agent": request.agent,
-    }
+    thread_id, branch = split_address(request.thread_id)
+    arguments = {"turn_id": request.turn_id, "tenant": request.tenant, "thread_id": thread_id, "agent": request.agent}
     options = {
         "metadata": _json(request.metadata),
         "user": request.user,
@@ -25,14 +23,17 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
         "not_before": request.not_before,
         "deadline": request.deadline,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
+        "agent_is_default": request.is_agent_default,
         "allow_unknown_agent": request.allow_unknown_agent,
         "max_unfinished_turns": limits.tenant_max_unfinished_turns,
         "mark_notified": mark_notified,
         "when_busy": request.when_busy,
         "default_when_busy": request.default_when_busy,
         "merge_window": request.merge_window_seconds,
+        "branch": branch,
     }
     if request.message is not None:
         arguments |= _message_arguments(request.message)
@@ -67,6 +68,7 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
         case None:
             return AcceptedTurn(
                 outcome["turn_id"],
+                outcome["address"],
                 is_new=outcome["is_new"],
                 thread_key=outcome.get("thread_key"),
                 needs_wake_up=outcome["needs_wake_up"],
@@ -77,7 +79,9 @@ def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendL
         case "limit_reached":
             raise limit_reached(request, limits)
         case "unknown_agent":
-            raise unknown_agent(request, outcome["known_agents"])
+            raise unknown_agent(outcome["agent"], outcome["known_agents"])
+        case "unknown_branch":
+            raise branch_not_found(request.tenant, request.thread_id)
         case "thread_busy":
             raise thread_busy(request, outcome["turn_id"])
         case _:

@@ -24,10 +24,10 @@ def limit_reached(request: SendRequest, limits: SendLimits) -> LimitReached:
     )
 
 
-def unknown_agent(request: SendRequest, known_agents: Sequence[str]) -> UnknownAgent:
+def unknown_agent(agent: str, known_agents: Sequence[str]) -> UnknownAgent:
     """The refusal of an agent that nobody serves."""
     return UnknownAgent(
-        f"agent: no worker has ever registered {request.agent!r} (known: {', '.join(known_agents) or 'none'}); "
+        f"agent: no worker has ever registered {agent!r} (known: {', '.join(known_agents) or 'none'}); "
         "start a worker that serves it, or pass allow_unknown_agent=True"
     )
 

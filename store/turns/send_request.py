@@ -11,17 +11,30 @@ from conversation.message import Message
 from conversation.when_busy import WhenBusy
 
 
+@dataclass(frozen=True, slots=True)
+class ParentCall:
+    """The call of a turn that begins another turn, and waits for its end."""
+
+    turn_id: str
+    call_id: str
+    #: How deep the new turn is nested.
+    depth: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
     """A producer's request for a turn: validated, its attachments stored, its ids made."""
 
     turn_id: str
     tenant: str
+    #: The id of a thread, for its chosen branch, or the address of one of its branches.
     thread_id: str
     #: One message of a user, without a seq in the history yet; None asks for an answer to the
     #: history as it stands.
     message: Message | None
     agent: str
+    #: The sender named no agent: the one that the thread was handed over to answers, if it was.
+    is_agent_default: bool = False
     #: Accept an agent that no worker has registered yet.
     allow_unknown_agent: bool = False
     idempotency_key: str | None = None
@@ -33,12 +46,16 @@ class SendRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     #: The user who asks: the thread's owner from now on, if it has none. None: its owner asks, if it has one.
     user: str | None = None
+    #: Of a turn that another one waits for; plain statements alone store it.
+    parent: ParentCall | None = None
     #: What becomes of it while its thread is busy; None takes the thread's own policy, then its agent's.
     when_busy: WhenBusy | None = None
     #: The installation's policy, for a message for which nobody else has one.
     default_when_busy: WhenBusy | None = None
     #: Seconds that a message to be merged waits for more, from when it is sent.
     merge_window_seconds: float = 0
+    #: The schedule that sends it. The digest leaves it out: its idempotency key says it.
+    schedule_id: str | None = None
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -88,6 +105,8 @@ class AcceptedTurn:
     """The turn that answers a request: a new one, or the one that its idempotency key already has."""
 
     turn_id: str
+    #: The branch that it went to: the id of its row, by which a worker claims it.
+    address: str
     is_new: bool
     #: The key of its thread, where this request inserted the turn.
     thread_key: int | None = None

@@ -24,12 +24,15 @@ from sqlalchemy import (
     true,
 )
 
+from conversation.branch_address import split_address
 from conversation.when_busy import INTERRUPTING, WhenBusy
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_as_source, insert_for
 from store.history.message_rows import shared_columns
+from store.history.row_ids import is_row_of
 from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
+from store.threads.branch_rows import branch_not_found
 from store.threads.ownership import adopt_thread
 from store.threads.repository import ensure_thread
 from store.turns.next_turn import head_id_of, is_head_awaited
@@ -50,7 +53,9 @@ ACCEPT_ATTEMPTS = 5
 def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> AcceptedTurn:
     """Store a message with its turn, without its attachments, or find the turn of the same request."""
     for _ in range(ACCEPT_ATTEMPTS):
-        ensure_thread(connection, request.tenant, request.thread_id, agent=request.agent, owner=request.user)
+        thread_id, branch = split_address(request.thread_id)
+        if branch is None:
+            ensure_thread(connection, request.tenant, thread_id, agent=request.agent, owner=request.user)
         thread = _insert_turn_with_input(connection, request, limits, mark_notified=mark_notified)
         if thread is not None:
             if thread.owner is None and request.user is not None:
@@ -59,6 +64,7 @@ def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, 
             is_notified = not mark_notified or stored.notified_at is not None
             return AcceptedTurn(
                 request.turn_id,
+                thread.address,
                 is_new=True,
                 thread_key=thread.thread_key,
                 needs_wake_up=request.not_before is None and is_notified,
@@ -90,7 +96,7 @@ def _insert_turn_with_input(
 
 
 def _columns_of_thread(request: SendRequest) -> list[Label[Any]]:
-    columns = {"thread_key": threads.c.key, "owner": threads.c.owner}
+    columns = {"thread_key": threads.c.key, "owner": threads.c.owner, "address": threads.c.id}
     return [
         select(column).where(_is_thread_of(request)).scalar_subquery().label(name) for name, column in columns.items()
     ]
@@ -103,6 +109,7 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "state": "queued",
         "agent": request.agent,
         "local_process_id": request.local_process_id,
+        "schedule_id": request.schedule_id,
         "priority": request.priority,
         "metadata": request.metadata,
         "sender": request.user,
@@ -111,10 +118,13 @@ def _insert_turn(connection: Connection, request: SendRequest, limits: SendLimit
         "idempotency_key": request.idempotency_key,
         "request_digest": request.digest(),
     }
+    if (parent := request.parent) is not None:
+        values |= {"parent_turn_id": parent.turn_id, "parent_call_id": parent.call_id, "depth": parent.depth}
     times: dict[str, ColumnElement[Any]] = {"created_at": clock()}
     if mark_notified and request.not_before is None:
-        times["notified_at"] = _notified_at(request)
+        times["notified_at"] = _notification_time(request)
     row: dict[str, ColumnElement[Any]] = {name: literal(value, turns.c[name].type) for name, value in values.items()}
+    row["agent"] = _chosen_agent(request, threads.c.assigned_agent)
     row["sender"] = func.nullif(row["sender"], threads.c.owner)
     if (policy := when_busy_of(request)) is not None:
         row["when_busy"] = policy
@@ -139,7 +149,8 @@ def when_busy_of(request: SendRequest) -> ColumnElement[Any] | None:
     """The policy of a message for a thread, of `threads`; null in the row, and None here, is to wait for the others."""
     if request.not_before is not None or request.local_process_id is not None:
         return None
-    of_agent = select(agents.c.when_busy).where(agents.c.name == request.agent).scalar_subquery()
+    agent = _chosen_agent(request, threads.c.assigned_agent)
+    of_agent = select(agents.c.when_busy).where(agents.c.name == agent).correlate(threads).scalar_subquery()
     own, default = (literal(name, turns.c.when_busy.type) for name in (request.when_busy, request.default_when_busy))
     return func.nullif(func.coalesce(own, threads.c.when_busy, of_agent, default), WhenBusy.ENQUEUE)
 
@@ -159,7 +170,7 @@ def _busy_turn_id(request: SendRequest) -> ColumnElement[Any]:
     return first_id.scalar_subquery()
 
 
-def _notified_at(request: SendRequest) -> ColumnElement[Any]:
+def _notification_time(request: SendRequest) -> ColumnElement[Any]:
     is_awaited: ColumnElement[bool] = is_head_awaited(threads.c.key, request.priority)
     policy = when_busy_of(request)
     if policy is not None:
@@ -192,13 +203,16 @@ def _find_earlier_turn_or_refuse(
     if row.turn_id is not None and (row.turn_id == request.turn_id or row.request_digest == request.digest()):
         # Its own row: the answer to its commit was lost, and nobody was notified.
         is_new = row.turn_id == request.turn_id
-        return AcceptedTurn(row.turn_id, is_new=is_new, needs_wake_up=is_new and request.not_before is None)
+        needs_wake_up = is_new and request.not_before is None
+        return AcceptedTurn(row.turn_id, row.address, is_new=is_new, needs_wake_up=needs_wake_up)
     if row.turn_id is not None:
         raise idempotency_conflict(request)
     if not row.is_within_limit:
         raise limit_reached(request, limits)
     if not row.is_agent_known:
-        raise unknown_agent(request, _list_agents(connection))
+        raise unknown_agent(row.chosen_agent, _list_agents(connection))
+    if not row.is_branch_known:
+        raise branch_not_found(request.tenant, request.thread_id)
     if row.busy_turn_id is not None:
         raise thread_busy(request, row.busy_turn_id)
     return None
@@ -214,22 +228,38 @@ def _select_obstacles(request: SendRequest, limits: SendLimits) -> Select[Any]:
         )
     # Of its own tenant alone; as an equality, it would have an index of all turns of the tenant walked through.
     is_same_request &= earlier_turn.c.tenant.is_not_distinct_from(request.tenant)
+    _, branch = split_address(request.thread_id)
     one_row = select(literal(1)).subquery("one_row")
     return select(
         earlier_turn.c.id.label("turn_id"),
         earlier_turn.c.request_digest,
+        select(threads.c.id).where(threads.c.key == earlier_turn.c.thread_key).scalar_subquery().label("address"),
+        (true() if branch is None else exists().where(_is_thread_of(request))).label("is_branch_known"),
         _is_within_limit(request.tenant, limits).label("is_within_limit"),
         _is_agent_known(request).label("is_agent_known"),
+        _chosen_agent(request, _assigned_agent(request)).label("chosen_agent"),
         _busy_turn_id(request).label("busy_turn_id"),
     ).select_from(one_row.outerjoin(earlier_turn, is_same_request))
 
 
 def _is_thread_of(request: SendRequest) -> ColumnElement[bool]:
-    return (threads.c.tenant == request.tenant) & (threads.c.id == request.thread_id)
+    return is_row_of(request.tenant, request.thread_id)
 
 
 def _is_agent_known(request: SendRequest) -> ColumnElement[bool]:
-    return true() if request.allow_unknown_agent else exists().where(agents.c.name == request.agent)
+    if request.allow_unknown_agent:
+        return true()
+    return exists().where(agents.c.name == _chosen_agent(request, _assigned_agent(request)))
+
+
+def _assigned_agent(request: SendRequest) -> ColumnElement[Any]:
+    return select(threads.c.assigned_agent).where(_is_thread_of(request)).scalar_subquery()
+
+
+def _chosen_agent(request: SendRequest, assigned_agent: ColumnElement[Any]) -> ColumnElement[str]:
+    """The agent that shall answer: of a sender who names none, the one that the thread was handed over to."""
+    named = literal(request.agent, turns.c.agent.type)
+    return func.coalesce(assigned_agent, named) if request.is_agent_default else named
 
 
 def _is_within_limit(tenant: str, limits: SendLimits) -> ColumnElement[bool]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conversation.errors import LeaseLost
+from conversation.task_contract import WakeUp
 from conversation.turn import Lease, TurnError
 
 #: Enough of an error for an operator; a provider's page of HTML is not kept.
@@ -24,6 +25,8 @@ class SettleOutcome:
     uncovered_tokens: int = field(default=0, compare=False)
     #: Tokens that the thread's model takes, about, where it had to leave out older messages; None for most.
     window_tokens: int | None = field(default=None, compare=False)
+    #: To be published now: turns that it waits for, or the one that waited for it.
+    wake_ups: tuple[WakeUp, ...] = field(default=(), compare=False)
 
 
 def not_stored(lease: Lease, turn_id: str) -> LeaseLost:

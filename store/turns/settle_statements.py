@@ -87,9 +87,15 @@ def _count_replies(
             window_tokens=ending.window_tokens if isinstance(ending, FinalEnding) else threads.c.window_tokens,
             updated_at=clock(),
             lease_owner=lease_owner if keeps_lease else None,
+            **_assigned_columns(ending),
         )
         .returning(threads.c.lease_owner, next_turn_id.label("next_turn_id"), *_uncovered_columns())
     )
+
+
+def _assigned_columns(ending: Ending) -> dict[str, str]:
+    agent = ending.hands_over_to if isinstance(ending, FinalEnding) else None
+    return {} if agent is None else {"assigned_agent": agent}
 
 
 def _uncovered_columns() -> tuple[ColumnElement[Any], ...]:

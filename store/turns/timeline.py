@@ -60,6 +60,8 @@ class TimelineEntry:
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: Of a call of an agent that another one called as a tool: that agent.
+    agent: str | None = None
     #: What was said, where it was asked for.
     text: str | None = None
 
@@ -201,6 +203,7 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
             seconds=None if ended_at is None else (ended_at - step.started_at).total_seconds(),
             usage=Usage(**step.usage) if step.usage else None,
             cost=step.cost,
+            agent=step.agent,
             text=_text_of(step.result) if with_text else None,
         )
 

@@ -17,6 +17,7 @@ from store.database.engine import Database
 from store.turns import cancel, claim_call, claims, journal, settle_call, steering, unreadable
 from store.turns import settle as turns
 from store.turns.awaiting_model import BATCH, let_go
+from store.turns.children import Kin
 from store.turns.claim_call import PartialClaim
 from store.turns.claims import ClaimOutcome, ClaimRequest
 from store.turns.settle import SettleOutcome
@@ -90,9 +91,10 @@ class TurnStore:
     async def settle(self, claimed: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         """Commit a turn's end. Raises `LeaseLost` if another worker has claimed its thread."""
         database = self.database.patient(self.patience_seconds)
-        if not self.database.has_functions or settle_call.has_files(ending):
+        kin = Kin.of(claimed, ending)
+        if not self.database.has_functions or settle_call.has_files(ending) or kin is not None:
             return await database.run_async(
-                turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release
+                turns.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=release, kin=kin
             )
         value = await database.call_async(settle_call.build(claimed.lease, claimed.id, ending, release=release))
         return settle_call.read(value, claimed.lease, claimed.id)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, or_, select
 
 from conversation.turn import TurnState
-from store.tables import threads, turns
+from store.history.row_ids import key_of
+from store.tables import turns
 from store.tables.turns import unfinished
 from store.turns.listing import ListedTurn, listed_turn_of, select_listed
 from store.turns.waits import Wait, explain_wait
@@ -29,7 +30,7 @@ def list_unanswered(
     connection: Connection, tenant: str, thread_id: str, *, tenant_max_running: int = 0
 ) -> list[UnansweredTurn]:
     """The turns of a thread that have not answered, in the order of arrival."""
-    of_thread = select(threads.c.key).where(threads.c.tenant == tenant, threads.c.id == thread_id).scalar_subquery()
+    of_thread = key_of(tenant, thread_id)
     newest = select(func.max(turns.c.arrival_seq)).where(turns.c.thread_key == of_thread).scalar_subquery()
     is_unanswered = or_(unfinished, turns.c.arrival_seq == newest) & (turns.c.state != TurnState.COMPLETED)
     statement = select_listed().where(turns.c.thread_key == of_thread, is_unanswered)

@@ -26,6 +26,7 @@ UNREADABLE = "unreadable"
 DATA_STATE_CLASSES = ("22", "23", "54")
 #: What Python raises of a stored value that is none of ours: no JSON, an unknown part, a field that is missing.
 VALUE_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+_STARTED_COLUMNS = ("id", "agent", "attempt", "sender", "window_to_seq", "fencing_token", "parent_turn_id")
 
 
 def error_of(error: Exception) -> TurnError | None:
@@ -86,6 +87,7 @@ def claim_unreadable(
         thread_id=thread_id,
         agent=turn.agent,
         attempt=turn.attempt,
+        parent_turn_id=turn.parent_turn_id,
         window_to_seq=window_to_seq,
         ending=ending_of(turn.id, turn.agent, _load_journal(connection, turn.id), error),
     )
@@ -107,7 +109,7 @@ def _start(connection: Connection, thread: AnyRow, lease_owner: str | None, clai
             first_fencing_token=func.coalesce(turns.c.first_fencing_token, token),
             fencing_token=token,
         )
-        .returning(*(turns.c[name] for name in ("id", "agent", "attempt", "sender", "window_to_seq", "fencing_token")))
+        .returning(*(turns.c[name] for name in _STARTED_COLUMNS))
     )
     return connection.execute(statement).one_or_none()
 

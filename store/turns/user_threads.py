@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
+from conversation.branch_address import split_address
 from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
 from store.tables import threads, turns
 from store.tables.turns import unfinished
+from store.threads.branch_rows import is_chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,13 @@ def list_user_threads(
             _find_fence(unfinished).label("open_fencing_token"),
             _find_fence(or_(unfinished, turns.c.finished_at >= active_since)).label("first_fencing_token"),
         )
-        .where(threads.c.tenant == tenant, threads.c.owner == owner)
+        .where(threads.c.tenant == tenant, threads.c.owner == owner, is_chosen())
         .where(or_(threads.c.updated_at >= active_since, unfinished_count > 0))
         .order_by(threads.c.updated_at.desc(), threads.c.key)
         .limit(limit)
     )
     rows = connection.execute(statement)
-    return ActiveThreads(now, tuple(convert_row(row, ActiveThread) for row in rows))
+    return ActiveThreads(now, tuple(convert_row(row, ActiveThread, id=split_address(row.id)[0]) for row in rows))
 
 
 def _find_fence(is_wanted: ColumnElement[bool]) -> ColumnElement[int]:

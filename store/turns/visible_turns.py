@@ -4,7 +4,7 @@ What stays true: a turn follows its thread; one that a viewer may not see is not
 for a viewer has checked that in the same transaction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, case, func, select
 
@@ -16,7 +16,7 @@ from store.database.sqlite import read_only
 from store.tables import threads, turns
 from store.tables.turns import is_unfinished
 from store.threads.visible_threads import Viewer
-from store.turns.cancel import request_cancel
+from store.turns.cancel import cancel_answering
 from store.turns.decisions import DecisionOutcome, decide
 from store.turns.records import build_record, is_turn, read_replies, select_records, turn_not_found
 from store.turns.requeue import RequeueOutcome, requeue
@@ -49,16 +49,24 @@ def read_turn(connection: Connection, viewer: Viewer, turn_id: str, *, with_mess
     if row is None:
         raise turn_not_found(turn_id)
     record = build_record(row)
+    if record.merged_into is not None:
+        return _show_answering(record, read_turn(connection, viewer, record.merged_into, with_messages=with_messages))
     has_messages = with_messages and record.state.is_final
     messages = read_replies(connection, turn_id) if has_messages else None
     end_of_attempt = 0 if row.fencing_token is None else number_of_end(row.fencing_token) - 1
     return TurnView(record, row.thread_key, row.position, end_of_attempt, messages)
 
 
+def _show_answering(record: TurnRecord, answering: TurnView) -> TurnView:
+    """The view of a turn that another one answers: how that goes on, and nothing of what it costs."""
+    told = {name: getattr(answering.record, name) for name in ("state", "started_at", "finished_at", "error")}
+    return replace(answering, record=replace(record, **told))
+
+
 def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str) -> TurnView:
     """Ask a turn to stop, as `request_cancel`; returns it as it is then. Raises `TurnNotFound`."""
     _check_visible(connection, viewer, turn_id)
-    request_cancel(connection, turn_id, by=by, tenant=viewer.tenant)
+    cancel_answering(connection, turn_id, by=by, tenant=viewer.tenant)
     return read_turn(connection, viewer, turn_id)
 
 

@@ -33,6 +33,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
     "agents": ("S", "SIU", "SIU"),
+    "schedules": ("SIUD", "", "SIUD"),
+    "inbound_sources": ("SIUD", "", "SIUD"),
     # Files
     "attachments": ("SI", "SI", "SID"),
     "blobs": ("SIU", "SIU", "SIUD"),
@@ -46,9 +48,14 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "pending_deletions": ("S", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
+    # Webhooks. Deliveries are written by a function with its owner's rights.
+    "webhooks": ("SIUD", "", "SIUD"),
+    "webhook_deliveries": ("SIU", "", "SIUD"),
     # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
+    # Chat systems
+    "slack_messages": ("SIUD", "", "SIUD"),
     # Operations
     "audit": ("I", "I", "SIU"),
     "idempotent_answers": ("SIUD", "", "SIUD"),
@@ -61,7 +68,10 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
 CALLERS: Mapping[str, tuple[str, ...]] = {
     "find_messages_v1": ROLES,
     "find_api_keys_v1": (GATEWAY,),
+    "find_inbound_source_v1": (GATEWAY,),
     "note_key_uses_v1": (GATEWAY,),
+    # Called by its trigger alone, for which nobody needs a right.
+    "record_turn_event_v1": (),
 }
 
 

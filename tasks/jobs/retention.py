@@ -15,6 +15,7 @@ from store.blobs import BlobStore, open_file_store
 from store.database.engine import Database
 from store.retention import archive, deletion, due, move_cut, policies, purge
 from store.retention.deletion import BatchOutcome, Counts
+from store.schedules.deletion import purge_ended
 from store.settings import Settings
 from store.tables.retention import ARCHIVES
 from tasks.jobs.collect_files import collect_all
@@ -184,7 +185,7 @@ def run_retention(database: Database, settings: Settings, *, collects: bool = Tr
 
 
 def run_purge(database: Database, settings: Settings) -> int:
-    """Delete turns, with their journals, that ended too long ago; returns how many."""
+    """Delete turns, with their journals, and schedules that ended too long ago; returns how many turns."""
     if settings.turn_retention_days == 0:
         return 0
     until = time.monotonic() + RUN_SECONDS
@@ -193,5 +194,7 @@ def run_purge(database: Database, settings: Settings) -> int:
     while cursor is not None and time.monotonic() < until:
         batch = database.run(purge.purge, days=settings.turn_retention_days, after=cursor)
         turns, cursor = turns + batch.turns, batch.next_cursor
+    while database.run(purge_ended, days=settings.turn_retention_days) and time.monotonic() < until:
+        pass
     _log.info("turns_purged", turns=turns)
     return turns

@@ -151,7 +151,7 @@ class _Writer:
             written = await summarize_to_low_mark(
                 self.database,
                 due_thread.tenant,
-                due_thread.thread_id,
+                due_thread.address,
                 agent.summarizer(self.defaults),
                 agent.water_marks(self.defaults),
                 due=due_thread,

@@ -1,5 +1,6 @@
 """An installation whose workers serve the agents that the pages define."""
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ def with_a_worker(
             "PYTHONPATH": os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]),
             "THREADMILL_AGENT_MODULES": ",".join(["agent.assistant", *sorted({block.module for block in registering})]),
             "THREADMILL_DEFAULT_AGENT": "assistant",
+            "THREADMILL_WEBHOOK_ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"k" * 32).decode(),
         }
         try:
             installation.start(worker("pages"), files(), *installation.upkeep())

@@ -13,6 +13,7 @@ from conversation.turn import ClaimedTurn, Completed, Ending
 from conversation.water_marks import WaterMarks
 from store import tables
 from store.database.engine import Database
+from store.lineage import Lineage
 from store.summaries import repository as summaries
 from store.threads import repository
 from store.turns import claims, inbox, workers
@@ -105,9 +106,7 @@ class Desk:
         return row.uncovered_messages, row.uncovered_tokens
 
     def behind(self, seq: int, thread: str = "t") -> tuple[int, int]:
-        """What is stored behind a place, counted message by message."""
-        tokens = select(tables.messages.c.tokens).where(
-            tables.messages.c.thread_key == self.row(thread).key, tables.messages.c.seq > seq
-        )
+        """What a thread shows behind a place, counted message by message."""
+        tokens = select(tables.messages.c.tokens).where(Lineage.of(self.row(thread)).holds(after_seq=seq))
         found = self.database.run(lambda c: list(c.execute(tokens).scalars()))
         return len(found), sum(found)

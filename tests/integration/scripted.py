@@ -105,6 +105,7 @@ def run_of(
     mcp_allow_networks: tuple[str, ...] = (),
     model_name: str = "scripted",
     keeps_provider_errors: bool = False,
+    attachments: Any = None,
     **claimed: Any,
 ) -> Run:
     journal = journal or Memory()
@@ -122,7 +123,7 @@ def run_of(
         model=model,
         model_name=model_name,
         journal=journal,
-        attachments=NoFiles(),
+        attachments=attachments or NoFiles(),
         tool_threads=THREADS,
         emit=emit,
         mcp_allow_networks=mcp_allow_networks,

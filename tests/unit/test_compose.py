@@ -29,8 +29,14 @@ SECRET_SETTINGS = {
     *("THREADMILL_DATABASE_URL", "THREADMILL_BROKER_URL"),
     *("THREADMILL_S3_ACCESS_KEY_ID", "THREADMILL_S3_SECRET_ACCESS_KEY"),
 }
-#: What gateways alone are told: a page, and a secret where tokens are signed with one.
-OF_GATEWAYS = {"THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"}
+#: What gateways alone are told: a page, a secret where tokens are signed with one, and those of a Slack app.
+OF_GATEWAYS = {
+    *("THREADMILL_GATEWAY_JWT_KEYS", "THREADMILL_GATEWAY_PAGE"),
+    *("THREADMILL_SLACK_BOT_TOKENS", "THREADMILL_SLACK_SIGNING_SECRET"),
+}
+
+#: What those are told that make webhooks, and those that send to them.
+OF_WEBHOOKS = {"THREADMILL_WEBHOOK_ENCRYPTION_KEYS"}
 
 
 def texts(node: object) -> Iterator[str]:
@@ -109,9 +115,10 @@ def test_the_example_names_every_variable_that_is_filled_in_and_none_that_is_not
 
 @each(OURS)
 def test_every_setting_reaches_every_process_and_a_secret_those_that_need_it(name: str) -> None:
-    needed = SETTINGS - SECRET_SETTINGS - OF_GATEWAYS | {
+    needed = SETTINGS - SECRET_SETTINGS - OF_GATEWAYS - OF_WEBHOOKS | {
         "migrate": {"THREADMILL_DATABASE_URL"},
-        "gateway": SECRET_SETTINGS | OF_GATEWAYS,
+        "gateway": SECRET_SETTINGS | OF_GATEWAYS | OF_WEBHOOKS,
+        "maintenance": SECRET_SETTINGS | OF_WEBHOOKS,
         "beat": {"THREADMILL_BROKER_URL"},
         "flower": {"THREADMILL_BROKER_URL"},
     }.get(name, SECRET_SETTINGS)

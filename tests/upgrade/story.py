@@ -1,5 +1,6 @@
 """A small database with every kind of row in it, made by the store's own verbs as far as they reach."""
 
+import base64
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from conversation.attachment import Attachment
 from conversation.ids import new_id
+from conversation.inbound_source import make_source_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import FilePart, ImagePart, TextPart
 from conversation.step import Step
@@ -16,23 +18,30 @@ from conversation.summary import NewSummary
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
 from conversation.water_marks import WaterMarks
-from store import idempotent_answers, schedule_runs, tables
+from store import idempotent_answers, schedule_runs, slack_messages, tables
 from store.database.column_types import clock
 from store.erasure import steps as erase
 from store.erasure.subject import Subject
 from store.files import uploads
 from store.files.blob_rows import confirm, reserve
+from store.inbound.sources import InboundSourceRequest, create_source
 from store.keys import key_rows
 from store.keys.key_text import make_key
 from store.retention import archive, move_cut, policies
 from store.retention.policy import Policy
+from store.schedules import repository as repository_of_schedules
+from store.schedules.request import ScheduleRequest
+from store.schedules.runs import run_now
+from store.settings import load
 from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
 from store.threads import repository
+from store.threads.visible_threads import Viewer
 from store.turns import claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.send_request import SendRequest
+from store.turns.send_request import UNLIMITED, SendRequest
+from store.webhooks.sealed_secrets import SealedSecrets
 
 #: The tenant of the second thread.
 OTHER_TENANT = "acme"
@@ -50,6 +59,7 @@ class Told:
 
 def tell(connection: Connection) -> Told:
     """Fill a database that is empty."""
+    _webhook(connection)
     told = _Story(connection).tell()
     _other_tenant(connection)
     _installation(connection)
@@ -178,6 +188,14 @@ class _Story:
         self._send("is it allowed?", "waits")
 
 
+def _webhook(connection: Connection) -> None:
+    """A webhook that is told of each end that follows, by a trigger; nothing is sent."""
+    values = {"id": new_id(), "tenant": "default", "name": "billing", "url": "https://example.org/hooks"}
+    key = {"sealed": "encrypted", "expires_at": None}
+    now = {"created_at": clock(), "updated_at": clock()}
+    connection.execute(insert(tables.webhooks).values(**values, **now, secrets=[key], state="enabled"))
+
+
 def _other_tenant(connection: Connection) -> None:
     """The same id, in another tenant, under legal hold."""
     thread = Thread("story", tenant=OTHER_TENANT, messages=[Message(role="user", content="Also a story.")])
@@ -196,8 +214,26 @@ def _answered_request(connection: Connection) -> None:
     idempotent_answers.store(connection, request, answer)
 
 
+def _slack_message(connection: Connection) -> None:
+    """A message out of Slack that no turn has yet."""
+    message = slack_messages.NewSlackMessage(
+        tenant="default",
+        team_id="T01",
+        channel_id="C01",
+        ts="1700000000.000100",
+        event_id="Ev01",
+        thread_id="slack-T01-C01-1700000000.000100",
+        reply_to="1700000000.000100",
+        user_id="U01",
+        content="Look at this.",
+        files=[{"id": "F01", "name": "plan.png"}],
+    )
+    slack_messages.enter(connection, message)
+
+
 def _installation(connection: Connection) -> None:
     """What belongs to no thread."""
+    _slack_message(connection)
     run = schedule_runs.claim_run(connection, "retention", every_seconds=60)
     assert run is not None
     schedule_runs.finish_run(connection, run, {"deleted": 0})
@@ -207,6 +243,7 @@ def _installation(connection: Connection) -> None:
         )
     )
     _answered_request(connection)
+    _schedules(connection)
     key_rows.create_key(connection, key_rows.KeyRequest(tenant="default", user="ann"), make_key())
     _kept_no_longer(connection)
     connection.execute(
@@ -220,6 +257,21 @@ def _installation(connection: Connection) -> None:
             tenant="default", sha256="2" * 64, thread_key=999, thread_sha256="4" * 64, user_sha256="5" * 64
         )
     )
+
+
+def _schedules(connection: Connection) -> None:
+    """A schedule that has run, and one that is paused; a source of webhooks."""
+    place = {"thread_id": "daily", "agent": "assistant", "tenant": OTHER_TENANT, "user": "ann"}
+    for name in ("runs", "rests"):
+        request = ScheduleRequest(content="How are you?", cron="0 9 * * mon-fri", name=name, **place)
+        schedule = repository_of_schedules.create_schedule(connection, new_id(), request)
+    mapping = {"thread_id": "shop-{/order}", "text": "{/event}", "idempotency_key": "{/id}"}
+    source = InboundSourceRequest(name="shop", mapping=mapping, agent="assistant", tenant=OTHER_TENANT)
+    keys = SealedSecrets(load(webhook_encryption_keys=base64.urlsafe_b64encode(b"k" * 32).decode()))
+    create_source(connection, make_source_id(), source, "a secret that is long enough", keys)
+    viewer = Viewer(OTHER_TENANT)
+    run_now(connection, viewer, schedule.id, run_id="first", limits=UNLIMITED)
+    repository_of_schedules.pause_schedule(connection, viewer, schedule.id)
 
 
 def _kept_no_longer(connection: Connection) -> None:

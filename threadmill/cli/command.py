@@ -11,15 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from threadmill.cli import (
+    branches,
     failures,
     files,
     healthcheck,
+    inbound,
     keys,
+    recurring,
     retention,
     running_stack,
     summaries,
     threads,
     turns,
+    webhooks,
     workers,
 )
 from threadmill.cli.chat import chat
@@ -78,6 +82,13 @@ threads.group.command("tail")(tail_thread)
 threads.group.command()(summaries.summarize)
 threads.group.command()(summaries.summaries)
 threads.group.command("restore-summary")(summaries.restore)
+threads.group.command()(branches.branches)
+threads.group.command("branch")(branches.make)
+threads.group.command()(branches.regenerate)
+threads.group.command()(branches.choose)
+threads.group.command()(branches.compare)
+threads.group.command("rename-branch")(branches.rename)
+threads.group.command("delete-branch")(branches.delete)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")
@@ -87,6 +98,9 @@ app.command()(usage)
 app.add_typer(retention.group, name="retention")
 app.add_typer(files.group, name="files")
 app.add_typer(keys.group, name="keys")
+app.add_typer(webhooks.group, name="webhooks")
+app.add_typer(inbound.group, name="inbound")
+app.add_typer(recurring.group, name="recurring")
 app.command()(schedules)
 app.command()(erase)
 app.command()(export_user)

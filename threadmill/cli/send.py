@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conversation.when_busy import WhenBusy
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_producer
 from threadmill.cli.output import print_json, print_problem, print_text
 
@@ -20,6 +21,12 @@ def send(
     attach: Annotated[list[Path] | None, typer.Option(help="A file to attach; may be repeated.")] = None,
     user: Annotated[str | None, typer.Option(help="Who asks; a thread that is nobody's is theirs from now on.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key sends only once.")] = None,
+    when_busy: Annotated[
+        WhenBusy | None, typer.Option(help="What becomes of it while its thread has an unfinished turn.")
+    ] = None,
+    merge_window: Annotated[
+        float, typer.Option(min=0, max=60, help="Seconds that a message to be merged waits for more.")
+    ] = 0,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer; 0 does not wait.")] = 60,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the answer as it grows, until the turn has ended.")
@@ -40,6 +47,8 @@ def send(
             tenant=tenant,
             agent=agent,
             idempotency_key=idempotency_key,
+            when_busy=when_busy,
+            merge_window=merge_window,
             attachments=attach or [],
         )
         if stream:

@@ -9,7 +9,10 @@ from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_d
 from threadmill.cli.output import print_json, print_record, print_text, show_cell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from store.database.engine import Database
+    from store.webhooks.health import WebhookHealth
 
 
 def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
@@ -44,8 +47,8 @@ def status(tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
 
 def _print_report(report: dict[str, Any], problems: list[str]) -> None:
     estimated = report.pop("estimated", [])
-    # A queue of nobody's is worth a line only where there is one.
-    lines = {name: value for name, value in report.items() if name != "unserved" or value}
+    # A queue of nobody's, and webhooks, are worth a line only where there are any.
+    lines = {name: value for name, value in report.items() if name not in ("unserved", "webhooks") or value}
     if lines:
         print_record(
             {name: f"about {show_cell(value)}" if name in estimated else value for name, value in lines.items()},
@@ -62,6 +65,7 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
     from store.threads.counts import stats
     from store.turns.unserved import count_unserved
     from store.turns.worker_listing import count_by_queue, list_workers
+    from store.webhooks.health import examine_webhooks
 
     def read(connection: Any) -> dict[str, Any]:
         migrations.check(connection)
@@ -76,6 +80,15 @@ def _read_database(database: "Database", tenant: str) -> dict[str, Any]:
             "turns": dict(counts.turns),
             "estimated": sorted(counts.estimated),
             "unserved": count_unserved(connection, tenant),
+            "webhooks": _count_deliveries(examine_webhooks(connection, tenant)),
         }
 
     return database.run(read)
+
+
+def _count_deliveries(webhooks: "Sequence[WebhookHealth]") -> dict[str, int]:
+    """How many webhooks there are, and what waits for them; nothing where there are none."""
+    if not webhooks:
+        return {}
+    counts = {state: sum(webhook.state == state for webhook in webhooks) for state in ("enabled", "disabled")}
+    return counts | {name: sum(getattr(webhook, name) for webhook in webhooks) for name in ("pending", "dead")}

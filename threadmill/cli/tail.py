@@ -14,6 +14,7 @@ from threadmill.cli.output import print_json, print_note, print_text, shorten
 
 if TYPE_CHECKING:
     from conversation.events import (
+        AgentSteps,
         MessageDelta,
         MessageDone,
         ThreadEvent,
@@ -78,15 +79,15 @@ class EventPrinter:
             case events.TurnStarted(turn_id=turn_id, agent=agent, attempt=attempt):
                 self._end_line()
                 print_note(f"({agent} answers, turn {turn_id}" + (f", attempt {attempt})" if attempt > 1 else ")"))
-            case events.TurnQueued() | events.TurnWaiting() | events.TurnDecided():
-                self._print_wait(event)
+            case events.TurnQueued() | events.TurnWaiting() | events.TurnDecided() | events.AgentSteps():
+                self._print_notice(event)
             case events.TurnEnded():
                 self._print_end(event)
             case events.ThreadDeleted():
                 self._end_line()
                 print_note("(the thread was deleted)")
 
-    def _print_wait(self, event: "TurnQueued | TurnWaiting | TurnDecided") -> None:
+    def _print_notice(self, event: "TurnQueued | TurnWaiting | TurnDecided | AgentSteps") -> None:
         from conversation import events
 
         self._end_line()
@@ -99,6 +100,8 @@ class EventPrinter:
                     print_note(f"(turn {turn_id} waits for {call.kind} {call.call_id}: {asked})")
             case events.TurnDecided(call=call):
                 print_note(f"({call.decided_by} decided {call.call_id})")
+            case events.AgentSteps(steps=(*_, newest)):
+                print_note(f"({newest.agent}: {newest.kind} {newest.name}, {newest.state})")
 
     def _print_delta(self, event: "MessageDelta") -> None:
         if self._open_id != event.message_id:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conversation.message import Usage
+from conversation.when_busy import WhenBusy
 from threadmill.cli.common_options import AsJson, TurnTenant, open_database
 from threadmill.cli.moments import show_dollars, show_seconds
 from threadmill.cli.output import print_json, print_list, print_record, print_text, shorten, show_text
@@ -62,7 +63,12 @@ def _head_of(timeline: "Timeline") -> Iterator[tuple[str, object]]:
     yield "worker", timeline.worker if timeline.worker is None else f"{timeline.worker} ({timeline.turn.worker_id})"
     yield "attempts", record.attempt
     yield "crashes", record.crashes or None
+    yield "schedule", record.schedule_id
     yield "requeued from", record.requeued_from
+    yield "when busy", None if record.when_busy is WhenBusy.ENQUEUE else record.when_busy.value
+    yield "answered by", record.merged_into
+    yield "interrupted by", record.interrupted_by
+    yield "out of view", "what it asked and said" if record.rolled_back else None
     yield "tokens", _show_tokens(usage)
     yield "cost", show_dollars(cost) if usage is not None and usage.total_tokens else None
 
@@ -105,7 +111,8 @@ def _describe_entry(entry: "TimelineEntry") -> str:
 def _name_entry(entry: "TimelineEntry") -> str:
     match entry.kind.value:
         case "attempt" | "model" | "tool":
-            return f"{entry.kind} {entry.name}".strip()
+            whose = "" if entry.agent is None else f"{entry.agent}: "
+            return f"{whose}{entry.kind} {entry.name}".strip()
         case "ended":
             return entry.outcome
         case _:

@@ -65,7 +65,7 @@ def plan(directory: Path) -> Sequence[Program]:
         # One turn at a time, and no other queue: a crash in here shows that the turn is poison.
         worker("quarantine", [QUARANTINE_QUEUE], options=["-c", "1"]),
         # Summaries and the other schedules have a thread each: one is left for the sweep.
-        worker("maintenance", [MAINTENANCE_QUEUE], options=["-P", "threads", "-c", "3"]),
+        worker("maintenance", [MAINTENANCE_QUEUE], options=["-P", "threads", "-c", "4"]),
         # Processes of its own for each file: reading them takes a CPU, and perhaps the process with it.
         worker("files", [FILES_QUEUE], options=["-P", "prefork", "-c", "2", *FRESH_PROCESSES]),
         beat(directory / "beat"),

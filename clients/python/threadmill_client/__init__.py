@@ -24,6 +24,8 @@ from threadmill_client.errors import (
     UnexpectedAnswer,
 )
 from threadmill_client.events import (
+    AgentStep,
+    AgentSteps,
     Event,
     MessageDelta,
     MessageDone,
@@ -59,8 +61,8 @@ __all__ = [  # noqa: RUF022 - by what they are
     "ContextEntry", "File", "Message", "Model", "Page", "Snippet", "StreamToken", "Summary", "Thread", "ToolCall",
     "Turn", "TurnError", "Usage", "UsageRow",
     # Events
-    "Event", "MessageDelta", "MessageDone", "MessageRestarted", "ThreadDeleted", "ToolStarted", "TurnEnded",
-    "TurnQueued", "TurnStarted", "UnknownEvent",
+    "AgentStep", "AgentSteps", "Event", "MessageDelta", "MessageDone", "MessageRestarted", "ThreadDeleted",
+    "ToolStarted", "TurnEnded", "TurnQueued", "TurnStarted", "UnknownEvent",
     # Errors
     "Conflict", "ConnectionLost", "Forbidden", "GatewayFailed", "InvalidRequest", "NotFound", "PreconditionFailed",
     "Problem", "RateLimited", "ThreadmillError", "TooLarge", "TurnNotOver", "Unauthorized", "UnexpectedAnswer",

@@ -60,13 +60,16 @@ def update_thread(
     *,
     title: str | Unset | None = UNSET,
     metadata: Mapping[str, Any] | Unset = UNSET,
+    agent: str | Unset | None = UNSET,
     etag: str | None = None,
 ) -> Plan[Thread]:
-    """Change a thread's title or metadata. With the `etag` of the thread that you read, only if nobody else did.
+    """Change a thread's title, metadata or the agent that it is handed over to.
+
+    With the `etag` of the thread that you read, only if nobody else did.
 
     Raises `PreconditionFailed` if somebody did.
     """
-    given = {"title": title, "metadata": metadata}
+    given = {"title": title, "metadata": metadata, "agent": agent}
     values = {name: value for name, value in given.items() if not isinstance(value, Unset)}
     where = path("threads", thread_id)
     try:
@@ -132,9 +135,13 @@ def send_message(
     not_before: datetime | None = None,
     deadline: datetime | None = None,
     create: bool = False,
+    when_busy: str | None = None,
     idempotency_key: str | None = None,
 ) -> Plan[Turn]:
     """Send a user's message; an agent answers in the turn that is returned. Files are those that were uploaded.
+
+    `when_busy` is what becomes of it while its thread has an unfinished turn: `enqueue`, `reject`, which raises
+    `Conflict`, `interrupt`, `rollback`, `merge` or `steer`.
 
     With `create`, the thread is made if there is none of this id; else that raises `NotFound`. One call makes one
     turn, whatever the network does. With an `idempotency_key` of your own, as the id of what causes the message, so
@@ -149,6 +156,7 @@ def send_message(
         priority=priority,
         not_before=_moment("not_before", not_before),
         deadline=_moment("deadline", deadline),
+        when_busy=when_busy,
     )
     where, query = path("threads", thread_id, "messages"), {"create": "true" if create else None}
     answer = yield json_request("POST", where, values, query=query, headers=idempotency(idempotency_key))

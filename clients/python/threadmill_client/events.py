@@ -83,16 +83,44 @@ class ToolStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentStep(Model):
+    """A model or tool call of an agent that another one called as a tool."""
+
+    #: Its place in the turn's journal, and that of the tool call that it belongs to.
+    index: int = 0
+    parent: int = 0
+    agent: str = ""
+    #: `model` or `tool`, and the name of the model or the tool.
+    kind: str = ""
+    name: str = ""
+    #: `started`, `finished`, `failed` or `unknown`.
+    state: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSteps(Event):
+    """A notice: what the agents do that a running turn's agent called as tools."""
+
+    kind: ClassVar[str] = "turn.agents"
+    #: The newest of them.
+    steps: tuple[AgentStep, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TurnEnded(Event):
     """The turn is over. Without a number where it was cancelled before any worker began it."""
 
     kind: ClassVar[str] = "turn.ended"
-    #: `completed`, `failed` or `cancelled`.
+    #: `completed`, `failed` or `cancelled`; `merged` of one that another turn answers with its own.
     state: str = ""
     error: TurnError | None = None
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: The turn that answers its message with its own.
+    merged_into: str | None = None
+    #: What it asked and said is out of view.
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +141,7 @@ _KINDS: dict[str, type[Event]] = {
     each.kind: each
     for each in (
         *(TurnQueued, TurnStarted, MessageDelta, MessageRestarted),
-        *(MessageDone, ToolStarted, TurnEnded, ThreadDeleted),
+        *(MessageDone, ToolStarted, AgentSteps, TurnEnded, ThreadDeleted),
     )
 }
 

@@ -128,6 +128,12 @@ class Turn(Model):
     position: int | None = None
     #: What it added after the user's message; () while it is not over.
     messages: tuple[Message, ...] = ()
+    #: The turn that answers its message with its own.
+    merged_into: str | None = None
+    #: The turn whose message cancelled it.
+    interrupted_by: str | None = None
+    #: What it asked and said is out of view.
+    rolled_back: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -160,6 +166,8 @@ class Thread(Model):
     #: Whose it is; None where it is nobody's.
     user: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: The agent that it was handed over to; None where the default one answers.
+    agent: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     #: How many it has.

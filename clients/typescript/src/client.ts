@@ -27,6 +27,8 @@ export interface SendOptions {
   notBefore?: Date;
   /** A turn that is not over by then fails. */
   deadline?: Date;
+  /** What becomes of it while its thread has an unfinished turn. */
+  whenBusy?: "enqueue" | "reject" | "interrupt" | "rollback" | "merge" | "steer";
   /** Make the thread where there is none of this id. */
   create?: boolean;
   /** Of your own, as the id of what causes the message: all calls with it make one turn. */
@@ -100,7 +102,7 @@ export class Threadmill {
    */
   async updateThread(
     threadId: string,
-    changes: { title?: string | null; metadata?: Record<string, unknown> },
+    changes: { title?: string | null; metadata?: Record<string, unknown>; agent?: string | null },
     options: { etag?: string | undefined } = {},
   ): Promise<Thread> {
     const headers: Record<string, string> = options.etag === undefined ? {} : { "If-Match": options.etag };
@@ -130,12 +132,13 @@ export class Threadmill {
 
   /** Send a user's message; an agent answers in the turn that is returned. One call makes one turn. */
   async sendMessage(threadId: string, content: string | Part[], options: SendOptions = {}): Promise<Turn> {
-    const { attachments, notBefore, deadline, create, idempotencyKey, signal, ...others } = options;
+    const { attachments, notBefore, deadline, whenBusy, create, idempotencyKey, signal, ...others } = options;
     const values = {
       content,
       attachments: attachments?.map(({ sha256, filename }) => ({ sha256, filename: filename || undefined })),
       not_before: notBefore?.toISOString(),
       deadline: deadline?.toISOString(),
+      when_busy: whenBusy,
       ...others,
     };
     const more = { key: idempotencyKey, signal, query: { create: create ? "true" : undefined } };
@@ -270,7 +273,7 @@ function isAfterLostAnswer(error: unknown, status: number): boolean {
   return error instanceof Problem && error.status === status && error.attempts > 1;
 }
 
-function holds(stored: Thread, changes: { title?: string | null; metadata?: Record<string, unknown> }): boolean {
+function holds(stored: Thread, changes: { title?: string | null; metadata?: Record<string, unknown>; agent?: string | null }): boolean {
   const isTitled = changes.title === undefined || stored.title === changes.title;
   const same = ([name, value]: [string, unknown]) =>
     JSON.stringify(stored.metadata[name] ?? null) === JSON.stringify(value);

@@ -67,7 +67,7 @@ export interface TurnError {
 export interface Turn {
   id: string;
   thread_id: string;
-  state: "queued" | "running" | "completed" | "failed" | "cancelled";
+  state: "queued" | "running" | "completed" | "failed" | "cancelled" | "merged";
   agent: string;
   attempt: number;
   created_at: string;
@@ -81,6 +81,12 @@ export interface Turn {
   position: number | null;
   /** What it answered, once it is over. */
   messages: Message[] | null;
+  /** The turn that answers its message with its own. */
+  merged_into: string | null;
+  /** The turn whose message cancelled it. */
+  interrupted_by: string | null;
+  /** What it asked and said is out of view. */
+  rolled_back: boolean;
 }
 
 export interface Snippet {
@@ -96,6 +102,8 @@ export interface Thread {
   title: string | null;
   user: string | null;
   metadata: Record<string, unknown>;
+  /** The agent that it was handed over to; null where the default one answers. */
+  agent: string | null;
   created_at: string;
   updated_at: string;
   messages: number;
@@ -167,13 +175,33 @@ export interface ToolStarted extends EventOfTurn {
   call: ToolCall;
 }
 
+/** A model or tool call of an agent that another one called as a tool. */
+export interface AgentStep {
+  index: number;
+  parent: number;
+  agent: string;
+  kind: "model" | "tool";
+  name: string;
+  state: "started" | "finished" | "failed" | "unknown";
+}
+
+/** A notice: what the agents do that a running turn's agent called as tools. */
+export interface AgentSteps extends EventOfTurn {
+  type: "turn.agents";
+  steps: AgentStep[];
+}
+
 /** The turn is over. */
 export interface TurnEnded extends EventOfTurn {
   type: "turn.ended";
-  state: "completed" | "failed" | "cancelled";
+  state: "completed" | "failed" | "cancelled" | "merged";
   error: TurnError | null;
   usage: Usage | null;
   cost: number | null;
+  /** The turn that answers its message with its own. */
+  merged_into: string | null;
+  /** What it asked and said is out of view. */
+  rolled_back: boolean;
 }
 
 /** The thread is not stored any more. */
@@ -199,6 +227,7 @@ export type ThreadEvent =
   | MessageRestarted
   | MessageDone
   | ToolStarted
+  | AgentSteps
   | TurnEnded
   | ThreadDeleted
   | UnknownEvent;
@@ -210,6 +239,7 @@ export const KNOWN_EVENTS: ReadonlySet<string> = new Set<Exclude<ThreadEvent["ty
   "message.restarted",
   "message.done",
   "tool.started",
+  "turn.agents",
   "turn.ended",
   "thread.deleted",
 ]);

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conversation.errors import ThreadmillError
 from conversation.ids import new_id
 from producers.http.dependencies import Gateway, authenticate, gateway_of
-from producers.http.idempotency import KEY_HEADER, read_key, scope_of
+from producers.http.idempotency import KEY_HEADER, MAKES_SECRET_ENDS, read_key, scope_of
 from producers.http.problems import Problem, key_conflict
 from producers.http.request_record import path_in_app, record_of
 from store import idempotent_answers
@@ -25,8 +25,10 @@ from store.idempotent_answers import AnotherRequest, Claimed, InFlight, OnceRequ
 
 #: Seconds beyond the time limit of requests after which a run that has not answered counts as dead.
 LEASE_MARGIN_SECONDS = 15.0
-#: Ends of paths whose keys go elsewhere, and of those that make something new each time.
-_EXEMPT_ENDS = ("/messages", "/stream-tokens")
+#: Ends of paths whose keys go elsewhere, and of those that make a secret, which is new each time and stored nowhere.
+_EXEMPT_ENDS = ("/messages", *MAKES_SECRET_ENDS)
+#: Beginnings of paths whose senders show no credential: their events have ids of their own.
+_OPEN_PATHS = ("/v1/inbound/",)
 #: Statuses of requests that did nothing: under the same key, a mended one may follow.
 _DID_NOTHING = frozenset({400, 401, 403, 404, 405, 406, 408, 413, 415, 429})
 #: Headers of an answer that are stored with it.
@@ -131,7 +133,7 @@ def _is_concerned(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST" or KEY_HEADER not in Headers(scope=scope):
         return False
     path = path_in_app(scope)
-    return path.startswith("/v1/") and not path.endswith(_EXEMPT_ENDS)
+    return path.startswith("/v1/") and not path.endswith(_EXEMPT_ENDS) and not path.startswith(_OPEN_PATHS)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -4,11 +4,12 @@ Some empty positions are no finding: `last_seq` never falls, so what retention d
 position empty, and of two copies that save the same messages only one uses its positions; what follows
 those was saved as well. Turns leave none: at an empty position right before a turn's message, a message
 is gone. So it is where a turn has begun without its question; and some messages stand where none are read.
+A branch's own messages begin behind what it shares; what others share of a row may stand where it is hidden there.
 """
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, exists, func, not_, or_, select, update
 
 from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
@@ -18,10 +19,17 @@ from store.tables import inbox_messages, messages, threads, turns
 from store.tables.retention import pending_deletions
 from store.tables.turns import unfinished
 
+_child = threads.alias("child")
 _newest_seq = (
     select(func.max(messages.c.seq)).where(messages.c.thread_key == threads.c.key).correlate(threads).scalar_subquery()
 )
 _is_being_deleted = exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
+#: Behind these, a row's own messages that it shows stand.
+_starts_after = case(
+    (threads.c.shared_to_seq > threads.c.history_starts_after, threads.c.shared_to_seq),
+    else_=threads.c.history_starts_after,
+)
+_is_shared = exists().where(_child.c.parent_key == threads.c.key).correlate(threads)
 _oldest_seq = (
     select(func.min(messages.c.seq)).where(messages.c.thread_key == threads.c.key).correlate(threads).scalar_subquery()
 )
@@ -33,11 +41,7 @@ def _select_gaps(_: Connection, __: Scope) -> Select[Any]:
     return (
         select(*thread_columns(), messages.c.seq)
         .join(threads, messages.c.thread_key == threads.c.key)
-        .where(
-            messages.c.turn_id.is_not(None),
-            messages.c.seq > threads.c.history_starts_after + 1,
-            ~is_preceded.correlate(messages),
-        )
+        .where(messages.c.turn_id.is_not(None), messages.c.seq > _starts_after + 1, ~is_preceded.correlate(messages))
     )
 
 
@@ -63,14 +67,17 @@ def _advance_last_seq(connection: Connection, row: AnyRow) -> str:
 
 
 def _select_out_of_reach(_: Connection, __: Scope) -> Select[Any]:
-    return select(*thread_columns(), threads.c.history_starts_after, _oldest_seq.label("oldest")).where(
-        or_(_oldest_seq < 1, and_(_oldest_seq <= threads.c.history_starts_after, not_(_is_being_deleted)))
-    )
+    is_deleted = and_(_oldest_seq <= threads.c.history_starts_after, not_(_is_being_deleted), not_(_is_shared))
+    columns = threads.c.history_starts_after, threads.c.shared_to_seq, _oldest_seq.label("oldest")
+    is_below = _oldest_seq <= func.coalesce(threads.c.shared_to_seq, 0)
+    return select(*thread_columns(), *columns).where(or_(is_below, is_deleted))
 
 
 def _report_out_of_reach(row: AnyRow) -> Finding:
     detail = f"a message stands at {row.oldest}"
-    if row.oldest >= 1:
+    if row.oldest <= (row.shared_to_seq or 0) > 0:
+        detail += f", and up to {row.shared_to_seq} the branch shares the history of another one"
+    elif row.oldest >= 1:
         detail += f", and retention says that it deleted up to {row.history_starts_after}"
     return report_row(row, detail, seq=row.oldest)
 

@@ -20,6 +20,7 @@ from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
 from store.history import message_rows
+from store.lineage import read_lineage
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.turns import journal
@@ -89,10 +90,9 @@ def _report_open_call(row: AnyRow) -> Finding:
 
 
 def _close_calls(connection: Connection, row: AnyRow) -> str:
-    rows = connection.execute(
-        message_rows.history_rows(row.key, after_seq=row.seq - 1, to_seq=row.last_seq).order_by(messages.c.seq)
-    )
-    calls = open_calls(message_rows.load(connection, row.key, rows))
+    lineage = read_lineage(connection, row.key)
+    rows = connection.execute(message_rows.history_rows(lineage, after_seq=row.seq - 1, to_seq=row.last_seq))
+    calls = open_calls(message_rows.load(connection, lineage, rows))
     results = [
         Message(role="tool", tool_call_id=call_id, name=name, content=NO_RESULT) for call_id, name in calls.items()
     ]

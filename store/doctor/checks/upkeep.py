@@ -10,7 +10,8 @@ from store.database.statements import AnyRow
 from store.doctor.finding import Check, Finding
 from store.doctor.inspection import Inspection, Scope
 from store.doctor.row_check import RowCheck, report_row, thread_columns
-from store.history.counters import count_behind, recount, tokens_behind
+from store.history.counters import recount, shared_behind, stored_behind
+from store.lineage import read_lineage
 from store.summaries.due import reset_failures
 from store.tables import MAX_SUMMARY_FAILURES, schedule_runs, summaries, threads, workers
 from store.turns.workers import KEEP_DEAD_SECONDS, forget_dead
@@ -26,8 +27,7 @@ _covered_to_seq = func.coalesce(
 _uncovered_after_seq = case(
     (_covered_to_seq > threads.c.history_starts_after, _covered_to_seq), else_=threads.c.history_starts_after
 )
-_uncovered_messages = count_behind(threads.c.key, _uncovered_after_seq)
-_uncovered_tokens = tokens_behind(threads.c.key, _uncovered_after_seq)
+_own_messages, _own_tokens = stored_behind(threads.c.key, _uncovered_after_seq)
 
 
 def _select_missing_summaries(_: Connection, __: Scope) -> Select[Any]:
@@ -44,29 +44,37 @@ def _drop_summary(connection: Connection, row: AnyRow) -> str:
     """Remove a missing summary from its thread: models see the messages again."""
     thread_update = update(threads).where(threads.c.key == row.key)
     cutoff = select(threads.c.history_starts_after).where(threads.c.key == row.key).scalar_subquery()
-    connection.execute(thread_update.values(summary_id=None, **recount(row.key, after_seq=cutoff)))
+    connection.execute(
+        thread_update.values(summary_id=None, **recount(read_lineage(connection, row.key), after_seq=cutoff))
+    )
     return "the thread has no summary any more"
 
 
-def _select_miscounted(_: Connection, __: Scope) -> Select[Any]:
+def _select_miscounted(connection: Connection, _: Scope) -> Select[Any]:
     """Select wrong counters: a right one is between the number of messages and that of positions."""
     counter = threads.c.uncovered_messages
+    shared_messages, shared_tokens = shared_behind(connection, _uncovered_after_seq)
+    uncovered_messages, uncovered_tokens = _own_messages + shared_messages, _own_tokens + shared_tokens
+    counted_tokens = threads.c.uncovered_tokens
+    # How many tokens an empty position had is unknown.
+    is_too_high = and_(threads.c.last_seq - _covered_to_seq == uncovered_messages, counted_tokens > uncovered_tokens)
+    is_wrong = or_(counted_tokens < uncovered_tokens, is_too_high)
     positions = threads.c.last_seq - _covered_to_seq
     return select(
         *thread_columns(),
         _uncovered_after_seq.label("covered_to"),
         counter.label("counted"),
-        _uncovered_messages.label("uncovered"),
-        threads.c.uncovered_tokens.label("counted_tokens"),
-        _uncovered_tokens.label("uncovered_tokens"),
+        uncovered_messages.label("uncovered"),
+        counted_tokens.label("counted_tokens"),
+        uncovered_tokens.label("uncovered_tokens"),
     ).where(
+        threads.c.deleted_at.is_(None),
         or_(threads.c.summary_id.is_(None), _has_stored_summary),
         or_(
             counter > positions,
-            counter < _uncovered_messages,
-            threads.c.uncovered_tokens < _uncovered_tokens,
-            # How many tokens an empty position had is unknown.
-            and_(positions == _uncovered_messages, threads.c.uncovered_tokens > _uncovered_tokens),
+            counter < uncovered_messages,
+            # A branch that begins far before the end of what it shares counts its share of the tokens.
+            and_(threads.c.parent_key.is_(None), is_wrong),
         ),
     )
 
@@ -80,7 +88,7 @@ def _report_miscounted(row: AnyRow) -> Finding:
 
 
 def _recount(connection: Connection, row: AnyRow) -> str:
-    counters = recount(row.key, after_seq=row.covered_to)
+    counters = recount(read_lineage(connection, row.key), after_seq=row.covered_to)
     connection.execute(update(threads).where(threads.c.key == row.key).values(counters))
     return f"uncovered_messages was set to {row.uncovered}"
 

@@ -43,7 +43,9 @@ FUNCTIONS: tuple[str, ...] = (
     "send_message_v1",
     "send_message",
     "find_api_keys_v1",
+    "find_inbound_source_v1",
     "note_key_uses_v1",
+    "record_turn_event_v1",
 )
 
 
@@ -174,6 +176,16 @@ def upgrade() -> None:
         sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("root_key", KEY, nullable=True),
+        sa.Column("parent_key", KEY, nullable=True),
+        sa.Column("shared_to_seq", sa.BigInteger(), nullable=True),
+        sa.Column("lineage", JSON, nullable=True),
+        sa.Column("branch_origin", sa.Text(), nullable=True),
+        sa.Column("branch_name", sa.Text(), nullable=True),
+        sa.Column("chosen_key", KEY, nullable=True),
+        sa.Column("chosen_fence", sa.BigInteger(), nullable=True),
+        sa.Column("chosen_after_seq", sa.BigInteger(), nullable=True),
+        sa.Column("deleted_at", TIME, nullable=True),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("metadata", JSON, nullable=False),
@@ -190,6 +202,7 @@ def upgrade() -> None:
         sa.Column("history_starts_after", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
+        sa.Column("assigned_agent", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
@@ -200,11 +213,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "id"),
         sa.UniqueConstraint("key", "tenant"),
         sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
+        sa.CheckConstraint("branch_origin in ('branch', 'regenerate', 'edit')", name="branch_origin"),
+        *_list_keys_of_branches("sqlite"),
         postgresql_with={"fillfactor": 85},
         sqlite_autoincrement=True,
     )
     if op.get_bind().dialect.name == "sqlite":
         _point_to_own_summary()
+    for column in ("root_key", "parent_key", "chosen_key"):
+        _create_index_where(f"ix_threads_{column}", "threads", [column], f"{column} is not null")
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
@@ -214,6 +231,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
         _renew_thread_indexes()
+        _point_to_other_threads()
 
     op.create_table(
         "workers",
@@ -294,7 +312,11 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("local_process_id", sa.Uuid(), nullable=True),
+        sa.Column("schedule_id", sa.Uuid(), nullable=True),
         sa.Column("requeued_from", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("parent_turn_id", sa.Uuid(as_uuid=False), nullable=True),
+        sa.Column("parent_call_id", sa.Text(), nullable=True),
+        sa.Column("depth", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("steers", sa.Uuid(), nullable=True),
         sa.Column("interrupted_by", sa.Uuid(), nullable=True),
@@ -399,6 +421,8 @@ def upgrade() -> None:
         sa.Column("result", JSON, nullable=True),
         sa.Column("usage", JSON, nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
+        sa.Column("parent", sa.Integer(), nullable=True),
+        sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
         sa.CheckConstraint("kind in ('model', 'tool', 'input')", name="kind"),
@@ -438,8 +462,12 @@ def upgrade() -> None:
     )
     _create_erasure_tables()
     _create_retention_tables()
+    _create_schedules()
+    _create_webhook_tables()
+    _create_slack_messages()
     if op.get_bind().dialect.name == "sqlite":
         _create_sqlite_search()
+        _create_sqlite_turn_events()
     else:
         create_functions(op.get_bind(), FUNCTIONS)
 
@@ -454,6 +482,25 @@ def _point_to_own_summary() -> None:
     connection.exec_driver_sql("DROP TABLE threads")
     key = 'CONSTRAINT fk_threads_key_summary_id FOREIGN KEY("key", summary_id) REFERENCES summaries (thread_key, id)'
     connection.exec_driver_sql(f"{table.rstrip().removesuffix(')').rstrip()},\n{key}\n)")
+
+
+#: The columns by which threads name other threads, and what becomes of them with those.
+KEYS_OF_BRANCHES = (("root_key", "CASCADE"), ("parent_key", None), ("chosen_key", None))
+
+
+def _list_keys_of_branches(dialect: str) -> list[sa.ForeignKeyConstraint]:
+    """List the keys by which threads name other threads, for the databases that take them with the table."""
+    if op.get_bind().dialect.name != dialect:
+        return []
+    own = ["threads.key", "threads.tenant"]
+    return [sa.ForeignKeyConstraint([column, "tenant"], own, ondelete=ends) for column, ends in KEYS_OF_BRANCHES]
+
+
+def _point_to_other_threads() -> None:
+    """Add these keys where they need an index of the table."""
+    for column, ends in KEYS_OF_BRANCHES:
+        own = ["key", "tenant"]
+        op.create_foreign_key(f"fk_threads_{column}", "threads", "threads", [column, "tenant"], own, ondelete=ends)
 
 
 def _renew_thread_indexes() -> None:
@@ -547,7 +594,9 @@ def _create_turn_indexes() -> None:
     )
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
+    _create_index_where("ix_turns_parent_turn_id", "turns", ["parent_turn_id"], "parent_turn_id is not null")
     _create_index_where("ix_turns_sender", "turns", ["tenant", "sender", "arrival_seq"], "sender is not null")
+    _create_index_where("ix_turns_schedule_id", "turns", ["schedule_id", "arrival_seq"], "schedule_id is not null")
     _create_index_where(
         "ix_turns_must_end", "turns", [sa.text(f"({must_end_at})")], f"{unfinished} and {must_end_at} is not null"
     )
@@ -679,6 +728,154 @@ def _create_retention_tables() -> None:
     op.create_index("ix_dropped_files_thread_key", "dropped_files", ["thread_key"])
 
 
+def _create_schedules() -> None:
+    op.create_table(
+        "schedules",
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner_only", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=True),
+        sa.Column("time_zone", sa.Text(), nullable=False),
+        sa.Column("at", TIME, nullable=True),
+        sa.Column("catch_up", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=True),
+        sa.Column("thread_rule", sa.Text(), nullable=True),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("metadata", JSON, nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("next_at", TIME, nullable=True),
+        sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_due_at", TIME, nullable=True),
+        sa.Column("last_turn_id", sa.Uuid(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.UniqueConstraint("id"),
+        sa.CheckConstraint("(cron is null) <> (at is null)", name="timing"),
+        sa.CheckConstraint("(thread_id is null) <> (thread_rule is null)", name="thread"),
+        sa.CheckConstraint("catch_up in ('skip', 'one', 'all')", name="catch_up"),
+        sa.CheckConstraint("state in ('active', 'paused', 'ended')", name="state"),
+        sa.CheckConstraint("state <> 'active' or next_at is not null", name="next_at"),
+        sa.CheckConstraint("length(owner) between 1 and 255", name="owner"),
+        sqlite_autoincrement=True,
+    )
+    _create_schedule_indexes()
+    op.create_table(
+        "inbound_sources",
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scheme", sa.Text(), nullable=False),
+        sa.Column("header", sa.Text(), nullable=True),
+        sa.Column("secrets", JSON, nullable=False),
+        sa.Column("mapping", JSON, nullable=False),
+        sa.Column("only", JSON, nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("max_bytes", sa.Integer(), nullable=False),
+        sa.Column("disabled_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.CheckConstraint(
+            "scheme in ('github', 'hmac-sha256', 'standard-webhooks', 'stripe', 'token')", name="scheme"
+        ),
+    )
+    op.create_index("ix_inbound_sources_tenant", "inbound_sources", ["tenant", "id"])
+
+
+def _create_schedule_indexes() -> None:
+    due_at = sa.text("(coalesce(retry_at, next_at))")
+    _create_index_where("ix_schedules_due", "schedules", [due_at], "state = 'active'")
+    op.create_index("ix_schedules_tenant", "schedules", ["tenant", "key"])
+    _create_index_where("ix_schedules_thread_id", "schedules", ["tenant", "thread_id"], "thread_id is not null")
+    _create_index_where("ix_schedules_owner", "schedules", ["tenant", "owner"], "owner is not null")
+    _create_index_where("ix_schedules_ended", "schedules", ["updated_at"], "state = 'ended'")
+    named: list[str | sa.TextClause] = ["tenant", sa.text("(coalesce(owner, ''))"), "name"]
+    _create_index_where("uq_schedules_name", "schedules", named, "name is not null", unique=True)
+
+
+def _create_webhook_tables() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("kinds", JSON, nullable=True),
+        sa.Column("agents", JSON, nullable=True),
+        sa.Column("link_template", sa.Text(), nullable=True),
+        sa.Column("secrets", JSON, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("retry_at", TIME, nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.CheckConstraint("state in ('enabled', 'disabled')", name="state"),
+    )
+    op.create_index("ix_webhooks_tenant", "webhooks", ["tenant", "created_at"])
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("webhook_id", sa.Uuid(), nullable=False),
+        sa.Column("thread_key", KEY, nullable=False),
+        sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("details", JSON, nullable=False),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_try_at", TIME, nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=True),
+        sa.Column("claimed_until", TIME, nullable=True),
+        sa.Column("last_tried_at", TIME, nullable=True),
+        sa.Column("last_status", sa.SmallInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.Column("replayed_at", TIME, nullable=True),
+        sa.UniqueConstraint("id"),
+        sa.ForeignKeyConstraint(*OWN_THREAD, ondelete="CASCADE"),
+        sa.CheckConstraint("state in ('pending', 'delivered', 'dead')", name="state"),
+        sqlite_autoincrement=True,
+    )
+    table, pending = "webhook_deliveries", "state = 'pending'"
+    op.create_index("ix_webhook_deliveries_thread_key", table, ["thread_key"])
+    op.create_index("ix_webhook_deliveries_webhook_id", table, ["webhook_id", "key"])
+    _create_index_where("ix_webhook_deliveries_due", table, ["webhook_id", "next_try_at", "key"], pending)
+    _create_index_where("ix_webhook_deliveries_order", table, ["webhook_id", "thread_key", "key"], pending)
+    _create_index_where("ix_webhook_deliveries_dead", table, ["webhook_id", "key"], "state = 'dead'")
+    _create_index_where("ix_webhook_deliveries_finished_at", table, ["finished_at"], "finished_at is not null")
+
+
+def _create_sqlite_turn_events() -> None:
+    """Create SQLite's trigger that writes a delivery for each webhook that is told of a turn."""
+    op.execute(
+        "CREATE TRIGGER webhooks_record_turn_event AFTER UPDATE OF state ON turns "
+        "WHEN new.state IN ('completed', 'failed', 'cancelled', 'waiting') AND old.state <> new.state BEGIN "
+        "INSERT INTO webhook_deliveries "
+        "(id, tenant, webhook_id, thread_key, turn_id, kind, created_at, details, state, next_try_at) "
+        "SELECT lower(hex(randomblob(16))), new.tenant, webhooks.id, new.thread_key, new.id, 'turn.' || new.state, "
+        "coalesce(new.finished_at, strftime('%Y-%m-%d %H\\:%M\\:%f', 'now') || '000'), "
+        "json_object('agent', new.agent, 'error_kind', new.error_kind), 'pending', "
+        "coalesce(new.finished_at, strftime('%Y-%m-%d %H\\:%M\\:%f', 'now') || '000') "
+        "FROM webhooks WHERE webhooks.tenant = new.tenant AND webhooks.state = 'enabled' "
+        "AND (webhooks.kinds IS NULL OR EXISTS "
+        "(SELECT 1 FROM json_each(webhooks.kinds) AS kind WHERE kind.value = 'turn.' || new.state)) "
+        "AND (webhooks.agents IS NULL OR EXISTS "
+        "(SELECT 1 FROM json_each(webhooks.agents) AS agent WHERE agent.value = new.agent)); END"
+    )
+
+
 def _create_installation() -> None:
     """Create the table of the installation, and its row with a signing key that no other installation has."""
     installation = op.create_table(
@@ -690,6 +887,46 @@ def _create_installation() -> None:
     )
     row = {"id": 1, "signing_key": secrets.token_bytes(32), "created_at": datetime.now(UTC)}
     op.bulk_insert(installation, [row])
+
+
+def _create_slack_messages() -> None:
+    op.create_table(
+        "slack_messages",
+        sa.Column("key", KEY, sa.Identity(always=False), primary_key=True),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("team_id", sa.Text(), nullable=False),
+        sa.Column("channel_id", sa.Text(), nullable=False),
+        sa.Column("ts", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("reply_to", sa.Text(), nullable=True),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("claim", sa.Uuid(), nullable=True),
+        sa.Column("due_at", TIME, nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("content", sa.Text(), nullable=True),
+        sa.Column("files", JSON, nullable=True),
+        sa.Column("thread_key", KEY, nullable=True),
+        sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("answer", JSON, nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
+        sa.ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
+        sa.UniqueConstraint("tenant", "team_id", "channel_id", "ts"),
+        sa.CheckConstraint("state in ('received', 'sent', 'waiting', 'answered', 'failed')", name="state"),
+        sqlite_autoincrement=True,
+    )
+    unfinished = "state in ('received', 'sent', 'waiting')"
+    _create_index_where("ix_slack_messages_due_at", "slack_messages", ["tenant", "due_at"], unfinished)
+    op.create_index("ix_slack_messages_thread_id", "slack_messages", ["tenant", "thread_id", "ts"])
+    _create_index_where("ix_slack_messages_turn_id", "slack_messages", ["turn_id"], "turn_id is not null")
+    _create_index_where("ix_slack_messages_thread_key", "slack_messages", ["thread_key"], "thread_key is not null")
+    op.create_index("ix_slack_messages_user_id", "slack_messages", ["tenant", "user_id"])
+    _create_index_where(
+        "ix_slack_messages_finished_at", "slack_messages", ["tenant", "finished_at"], "finished_at is not null"
+    )
 
 
 def _create_sqlite_search() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import producers
-from conversation.errors import ThreadNotFound, UploadNotFound
+from conversation.errors import InboundSourceNotFound, ScheduleNotFound, ThreadNotFound, UploadNotFound, WebhookNotFound
 from producers.sqlalchemy_orm import send_message_in
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import MOMENT, Make, Verb, just
@@ -18,7 +18,7 @@ from tests.integration.hostile.verb import MOMENT, Make, Verb, just
 _SHA256 = hashlib.sha256(b"a note").hexdigest()
 
 
-def _of_producers(name: str, *, _raises: type[Exception] | None = None, **arguments: Make) -> dict[str, Verb]:
+def _of_producers(name: str, /, *, _raises: type[Exception] | None = None, **arguments: Make) -> dict[str, Verb]:
     """A function of `producers`, and its twin for an event loop."""
     raises = () if _raises is None else (_raises,)
     return {f"producers.{each}": Verb(_calling(each), arguments, raises=raises) for each in (name, f"{name}_async")}
@@ -46,6 +46,42 @@ _SENT: dict[str, Make] = {
 }
 _OF_FILE: dict[str, Make] = {"file": lambda stage: stage.file, "tenant": just("default")}
 
+_OF_WEBHOOK: dict[str, Make] = {"webhook_id": lambda stage: stage.webhook_id, "tenant": just("default")}
+_NO_WEBHOOK = "0195a1f0-0000-7000-8000-000000000000"
+
+
+_SCHEDULE: dict[str, Make] = {
+    "content": just("hello"),
+    "cron": just("0 9 * * *"),
+    "at": just(None),
+    "time_zone": just("Europe/Berlin"),
+    "catch_up": just("one"),
+    "thread_id": just("s"),
+    "thread_rule": just(None),
+    "name": just("daily"),
+    "agent": just("assistant"),
+    "user": just("me"),
+    "tenant": just("default"),
+    "role": just("user"),
+    "metadata": just({"a": 1}),
+    "priority": just(1),
+}
+_INBOUND: dict[str, Make] = {
+    "name": just("shop"),
+    "mapping": just({"thread_id": "s", "text": "{/text}", "idempotency_key": "{/id}"}),
+    "secret": just("a secret of theirs"),
+    "scheme": just("token"),
+    "header": just("X-Token"),
+    "only": just({"/a": [1]}),
+    "agent": just("assistant"),
+    "priority": just(1),
+    "max_bytes": just(1_000),
+    "tenant": just("default"),
+}
+_OF_INBOUND: dict[str, Make] = {"source_id": lambda stage: stage.inbound_source.id, "tenant": just("default")}
+_NO_SCHEDULE = "0195a1f0-0000-7000-8000-000000000000"
+_OF_SCHEDULE: dict[str, Make] = {"schedule_id": lambda stage: stage.schedule.id, "tenant": just("default")}
+
 
 async def _take_first(events: AsyncIterator[Any]) -> Any:
     """The first event, if there is one soon; a stream that is quiet goes on without end."""
@@ -71,6 +107,7 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id, tenant=just("default")),
     **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
     **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
+    **_of_producers("hand_over_thread", thread_id=just("sent"), agent=just("a"), tenant=just("default")),
     **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me"), tenant=just("default")),
     **_of_producers(
         "requeue_turn", turn_id=lambda stage: stage.failed_turn.id, agent=just(None), tenant=just("default")
@@ -105,6 +142,54 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("read_file", **_OF_FILE),
     **_of_producers("file_url", **_OF_FILE, expires=just(timedelta(minutes=1)), inline=just(False)),
     **_of_producers("thumbnail_url", **_OF_FILE, expires=just(timedelta(minutes=1))),
+    **_of_producers(
+        "create_webhook",
+        url=just("https://example.org/hooks"),
+        tenant=just("hooked"),
+        kinds=just(["turn.completed"]),
+        agents=just(["a"]),
+        link_template=just("https://example.org/{turn_id}"),
+        name=just("mine"),
+        secret=just(None),
+    ),
+    **_of_producers("list_webhooks", tenant=just("default")),
+    **_of_producers("find_webhook", **_OF_WEBHOOK),
+    **_of_producers(
+        "change_webhook",
+        **_OF_WEBHOOK,
+        url=just("https://example.org/hooks"),
+        kinds=just(None),
+        agents=just(["a"]),
+        link_template=just(None),
+        name=just("mine"),
+        enabled=just(True),
+    ),
+    **_of_producers("delete_webhook", _raises=WebhookNotFound, webhook_id=just(_NO_WEBHOOK), tenant=just("default")),
+    **_of_producers("rotate_webhook_secret", **_OF_WEBHOOK, secret=just(None), grace=just(timedelta(hours=1))),
+    **_of_producers("list_webhook_deliveries", **_OF_WEBHOOK, state=just("dead"), limit=just(1), cursor=just(None)),
+    **_of_producers("replay_webhook_delivery", _raises=WebhookNotFound, **_OF_WEBHOOK, delivery_id=just(_NO_WEBHOOK)),
+    **_of_producers("replay_dead_webhook_deliveries", **_OF_WEBHOOK, since=just(MOMENT)),
+    **_of_producers("create_schedule", **_SCHEDULE),
+    **_of_producers("find_schedule", **_OF_SCHEDULE),
+    **_of_producers("pause_schedule", **_OF_SCHEDULE),
+    **_of_producers("resume_schedule", **_OF_SCHEDULE),
+    **_of_producers("run_schedule", **_OF_SCHEDULE, idempotency_key=just("k")),
+    **_of_producers("list_schedule_runs", **_OF_SCHEDULE, limit=just(1), cursor=just(None)),
+    **_of_producers(
+        "delete_schedule", _raises=ScheduleNotFound, schedule_id=just(_NO_SCHEDULE), tenant=just("default")
+    ),
+    **_of_producers(
+        "list_schedules", tenant=just("default"), user=just("me"), thread_id=just("s"), limit=just(1), cursor=just(None)
+    ),
+    **_of_producers("create_inbound_source", **_INBOUND),
+    **_of_producers("list_inbound_sources", tenant=just("default")),
+    **_of_producers("enable_inbound_source", **_OF_INBOUND, enabled=just(True)),
+    **_of_producers(
+        "rotate_inbound_source", **_OF_INBOUND, secret=just("a new secret of theirs"), grace=just(timedelta(hours=1))
+    ),
+    **_of_producers(
+        "delete_inbound_source", _raises=InboundSourceNotFound, source_id=just("x" * 24), tenant=just("default")
+    ),
     **_of_producers("warm_up"),
     "producers.thread_events_async": Verb(
         lambda _, **given: _take_first(producers.thread_events_async(**given)),

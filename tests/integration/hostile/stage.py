@@ -1,6 +1,7 @@
 """One database with a little in it, and all that public verbs work on: the same on each database."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,7 +42,9 @@ class Stage:
     """A store, a producer and files over one database, and what they hold at the beginning."""
 
     def __init__(self, database_url: str, broker_url: str, *, use_functions: bool) -> None:
-        settings = load(database_url=database_url, broker_url=broker_url, file_store_url="memory:")
+        keys = base64.urlsafe_b64encode(b"k" * 32).decode()
+        urls = {"database_url": database_url, "broker_url": broker_url, "file_store_url": "memory:"}
+        settings = load(**urls, webhook_encryption_keys=keys)
         self.settings, self.runner = settings, asyncio.Runner()
         self.blobs = _Blobs()
         self.files = FileStore(self.blobs, settings)
@@ -64,6 +67,10 @@ class Stage:
         self.ended_turn = producers.send_message("ended", "hello", allow_unknown_agent=True)
         self.ended_async_turn = self.await_(producers.find_turn_async(self.ended_turn.id))
         self.producer.database.run(self._fail, self.ended_turn.id)
+        self.webhook_id = producers.create_webhook("https://example.org/hooks", agents=["nobody"]).webhook.id
+        self.schedule = producers.create_schedule("hello", cron="0 9 * * *", thread_id="s")
+        mapping = {"thread_id": "s", "text": "x", "idempotency_key": "{/id}"}
+        self.inbound_source = producers.create_inbound_source("shop", mapping).source
         self.lines = self.await_(_collect(self.store.export_thread("t")))
         for database in (self.store.database, self.producer.database):
             self._count_writes(database)

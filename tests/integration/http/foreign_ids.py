@@ -29,6 +29,10 @@ class Ids:
     waiting_turn: str
     upload: str
     cursor: str
+    webhook: str
+    delivery: str
+    schedule: str
+    source: str
     #: The asker's own thread, and a token for its stream.
     mine: str = ""
     token: str = ""
@@ -69,6 +73,10 @@ def list_tries(ids: Ids) -> list[Try]:
         *_list_reads(ids),
         *_list_files(ids),
         *_list_writes(ids),
+        *_list_webhooks(ids),
+        *_list_schedules(ids),
+        # Nobody has its secret.
+        Try("POST /v1/inbound/{source_id}", {"source_id": ids.source}, {"json": {"id": 1}}, fails_anyway=True),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": WAITING}),
         Try("DELETE /v1/threads/{thread_id}", {"thread_id": ANSWERED}),
         # Their ids, given to something of one's own: of another tenant, that is allowed.
@@ -78,6 +86,7 @@ def list_tries(ids: Ids) -> list[Try]:
 
 def _list_reads(ids: Ids) -> list[Try]:
     thread = {"thread_id": ANSWERED}
+    main = thread | {"branch_id": "main"}
     now, by_token = {"params": {"wait": 0}}, {"params": {"wait": 0, "token": ids.token}}
     return [
         Try("GET /v1/threads/{thread_id}", thread),
@@ -89,6 +98,10 @@ def _list_reads(ids: Ids) -> list[Try]:
         Try("GET /v1/threads/{thread_id}/events", thread, now),
         Try("GET /v1/threads/{thread_id}/events", thread, by_token, fails_anyway=True),
         Try("POST /v1/threads/{thread_id}/stream-tokens", thread),
+        Try("GET /v1/threads/{thread_id}/messages", thread, {"params": {"branch": "main"}}),
+        Try("GET /v1/threads/{thread_id}/events", thread, {"params": {"wait": 0, "branch": "main"}}),
+        Try("GET /v1/threads/{thread_id}/branches", thread),
+        Try("GET /v1/threads/{thread_id}/branches/{branch_id}/compare", main, {"params": {"with": "main"}}),
     ]
 
 
@@ -145,6 +158,7 @@ def _list_lists(ids: Ids) -> list[Try]:
 
 def _list_writes(ids: Ids) -> list[Try]:
     thread = {"thread_id": ANSWERED}
+    main = thread | {"branch_id": "main"}
     file = {"files": ("a.txt", b"a file", "text/plain")}
     key = {"Idempotency-Key": new_id()}
     send = "POST /v1/threads/{thread_id}/messages"
@@ -153,6 +167,20 @@ def _list_writes(ids: Ids) -> list[Try]:
         Try("PATCH /v1/threads/{thread_id}", thread, {"json": {"title": "taken"}}),
         Try("PATCH /v1/threads/{thread_id}", thread, {"json": {"metadata": {"a": 1}}, "headers": {"If-Match": "*"}}),
         Try("POST /v1/threads/{thread_id}/fork", thread, {"json": {"id": new_id()}}),
+        Try("POST /v1/threads/{thread_id}/branches", thread, {"json": {"name": "taken"}}),
+        Try("PATCH /v1/threads/{thread_id}/branches/{branch_id}", main, {"json": {"name": "taken"}}),
+        Try("POST /v1/threads/{thread_id}/branches/{branch_id}/choose", main),
+        # A thread's first branch goes with it.
+        Try("DELETE /v1/threads/{thread_id}/branches/{branch_id}", main, fails_anyway=True),
+        Try("POST /v1/threads/{thread_id}/regenerate", thread, {"json": {}}),
+        # Its message has another id.
+        Try(
+            f"{send}/{{message_id}}/edit",
+            thread | {"message_id": "none"},
+            {"json": {"content": "x"}},
+            fails_anyway=True,
+        ),
+        Try(send, thread, {"json": {"content": "hello"}, "params": {"branch": "main"}}),
         Try(send, thread, {"json": {"content": "hello"}}),
         Try(send, thread, {"json": {"content": "hello"}, "headers": key}),
         Try(send, thread, {"data": {"content": "hello"}, "files": file}),
@@ -169,6 +197,39 @@ def _list_writes(ids: Ids) -> list[Try]:
         Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.waiting_turn}, {"json": {}}),
         Try("POST /v1/turns/{turn_id}/requeue", {"turn_id": ids.answered_turn}, {"json": {}}, is_refused=False),
     ]
+
+
+def _list_webhooks(ids: Ids) -> list[Try]:
+    webhook = {"webhook_id": ids.webhook}
+    delivery = webhook | {"delivery_id": ids.delivery}
+    # A webhook is no user's: whose ids these are is refused as well, by a key of theirs.
+    return [
+        Try("GET /v1/webhooks", is_refused=False),
+        Try("POST /v1/webhooks", request={"json": {"url": "https://example.org/mine"}}, is_refused=False),
+        Try("GET /v1/webhooks/{webhook_id}", webhook, fails_anyway=True),
+        Try("PATCH /v1/webhooks/{webhook_id}", webhook, {"json": {"name": "taken"}}, fails_anyway=True),
+        Try("POST /v1/webhooks/{webhook_id}/rotate-secret", webhook, {"json": {}}, fails_anyway=True),
+        Try("GET /v1/webhooks/{webhook_id}/deliveries", webhook, fails_anyway=True),
+        Try("POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", delivery, fails_anyway=True),
+        Try("POST /v1/webhooks/{webhook_id}/replay-dead", webhook, {"json": {}}, fails_anyway=True),
+        Try("DELETE /v1/webhooks/{webhook_id}", webhook, fails_anyway=True),
+    ]
+
+
+def _list_schedules(ids: Ids) -> list[Try]:
+    path, request = {"schedule_id": ids.schedule}, {"content": "hello", "cron": "@daily"}
+    one = "/v1/schedules/{schedule_id}"
+    return [
+        Try(f"GET {one}", path),
+        Try(f"GET {one}/turns", path),
+        *(Try("GET /v1/schedules", request={"params": params}, is_refused=False) for params in (
+            {}, {"user": ANN}, {"thread_id": ANSWERED}
+        )),
+        Try("POST /v1/schedules", request={"json": request | {"thread_id": ANSWERED}}, is_refused=False),
+        Try("POST /v1/schedules", request={"json": request | {"thread_rule": "{date}", "user": ANN}}, is_refused=False),
+        *(Try(f"POST {one}/{verb}", path) for verb in ("pause", "run", "resume")),
+        Try(f"DELETE {one}", path),
+    ]  # fmt: skip
 
 
 def _list_namesakes(ids: Ids) -> list[Try]:

@@ -1,10 +1,12 @@
 """The examples in the description are requests that work, and answers have the shapes that it says."""
 
+import base64
 import hashlib
 from typing import Any
 
 import httpx
 from openapi_schema_validator import OAS31Validator
+from pydantic import SecretStr
 
 from producers.http.app import create_gateway
 from producers.http.openapi import list_operations
@@ -48,26 +50,69 @@ STEPS = {
     "cancel_turn": 202,
     "requeue_turn": 202,
     "fork_thread": 201,
+    # Its turn is not over.
+    "regenerate": 409,
+    "edit_message": 409,
+    "make_branch": 201,
+    "list_branches": 200,
+    "rename_branch": 200,
+    "compare_branches": 200,
+    "choose_branch": 200,
+    # It is chosen.
+    "delete_branch": 409,
+    # No such source.
+    "receive_event": 404,
+    "create_schedule": 201,
+    "list_schedules": 200,
+    "read_schedule": 200,
+    "pause_schedule": 200,
+    "resume_schedule": 200,
+    "run_schedule": 202,
+    "list_schedule_turns": 200,
+    "delete_schedule": 204,
     "read_usage": 200,
+    "create_webhook": 201,
+    "list_webhooks": 200,
+    "read_webhook": 200,
+    "change_webhook": 200,
+    "rotate_webhook_secret": 200,
+    "list_webhook_deliveries": 200,
+    # No turn has ended.
+    "replay_webhook_delivery": 404,
+    "replay_dead_webhook_deliveries": 202,
+    "delete_webhook": 204,
     "delete_thread": 204,
 }
 #: What the examples say that only this installation can know.
 OWN = {"at": 0, "agent": None, "attachments": [{"sha256": hashlib.sha256(FILE).hexdigest()}]}
 #: Parameters that a request needs beside those of its path.
 PARAMETERS = {name: {"wait": 0} for name in ("follow_turn", "follow_thread")} | {
-    "follow_user": {"wait": 0, "user": "ada"}
+    "follow_user": {"wait": 0, "user": "ada"},
+    "compare_branches": {"with": "main"},
 }
 
 
 async def test_each_operation_does_what_its_example_says(settings: Settings, database: Database) -> None:
     register_agent(database, "assistant")
+    key = SecretStr(base64.urlsafe_b64encode(b"k" * 32).decode())
+    settings = settings.model_copy(update={"webhook_encryption_keys": key})
     app = create_gateway(settings, authenticator=NameAuthenticator())
     document = app.openapi()
     operations = {
         operation["operationId"]: (path, method, operation) for path, method, operation in list_operations(document)
     }
     assert operations.keys() == STEPS.keys()
-    values = {"thread_id": "order-4711", "key": "language", "upload_id": "none", "turn_id": "", "call_id": "call_1"}
+    values = {
+        "thread_id": "order-4711",
+        "key": "language",
+        "upload_id": "none",
+        "turn_id": "",
+        "delivery_id": "none",
+        "source_id": "none",
+        "call_id": "call_1",
+        "message_id": "none",
+        "branch_id": "",
+    }
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -79,6 +124,12 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
             answer = await client.send(request)
             assert answer.status_code == status, f"{name}: {answer.text}"
             check_shape(document, operation, answer)
+            if name == "make_branch":
+                values["branch_id"] = answer.json()["id"]
+            if name == "create_webhook":
+                values["webhook_id"] = answer.json()["webhook"]["id"]
+            if name == "create_schedule":
+                values["schedule_id"] = answer.json()["id"]
             if name == "send_message":
                 values["turn_id"] = answer.json()["turn"]["id"]
                 assert answer.headers["Location"] == f"/v1/turns/{values['turn_id']}"
@@ -102,7 +153,7 @@ def example_of(document: dict[str, Any], schema: dict[str, Any]) -> Any:
         if "examples" in field or name in schema.get("required", ()):
             example = field["examples"][0]
             OAS31Validator(field | {"components": document["components"]}).validate(example)
-            body[name] = OWN.get(name, example)
+            body[name] = None if example is None else OWN.get(name, example)
     return body
 
 

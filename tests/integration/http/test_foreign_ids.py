@@ -13,22 +13,27 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import ColumnElement, Connection, Table, cast, insert, literal_column, select
 from sqlalchemy.types import Text
 
 from conversation.ids import new_id
+from conversation.inbound_source import make_source_id
 from producers.http import dependencies
 from producers.http.app import create_gateway
 from producers.http.principal import SCOPES, Principal
+from producers.webhooks import Webhooks
 from store.database.column_types import clock
 from store.database.engine import Database
+from store.inbound.sources import InboundSourceRequest, create_source
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
-from store.tables import metadata, renditions, summaries, threads, turns, uploads
+from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads, webhooks
 from store.walls.roles import GATEWAY
+from store.webhooks.sealed_secrets import SealedSecrets
 from tests.integration.http.foreign_ids import (
     ANN,
     ANSWERED,
@@ -68,7 +73,8 @@ class Place:
 
     def __init__(self, database_url: str, valkey_url: str, folder: Path) -> None:
         limits = {"gateway_credential_requests_per_minute": 100_000, "gateway_tenant_requests_per_minute": 100_000}
-        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits}
+        keys = {"webhook_encryption_keys": Fernet.generate_key().decode()}
+        settings = {"broker_url": valkey_url, "file_store_url": str(folder), **limits, **keys}
         self.settings = load(database_url=database_url, **settings)
         self.database = Database(self.settings)
         self.keys: dict[str, str] = {}
@@ -85,6 +91,8 @@ class Place:
 
     async def fill(self) -> Ids:
         """Have something of everything; returns the ids."""
+        verbs = Webhooks(self.database, self.settings)
+        webhook = verbs.create(f"https://example.org/{SECRET}", tenant=THEIRS, name=SECRET).webhook.id
         site = Site(self.settings, None)  # type: ignore[arg-type]  # nobody listens to the wire here
         await site.open()
         app = create_gateway(self.settings)
@@ -93,11 +101,29 @@ class Place:
             await site.answer(site.producer.find_turn(answered_turn, tenant=THEIRS))
             waiting_turn = await self._send(ann, WAITING)
             await ann.put(f"/v1/threads/{ANSWERED}/context/role", json={"content": SECRET})
+            place = {"content": SECRET, "cron": "@daily", "thread_id": ANSWERED, "name": SECRET}
+            schedule = (await ann.post("/v1/schedules", json=place)).json()["id"]
             cursor = (await ann.get("/v1/threads", params={"limit": 1})).json()["next_cursor"]
         await site.close()
         upload = new_id()
         self.database.run(_insert_the_rest, upload)
-        return Ids(answered_turn=answered_turn, waiting_turn=waiting_turn, upload=upload, cursor=cursor)
+        (delivery,) = verbs.list_deliveries(webhook, tenant=THEIRS)
+        return Ids(
+            answered_turn=answered_turn,
+            waiting_turn=waiting_turn,
+            upload=upload,
+            cursor=cursor,
+            webhook=webhook,
+            delivery=delivery.id,
+            schedule=schedule,
+            source=self._make_source(),
+        )
+
+    def _make_source(self) -> str:
+        mapping = {"thread_id": ANSWERED, "text": SECRET, "idempotency_key": "{/id}"}
+        request = InboundSourceRequest(name=SECRET, mapping=mapping, agent="assistant", tenant=THEIRS)
+        sealed_secrets = SealedSecrets(self.settings)
+        return self.database.run(create_source, make_source_id(), request, f"{SECRET} of theirs", sealed_secrets).id
 
     async def _send(self, client: httpx.AsyncClient, thread_id: str) -> str:
         thread = {"id": thread_id, "title": SECRET, "metadata": {"number": 7, "words": SECRET}}
@@ -128,7 +154,12 @@ def list_rows(connection: Connection) -> dict[str, list[str]]:
     """All rows of Ann's threads, and her upload."""
     hers = select(threads.c.key).where(threads.c.tenant == THEIRS, threads.c.owner == ANN)
     her_turns = select(turns.c.id).where(turns.c.thread_key.in_(hers))
-    conditions = {threads: threads.c.key.in_(hers), uploads: uploads.c.filename.startswith(SECRET)}
+    conditions = {
+        threads: threads.c.key.in_(hers),
+        uploads: uploads.c.filename.startswith(SECRET),
+        webhooks: webhooks.c.name == SECRET,
+        schedules: schedules.c.content == SECRET,
+    }
     for table in metadata.sorted_tables:
         if "thread_key" in table.c:
             conditions[table] = table.c.thread_key.in_(hers)

@@ -63,6 +63,7 @@ THREADS: dict[str, tuple[Does, Does]] = {
     # A hold names one thread, and is an operator's word: no file sets one.
     "legal_hold": (RESETS, RESETS),
     "agent": (COPIES, COPIES),
+    "assigned_agent": (COPIES, COPIES),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
@@ -94,8 +95,14 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "request_digest": (LEAVES, RESETS, COPIES, RESETS),
     # A requeued turn may be run by any worker.
     "local_process_id": (LEAVES, RESETS, RESETS, RESETS),
+    # The schedules of another installation are not there.
+    "schedule_id": (LEAVES, RESETS, COPIES, COPIES),
     # An export may begin behind the turn that this one names.
     "requeued_from": (LEAVES, RESETS, SETS, SETS),
+    # A turn that goes on is still waited for, if it is; one that asks anew is nobody's child.
+    "parent_turn_id": (LEAVES, RESETS, COPIES, RESETS),
+    "parent_call_id": (LEAVES, RESETS, COPIES, RESETS),
+    "depth": (LEAVES, RESETS, COPIES, RESETS),
     # A turn that is asked again waits for those before it.
     "when_busy": (LEAVES, COPIES, RESETS, RESETS),
     "steers": (LEAVES, RESETS, RESETS, RESETS),
@@ -168,6 +175,7 @@ THREAD: Row = {
     "history_starts_after": 1,
     "legal_hold": True,
     "agent": "support",
+    "assigned_agent": "billing",
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,
@@ -188,11 +196,15 @@ TURN: Row = {
     "interruptions": 3,
     "crashed_worker": new_id(),
     "requeued_from": new_id(),
+    "parent_turn_id": new_id(),
+    "parent_call_id": "call",
+    "depth": 2,
     "when_busy": "steer",
     "steers": new_id(),
     "interrupted_by": new_id(),
     "merged_into": new_id(),
     "rolled_back": True,
+    "schedule_id": new_id(),
     "priority": 6,
     "metadata": {"ticket": 7},
     "sender": "bob",

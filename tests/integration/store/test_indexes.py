@@ -17,6 +17,7 @@ from producers.send_request import build_request
 from store.database.engine import Database
 from store.retention import policies
 from store.retention.policy import Policy
+from store.schedules.request import NAME_MAX_CHARS
 from store.settings import load
 from store.tables import metadata
 from store.thread_store import ThreadStore
@@ -57,6 +58,8 @@ BOUNDS = {
     "erasures.subject_sha256": HASH,
     "erasures.tenant": TENANT,
     "idempotent_answers.id": HASH,
+    "inbound_sources.id": WORD,
+    "inbound_sources.tenant": TENANT,
     "idempotent_answers.tenant": TENANT,
     "messages.id": ID,
     "renditions.kind": WORD,
@@ -70,6 +73,16 @@ BOUNDS = {
     "retention_policies.tenant": TENANT,
     "retention_policies.thread_id": ID,
     "schedule_runs.schedule": WORD,  # names of our own tasks
+    "schedules.name": 4 * NAME_MAX_CHARS,
+    "schedules.owner": ID,
+    "schedules.tenant": TENANT,
+    "schedules.thread_id": ID,
+    "slack_messages.channel_id": WORD,  # producers.slack.payloads, as the others
+    "slack_messages.team_id": WORD,
+    "slack_messages.tenant": TENANT,
+    "slack_messages.thread_id": ID,
+    "slack_messages.ts": WORD,
+    "slack_messages.user_id": WORD,
     "thread_context.key": len(LEADING) + ID,
     "threads.agent": ID,
     "threads.id": ID,
@@ -80,6 +93,7 @@ BOUNDS = {
     "turns.state": WORD,
     "turns.tenant": TENANT,
     "uploads.tenant": TENANT,
+    "webhooks.tenant": TENANT,
 }
 
 

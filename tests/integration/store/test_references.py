@@ -41,15 +41,14 @@ from tests.integration.store.walls.one_of_each import OURS, THEIRS, Row, Rows, i
 from tests.tries import check_tries
 
 #: How columns are called that name a row.
-_NAMES_ROW = re.compile(
-    r"(^|_)(id|key|sha256|owner|sender|worker|agent|claim|by|requeued_from|merged_into|steers|worker_id)$"
-)
+_NAMES_ROW = re.compile(r"(^|_)(id|key|sha256|owner|sender|worker|agent|claim|by|requeued_from|worker_id)$")
 #: The columns that say whose a row is: they stand in the keys beside what the row points to.
 _OF_OWNER = {"tenant", "thread_key", "key"}
 
 _OUTLIVES = "outlives what it names"
 _PERSON = "names a person, by the caller's own id of them: there is no row of one"
 _PROCESS = "names a process, which is no tenant's; its row goes when it is dead"
+_SLACK = "names what Slack has: there is no row of it"
 _HASH = "is a hash of what is gone, or of a secret: nothing is found by it but its own row"
 _AGENT = "names an agent, which is no tenant's; a turn may come before its first worker"
 #: The columns that name something and are in no foreign key, with the reason.
@@ -72,6 +71,7 @@ WITHOUT_KEY = {
     "erasures.subject_sha256": _HASH,
     "idempotent_answers.claim": "names a run, which has no row",
     "idempotent_answers.made_id": "is there before what is made under it",
+    "inbound_sources.agent": _AGENT,
     "installation.signing_key": "is a secret",
     "messages.tool_call_id": "names a call in another message of the thread, as a provider called it",
     "messages.turn_id": f"{_OUTLIVES}; it is read together with the thread of both",
@@ -81,8 +81,21 @@ WITHOUT_KEY = {
     "retention_policies.thread_id": "may come before the thread; it is read by its tenant and this id",
     "retention_rescans.after_id": "is a position in a list of ids",
     "retention_rescans.agent": _AGENT,
+    "schedules.agent": _AGENT,
+    "schedules.last_turn_id": _OUTLIVES,
+    "schedules.owner": _PERSON,
+    "schedules.thread_id": "may come before the thread; it is sent to by its tenant and this id",
+    "slack_messages.channel_id": _SLACK,
+    "slack_messages.claim": _PROCESS,
+    "slack_messages.event_id": _SLACK,
+    "slack_messages.team_id": _SLACK,
+    "slack_messages.thread_id": "may come before the thread; it is read by its tenant and this id",
+    "slack_messages.turn_id": f"{_OUTLIVES}; it is read together with the tenant of both",
+    "slack_messages.user_id": _PERSON,
+    "steps.agent": _AGENT,
     "steps.call_id": "is a provider's name of a call",
     "threads.agent": _AGENT,
+    "threads.assigned_agent": _AGENT,
     "threads.lease_owner": _PROCESS,
     "threads.owner": _PERSON,
     "turn_attempts.worker_id": _PROCESS,
@@ -91,13 +104,19 @@ WITHOUT_KEY = {
     "turns.crashed_worker": _PROCESS,
     "turns.idempotency_key": "is the turn's own name, by its tenant",
     "turns.local_process_id": _PROCESS,
+    "turns.parent_call_id": "is the other turn's name of its call",
+    "turns.parent_turn_id": f"{_OUTLIVES}; it is read among the turns of the same tenant",
     "turns.interrupted_by": f"{_OUTLIVES}; it is read among the turns of the same thread",
     "turns.merged_into": f"{_OUTLIVES}; it is read among the turns of the same thread",
     "turns.requeued_from": f"{_OUTLIVES}; it is read among the turns of the same thread",
+    "turns.schedule_id": f"{_OUTLIVES}; it is read among the turns of the schedule's tenant",
     "turns.sender": _PERSON,
     "turns.steers": f"{_OUTLIVES}; it is read among the turns of the same thread",
     "turns.window_summary_id": "is copied out of the thread by the claim, and read by both; a key would lock its row",
     "uploads.owner": _PERSON,
+    "webhook_deliveries.claim": "names an attempt, which has no row",
+    "webhook_deliveries.turn_id": f"{_OUTLIVES}; it is told, and never followed",
+    "webhook_deliveries.webhook_id": "is read with the webhook's tenant; a key would lock its row at each turn's end",
     "uploads.sha256": "is there before the bytes are, and before the row of their blob",
 }
 

@@ -41,6 +41,9 @@ EVENTS: list[ours.ThreadEvent] = [
     ours.MessageRestarted(**COMMON, number=3, message_id="m"),
     ours.MessageDone(**COMMON, number=4, message=MESSAGE),
     ours.ToolCallStarted(**COMMON, number=5, message_id="m", call=ToolCall("c1", "look", "{}")),
+    ours.AgentSteps(
+        **COMMON, steps=(ours.AgentStep(index=2, parent=1, agent="helper", kind="model", name="m", state="finished"),)
+    ),
     ours.TurnEnded(**COMMON, number=6, state=TurnState.COMPLETED, usage=Usage(1, 2), cost=0.25),
     ours.ThreadDeleted(thread_id="a"),
 ]

@@ -22,10 +22,17 @@ OLD_NAMES = ("database_url", "db_pool_size", "db_max_overflow", "db_pool_timeout
 DURATIONS = [name for name in Settings.model_fields if name.endswith(("_seconds", "_timeout", "_days"))]
 #: Here zero says something: no grace, or never.
 MAY_BE_NONE = {
-    *("shutdown_grace_seconds", "sweep_grace_seconds", "retention_idle_days", "retention_max_age_days"),
+    *(
+        "shutdown_grace_seconds",
+        "sweep_grace_seconds",
+        "schedule_grace_seconds",
+        "retention_idle_days",
+        "retention_max_age_days",
+    ),
     *("gateway_credential_cache_seconds", "gateway_jwt_leeway_seconds"),
     *("gateway_max_wait_seconds", "gateway_shutdown_grace_seconds"),
     *("blob_grace_days", "turn_retention_days", "turn_retry_max_seconds"),
+    *("webhook_retry_max_seconds", "webhook_retention_days"),
 }
 
 Environment = pytest.MonkeyPatch
@@ -75,12 +82,17 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
         "s3_storage_class": "ELSEWHERE",
         "s3_part_bytes": "19000000",
         "s3_multipart_bytes": "19000000",
+        "slack_api_url": "https://elsewhere/",
+        "slack_bot_tokens": "T0ELSEWHERE=xoxb-elsewhere",
+        "slack_tenants": "T0=elsewhere",
         "summarize_after_messages": "119",
         "summarize_after_tokens": "19000",
         "summary_max_chars": "19000",
         "summary_check": "True",
         "tenant_max_running_files": "19",
         "tenant_max_running_turns": "19%",
+        "webhook_allow_networks": "10.19.0.0/16",
+        "webhook_encryption_keys": "a2V5IG9mIDMyIGJ5dGVzIGluIFVSTC1zYWZlIGJhc2U=",
     }
     default = Settings.model_fields[field].default
     number = {

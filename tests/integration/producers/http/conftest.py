@@ -1,5 +1,6 @@
 """One gateway for all tests of the resources: each test has threads of its own."""
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,8 @@ def site(
 ) -> Iterator[Site]:
     files = tmp_path_factory.mktemp("files")
     with lend_database(migrated_template) as url:
-        opened = Site(load(database_url=url, broker_url=valkey_server.url, file_store_url=str(files)))
+        key = base64.urlsafe_b64encode(b"k" * 32).decode()
+        servers = {"database_url": url, "broker_url": valkey_server.url, "file_store_url": str(files)}
+        opened = Site(load(**servers, webhook_encryption_keys=key))
         yield opened
         opened.close()

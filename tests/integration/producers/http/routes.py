@@ -14,6 +14,7 @@ from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, Site
 
 FORM = {"file": ("dot.png", PNG, "image/png")}
 LONG = "x" * 256
+SCHEDULE = {"content": "late?", "cron": "0 9 * * *", "thread_rule": "report-{date}"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class World:
     #: The turn of another thread of hers that waits for the approval of a call.
     undecided: str
     upload: str = ""
+    schedule: str = ""
     sha256: str = SHA256
     key: str = "place"
     call: str = "call-1"
@@ -54,6 +56,7 @@ def make_world(site: Site, *, messages: int = 0) -> World:
     )
     assert draft is not None
     site.database.run(repository.put, draft, NewSummary(content="They talked.", model="m"))
+    schedule = site.ask("ada", "POST", "/schedules", json=SCHEDULE).json()["id"]
     return World(
         thread,
         turn,
@@ -61,6 +64,7 @@ def make_world(site: Site, *, messages: int = 0) -> World:
         waiting=site.send("ada", thread, "and this?")["id"],
         undecided=make_undecided(site),
         upload=new_id(),
+        schedule=schedule,
     )
 
 
@@ -313,6 +317,48 @@ ROUTES = [
         },
         statements=2,
     ),
+    Route(
+        "POST",
+        "/schedules",
+        201,
+        "write",
+        {"json": SCHEDULE},
+        {
+            "content": {"json": SCHEDULE | {"content": ""}},
+            "cron": {"json": SCHEDULE | {"cron": "never"}},
+            "at": {"json": SCHEDULE | {"at": "tomorrow"}},
+            "time_zone": {"json": SCHEDULE | {"time_zone": "Mars/Base"}},
+            "thread_id": {"json": SCHEDULE | {"thread_id": "t"}},
+            "thread_rule": {"json": SCHEDULE | {"thread_rule": "{day}"}},
+            "catch_up": {"json": SCHEDULE | {"catch_up": "some"}},
+            "name": {"json": SCHEDULE | {"name": LONG}},
+            "user": {"json": SCHEDULE | {"user": "bob"}},
+            "metadata.user": {"json": SCHEDULE | {"metadata": {"user": "bob"}}},
+            "owner_only": {"json": SCHEDULE | {"owner_only": False}},
+            "role": {"json": SCHEDULE | {"role": "system"}},
+        },
+        statements=4,
+    ),
+    Route(
+        "GET",
+        "/schedules",
+        200,
+        "read",
+        {},
+        {
+            "limit": {"params": {"limit": 201}},
+            "cursor": {"params": {"cursor": "nonsense"}},
+            "user": {"params": {"user": "bob"}},
+            "thread_id": {"params": {"thread_id": "a b"}},
+        },
+        statements=1,
+    ),
+    Route("GET", "/schedules/{schedule}", 200, "read", {}, {"x": {"params": {"x": 1}}}, statements=1),
+    Route("POST", "/schedules/{schedule}/pause", 200, "write", {}, {"x": {"params": {"x": 1}}}, statements=4),
+    Route("POST", "/schedules/{schedule}/run", 202, "write", {}, {"x": {"params": {"x": 1}}}, statements=9),
+    Route("POST", "/schedules/{schedule}/resume", 200, "write", {}, {"x": {"params": {"x": 1}}}, statements=5),
+    Route("GET", "/schedules/{schedule}/turns", 200, "read", {}, {"limit": {"params": {"limit": 0}}}, statements=2),
+    Route("DELETE", "/schedules/{schedule}", 204, "write", {}, {"x": {"params": {"x": 1}}}, statements=3),
     # The last of all: then the thread is gone.
-    Route("DELETE", "/threads/{thread}", 204, "operate", {}, {"thread_id": "/threads/" + LONG}, statements=10),
+    Route("DELETE", "/threads/{thread}", 204, "operate", {}, {"thread_id": "/threads/" + LONG}, statements=11),
 ]

@@ -91,5 +91,7 @@ def note(names: dict[str, str], answer: httpx.Response) -> None:
     body = answer.json() if is_json and answer.content else {}
     if "turn" in body:
         names["TURN"] = body["turn"]["id"]
+    if "cron" in body:
+        names["SCHEDULE"] = body["id"]
     if "method" in body:
         names["UPLOAD"] = body["id"]

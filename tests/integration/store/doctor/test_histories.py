@@ -16,6 +16,7 @@ from store import tables
 from store.database.column_types import clock
 from store.doctor import Outcome
 from store.history import message_rows
+from store.lineage import stored_with
 from store.threads import repository
 from tests.integration.store.doctor.conftest import Site, outcomes
 
@@ -43,10 +44,8 @@ def loaded(site: Site, thread: str = "t") -> Sequence[Message]:
     key = site.row(thread).key
 
     def load(connection: Any) -> Sequence[Message]:
-        rows = connection.execute(
-            message_rows.history_rows(key, after_seq=0, to_seq=1000).order_by(tables.messages.c.seq)
-        )
-        return message_rows.load(connection, key, rows)
+        rows = connection.execute(message_rows.history_rows(stored_with(key), after_seq=0, to_seq=1000))
+        return message_rows.load(connection, stored_with(key), rows)
 
     return site.database.run(load)
 

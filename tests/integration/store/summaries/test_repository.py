@@ -17,6 +17,7 @@ from conversation.untrusted_text import delimit
 from store import tables
 from store.database.engine import Database
 from store.history import turn_boundary
+from store.lineage import Lineage
 from store.retention import delete_thread
 from store.summaries import next_range
 from store.thread_store import ThreadStore
@@ -167,12 +168,12 @@ def test_a_walk_and_a_look_find_the_same_boundaries(desk: Desk) -> None:
                 desk.save(Thread("t", messages=[Message(role="assistant", content="news")]))
             case _:
                 interrupted(desk, asides=dice.randrange(4))
-    key, last_seq = desk.row().key, desk.row().last_seq
+    lineage, last_seq = Lineage.of(desk.row()), desk.row().last_seq
 
     def found(connection: Connection) -> tuple[list[int], list[int], list[int]]:
-        ends = {turn_boundary.find_at_or_below(connection, key, seq, above=0) for seq in range(last_seq)}
-        up = turn_boundary.walk_oldest_first(connection, key, after_seq=0, to_seq=last_seq, page_size=7)
-        down = turn_boundary.walk_newest_first(connection, key, after_seq=0, last_seq=last_seq, page_size=5)
+        ends = {turn_boundary.find_at_or_below(connection, lineage, seq, above=0) for seq in range(last_seq)}
+        up = turn_boundary.walk_oldest_first(connection, lineage, after_seq=0, to_seq=last_seq, page_size=7)
+        down = turn_boundary.walk_newest_first(connection, lineage, after_seq=0, last_seq=last_seq, page_size=5)
         walks = [sorted(place.seq - 1 for place in walk if place.is_beginning) for walk in (up, down)]
         return sorted(ends | {0}), *(sorted({*walk, 0}) for walk in walks)
 

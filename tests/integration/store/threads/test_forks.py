@@ -1,4 +1,4 @@
-"""Branching and deleting threads: rows are copied where they are, and only their thread goes with them."""
+"""Forking and deleting threads: what is shared is copied nowhere, and only their thread goes with its rows."""
 
 import asyncio
 from functools import partial
@@ -63,7 +63,7 @@ async def test_a_fork_takes_as_many_statements_however_long_the_history_is(store
         assert len(await contents(store, f"b{length}")) == length
 
     assert len(counted[0]) == len(counted[1])
-    assert sum(statement.startswith("INSERT INTO messages ") for statement in counted[1]) == 1
+    assert not any(statement.startswith("INSERT INTO messages ") for statement in counted[1])
 
 
 async def test_a_fork_of_a_fork_without_messages_can_begin_anew(store: ThreadStore) -> None:

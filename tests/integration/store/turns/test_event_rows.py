@@ -1,8 +1,9 @@
 """A thread's events out of its rows: whoever reads on from any number has each of them once, with rising numbers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import event as sql_event
 
 from conversation.errors import ThreadNotFound, TurnNotFound
 from conversation.events import (
+    AgentSteps,
     MessageDone,
     ThreadEvent,
     ToolCallStarted,
@@ -271,6 +273,35 @@ def test_what_is_tried_again_or_requeued_goes_on_behind_all_that_was_shown(site:
     assert_continues(site, without=("attempt 2", "attempt 3", "failed"))
 
 
+def test_what_agents_do_that_were_called_as_tools_is_a_notice_while_the_turn_runs(site: Site) -> None:
+    turn_id = site.send("ask them")
+    claimed = site.claim()
+    ask, look = ToolCall("c", "helper", "{}"), ToolCall("c", "look", "{}")
+    nest = partial(replace, parent=1, agent="helper")
+    site.record(claimed, reply(0, "I ask", ask), intent(1, ask))
+    site.viewer.look()
+    site.record(claimed, nest(reply(2, "secret", look)), nest(intent(3, look)))
+
+    page = read(site.database)
+    (notice,) = page.notices
+    assert site.database.run(read_turn_events, turn_id).notices == page.notices
+    assert isinstance(notice, AgentSteps)
+    assert [(s.index, s.parent, s.agent, s.kind, s.name, s.state) for s in notice.steps] == [
+        (2, 1, "helper", "model", "m", "finished"),
+        (3, 1, "helper", "tool", "look", "started"),
+    ]
+    assert "secret" not in str(event_json(notice))
+    # What has numbers goes on as if they were not there: the result, and the next reply behind it.
+    assert site.viewer.look() == []
+    site.record(claimed, nest(done(3, look)))
+    site.record(claimed, done(1, ask, "found"))
+    assert story(site.viewer.look()) == ["tool: found"]
+    site.complete(claimed, reply(0, "I ask", ask), done(1, ask, "found"), reply(4, "there"))
+    assert story(site.viewer.look()) == ["assistant: there", "completed"]
+    assert read(site.database).notices == ()
+    assert_continues(site)
+
+
 def test_messages_of_no_turn_come_after_the_turn_in_which_they_were_added(site: Site) -> None:
     def append(content: str) -> None:
         thread = site.database.run(repository.load, "default", "t")
@@ -301,7 +332,7 @@ def test_a_turn_that_nobody_began_ends_by_a_notice_alone(site: Site) -> None:
     turn_id = site.send("hello")
     site.database.run(cancel.request_cancel, turn_id)
 
-    assert read(site.database) == EventPage()
+    assert read(site.database) == EventPage(address="t")
     page = site.database.run(read_turn_events, turn_id)
     assert page.events == ()
     assert [(notice.kind, notice.number) for notice in page.notices] == [("turn.ended", None)]
@@ -329,11 +360,11 @@ def test_each_message_of_a_history_says_where_its_stream_goes_on(site: Site) -> 
         site.send(text)
         site.complete(site.claim(), reply(0, f"re {text}"))
     thread = site.database.run(repository.load, "default", "t")
-    key = site.database.run(lambda c: c.execute(tables.threads.select()).one().key)
+    row = site.database.run(lambda c: c.execute(tables.threads.select()).one())
     events = {e.message.id: e.number for e in read(site.database).events if isinstance(e, MessageDone)}
 
-    assert site.database.run(number_messages, key, thread.messages) == events
-    assert site.database.run(number_messages, key, thread.messages[2:3]).items() <= events.items()
+    assert site.database.run(number_messages, row, thread.messages) == events
+    assert site.database.run(number_messages, row, thread.messages[2:3]).items() <= events.items()
 
 
 def test_marks_change_with_what_there_is_to_read(site: Site) -> None:

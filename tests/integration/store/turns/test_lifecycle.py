@@ -254,7 +254,7 @@ def test_the_same_key_with_the_same_request_is_the_same_turn(store: Store) -> No
 
     again = store.send("pay", idempotency_key="k")
 
-    assert again == AcceptedTurn(first.turn_id, is_new=False)
+    assert again == AcceptedTurn(first.turn_id, "t", is_new=False)
     with pytest.raises(IdempotencyConflict, match="another request"):
         store.send("pay twice", idempotency_key="k")
 

@@ -13,7 +13,7 @@ from store.database.engine import Database
 from store.files.attachable import FileChoice, resolve_files
 from store.retention.delete_thread import delete_visible_thread
 from store.threads.editing import create_thread, edit_thread, version_of
-from store.threads.forks import copy_thread
+from store.threads.forks import fork_visible_thread
 from store.threads.listing import ThreadFilter
 from store.threads.thread_context import delete_context, list_context, put_context
 from store.threads.thread_views import list_views, read_view, read_views
@@ -45,7 +45,7 @@ def test_a_viewer_reads_and_changes_its_own(any_database: Database) -> None:
     view = run(read_view, ADA, "t")
     page = run(list_messages, ADA, "t", limit=5, order="desc")
     edited = run(edit_thread, ADA, "t", title=None, versions=[version_of(view.title, view.metadata, view.user)])
-    copy = run(copy_thread, ADA, "t", "copy", at=2)
+    copy = run(fork_visible_thread, ADA, "t", "copy", at=2)
 
     assert (view.messages, view.running_turn, view.user) == (2, None, "ada")
     assert [message.seq for message in page.messages] == [2, 1]
@@ -79,7 +79,7 @@ def test_what_a_viewer_may_not_see_is_not_there(any_database: Database, viewer: 
     tries: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
         (read_view, (viewer, "t"), {}),
         (edit_thread, (viewer, "t"), {"title": "x"}),
-        (copy_thread, (viewer, "t", "copy"), {}),
+        (fork_visible_thread, (viewer, "t", "copy"), {}),
         (list_messages, (viewer, "t"), {"limit": 5}),
         (list_of_thread, (viewer.tenant, "t"), {"limit": 5, "user": viewer.user}),
         (list_context, (viewer, "t"), {}),

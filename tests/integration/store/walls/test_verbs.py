@@ -17,13 +17,20 @@ import producers
 import producers.api
 from conversation.attachment import Attachment
 from conversation.errors import InvalidInput
+from conversation.ids import new_id
+from conversation.inbound_source import InboundSourceRecord, make_source_id
 from conversation.message import Message
+from conversation.schedule import ScheduleRecord
 from conversation.thread import Thread
 from producers import AsyncTurn, Turn
 from store.file_store import FileStore
+from store.inbound.sources import InboundSourceRequest, create_source
+from store.schedules.repository import create_schedule
+from store.schedules.request import ScheduleRequest
 from store.tables import metadata, threads, turns
 from store.thread_store import ThreadStore
 from store.walls.roles import GATEWAY
+from store.webhooks.sealed_secrets import SealedSecrets
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import Verb
 from tests.integration.hostile.verbs import VERBS
@@ -50,7 +57,20 @@ class Theirs(Stage):
             self.producer.database.run(self._fail, turn.id)
         self.async_turn = self.await_(self.producer.find_turn_async(self.turn.id))
         self.ended_async_turn = self.await_(self.producer.find_turn_async(self.ended_turn.id))
+        verbs = self.producer.webhooks
+        self.webhook_id = verbs.create(f"https://example.org/{SECRET}", name=SECRET, agents=["nobody"]).webhook.id
         self.lines = []
+        self.schedule, self.inbound_source = self._make_schedule(), self._make_inbound_source()
+
+    def _make_schedule(self) -> ScheduleRecord:
+        request = ScheduleRequest(content=SECRET, cron="@daily", thread_id="sent", name=SECRET, agent="assistant")
+        return self.producer.database.run(create_schedule, new_id(), request)
+
+    def _make_inbound_source(self) -> InboundSourceRecord:
+        mapping = {"thread_id": "sent", "text": SECRET, "idempotency_key": "{/id}"}
+        request = InboundSourceRequest(name=SECRET, mapping=mapping, agent="assistant")
+        secret, keys = f"{SECRET} of theirs", SealedSecrets(self.settings)
+        return self.producer.database.run(create_source, make_source_id(), request, secret, keys)
 
     def _send(self, thread_id: str) -> Turn:
         # The first thread has another id than any of ours, and the same user.
@@ -74,6 +94,8 @@ class Ours(Stage):
         self._theirs = theirs
         # We know its hash; its name would be ours to give.
         self.file, self.lines = replace(theirs.file, filename="a.txt"), theirs.lines
+        self.webhook_id = theirs.webhook_id
+        self.schedule, self.inbound_source = theirs.schedule, theirs.inbound_source
         for name in ("turn", "failed_turn", "ended_turn", "async_turn", "ended_async_turn"):
             handle: Turn | AsyncTurn = getattr(theirs, name)
             setattr(self, name, replace(handle, tenant=OURS, connections=self.producer.connections))

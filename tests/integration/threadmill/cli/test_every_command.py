@@ -1,5 +1,6 @@
 """Every command over a full and over an empty store: what it prints, for people and for programs."""
 
+import base64
 import json
 import shutil
 import sqlite3
@@ -31,11 +32,15 @@ WRITTEN = {
     "schedule_runs": ["error"],
     "retention_policies": ["agent"],
     "api_keys": ["name"],
+    "webhooks": ["name"],
     "attachments": ["filename"],
+    "schedules": ["content", "name", "last_error"],
+    "inbound_sources": ["name"],
 }
 #: Each list: its headers, and its sentence where it is empty.
 LISTS = {
     ("threads", "list"): ("UPDATED THREAD TITLE", "no threads match"),
+    ("threads", "branches"): ("BRANCH CHOSEN NAME ORIGIN PARENT SHARED_TO LAST_SEQ TURNS", None),
     ("threads", "archives"): ("NUMBER FIRST_AT LAST_AT MESSAGES", "nothing is archived of x"),
     ("threads", "summaries"): ("CREATED SUMMARY STATE FROM_SEQ TO_SEQ MODEL", "x has no summaries"),
     ("turns", "list"): ("TURN STATE AGE TOOK AGENT TRY THREAD TENANT NOTE", "no turns match"),
@@ -43,11 +48,27 @@ LISTS = {
     ("retention", "list"): ("SCOPE TENANT AGENT THREAD POLICY", "no policies are set"),
     ("search",): ("THREAD SEQ ROLE MESSAGE", "no messages match"),
     ("keys", "list"): ("KEY STATE TENANT USER SCOPES CREATED EXPIRES USED NAME", "no keys are made"),
+    ("webhooks", "list"): ("WEBHOOK STATE TENANT KINDS AGENTS FAILURES NEXT NAME URL", "no webhooks are made"),
+    ("recurring", "list"): ("SCHEDULE STATE WHEN ZONE NEXT LAST THREAD AGENT USER NAME ERROR", "no schedules are made"),
+    ("inbound", "list"): ("SOURCE STATE TENANT SCHEME AGENT CREATED NAME", "no inbound sources are made"),
     ("schedules",): ("STATE SCHEDULE STARTED OUTCOME", None),
     ("files", "report"): ("FILES BYTES STATE", None),
 }
 #: The commands, and groups of them, that are run on the full store.
-TRIED = ["status", "search", "schedules", "doctor", "threads", "turns", "retention", "files", "keys"]
+TRIED = [
+    "status",
+    "search",
+    "schedules",
+    "doctor",
+    "threads",
+    "turns",
+    "retention",
+    "files",
+    "keys",
+    "recurring",
+    "inbound",
+    "webhooks",
+]
 
 
 class Store:
@@ -59,6 +80,7 @@ class Store:
             "PATH": "/usr/bin:/bin",
             "THREADMILL_DATABASE_URL": f"sqlite:///{folder}/store.db",
             "THREADMILL_BROKER_URL": "redis://127.0.0.1:1/0",
+            "THREADMILL_WEBHOOK_ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"k" * 32).decode(),
         }
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -91,6 +113,9 @@ def full(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Store
         ("retention", "set", "--tenant", "default", "--max-messages", "4", "--keep-summary", "--archive", "--yes"): "",
         ("retention", "run", "--yes"): "",
         ("keys", "create", "--name", "shop"): "",
+        ("webhooks", "create", "https://example.org/hooks", "--name", "shop"): "",
+        ("inbound", "create", "shop", "--thread", "t", "--text", "x", "--key", "{/id}"): "",
+        ("recurring", "create", "hello", "--cron", "0 9 * * *", "--thread", "x", "--name", "daily"): "",
     }.items():
         done = store.run(*command, stdin=stdin)
         assert done.returncode == 0, done.stderr
@@ -162,6 +187,9 @@ def test_no_command_hands_a_terminal_what_it_would_obey(full: Store) -> None:
         ("schedules",),
         ("retention", "list"),
         ("keys", "list"),
+        ("webhooks", "list"),
+        ("recurring", "list"),
+        ("inbound", "list"),
         ("chat",),
     ):
         assert r"\x1b[31m" in printed[path], path

@@ -1,0 +1,1 @@
+"""Webhooks that come in: their sources, and finding the one that a request names."""

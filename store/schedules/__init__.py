@@ -1,0 +1,1 @@
+"""Schedules: rows that send a message at its times, each run as a turn."""

@@ -1,0 +1,120 @@
+"""Turns that others wait for: a call of their agent's began them, in a thread of their own.
+
+What stays true: a child is stored in the transaction that has its parent wait, and its end decides the parent's call in
+the transaction that stores that end. Rows are locked from the parent to the child: who ends a child has locked its
+parent's thread before the child's.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from conversation.errors import AlreadyDecided, PendingCallNotFound
+from conversation.message import Message
+from conversation.pending_call import Decision, DecisionKind, PendingRequest
+from conversation.task_contract import WakeUp
+from conversation.turn import ClaimedTurn, Ending, FinalEnding, RefusedTurn, Waiting
+from store.database.column_types import clock
+from store.tables import threads, turns
+from store.tables.turns import unfinished
+from store.turns import send_statements
+from store.turns.decisions import decide
+from store.turns.send_request import UNLIMITED, ParentCall, SendRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The turns that the end of a turn concerns."""
+
+    tenant: str
+    #: The turn that waits for it.
+    parent_turn_id: str | None
+    #: It may have ended while others that it began go on.
+    has_children: bool
+
+    @classmethod
+    def of(cls, claimed: ClaimedTurn | RefusedTurn, ending: Ending) -> "Kin | None":
+        """The kin of a claimed turn, as far as this ending concerns them; None where there are none: of most turns."""
+        is_final = isinstance(ending, FinalEnding)
+        parent_turn_id = claimed.parent_turn_id if is_final else None
+        # One that runs waits for nobody. One that must not run may have waited.
+        has_children = is_final and isinstance(claimed, RefusedTurn) and claimed.attempt > 1
+        begins_some = isinstance(ending, Waiting) and any(request.child is not None for request in ending.pending)
+        if parent_turn_id is None and not (has_children or begins_some):
+            return None
+        return cls(claimed.tenant, parent_turn_id, has_children)
+
+
+#: Who asks a child to stop whose parent has ended.
+REQUESTER = "the turn that waited for it"
+
+
+def start_children(
+    connection: Connection, tenant: str, turn_id: str, requests: Sequence[PendingRequest]
+) -> list[WakeUp]:
+    """Send the turns that a waiting turn's calls begin. Returns what is to be published after the commit."""
+    wake_ups = []
+    for request in requests:
+        child = request.child
+        if child is None:
+            continue
+        send_request = SendRequest(
+            turn_id=child.turn_id,
+            tenant=tenant,
+            thread_id=child.thread_id,
+            message=Message(role="user", content=child.content),
+            agent=child.agent,
+            allow_unknown_agent=True,
+            metadata=dict(child.metadata),
+            user=child.user,
+            parent=ParentCall(turn_id, request.call_id, child.depth),
+        )
+        accepted = send_statements.accept(connection, send_request, UNLIMITED, mark_notified=True)
+        if accepted.needs_wake_up:
+            wake_ups.append(WakeUp(tenant=tenant, thread_id=child.thread_id, turn_id=child.turn_id))
+    return wake_ups
+
+
+def lock_parent(connection: Connection, tenant: str, parent_turn_id: str) -> None:
+    """Lock the thread of the turn that waits, before the rows of the child that ends."""
+    of_parent = select(threads.c.key).join(turns, turns.c.thread_key == threads.c.key)
+    is_parent = (turns.c.id == parent_turn_id) & (turns.c.tenant == tenant)
+    connection.execute(of_parent.where(is_parent).with_for_update(key_share=True, of=threads))
+
+
+def tell_parent(connection: Connection, turn_id: str, messages: Sequence[Message] = ()) -> list[WakeUp]:
+    """Decide the call that waits for a turn, which has just ended. Returns what is to be published after the commit.
+
+    A parent that has ended, or is not stored any more, is told nothing.
+    """
+    columns = [turns.c[name] for name in ("state", "tenant", "parent_turn_id", "parent_call_id")]
+    errors = [turns.c[name] for name in ("error_kind", "error_message")]
+    row = connection.execute(select(*columns, *errors).where(turns.c.id == turn_id)).one()
+    if row.parent_turn_id is None:
+        return []
+    value: dict[str, Any] = {"turn_id": turn_id, "state": row.state, "content": _find_answer(messages)}
+    if row.error_kind is not None:
+        value["error"] = {"kind": row.error_kind, "message": row.error_message}
+    decision = Decision(kind=DecisionKind.RESULT, value=value)
+    with suppress(AlreadyDecided, PendingCallNotFound):
+        outcome = decide(
+            connection, row.parent_turn_id, row.parent_call_id, decision, by=f"turn {turn_id}", tenant=row.tenant
+        )
+        return [] if outcome.wake_up is None else [outcome.wake_up]
+    return []
+
+
+def cancel_children(connection: Connection, tenant: str, turn_id: str) -> None:
+    """Ask the turns to stop that a turn waited for which has ended: none of them has anybody left to answer."""
+    of_turn = (turns.c.parent_turn_id == turn_id) & (turns.c.tenant == tenant)
+    of_turn &= unfinished & turns.c.cancel_requested_at.is_(None)
+    connection.execute(
+        update(turns).where(of_turn).values(cancel_requested_at=clock(), cancel_requested_by=REQUESTER, retry_at=None)
+    )
+
+
+def _find_answer(messages: Sequence[Message]) -> str:
+    return next((message.content for message in reversed(messages) if message.role == "assistant"), "")

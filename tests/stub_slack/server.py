@@ -1,0 +1,161 @@
+"""A stub of Slack's API: channels with their messages, scripted by the test.
+
+What stays true: it is real HTTP, with the shapes of Slack's reference; a call is recorded before it is answered, and
+a message stands in its channel even where the answer to its post is lost on the way.
+
+    with StubSlack() as slack:
+        slack.fail("chat.postMessage", "lost")     # posted, and then the connection breaks off
+        slack.fail("chat.update", "limited")       # 429, Retry-After: 0
+        slack.texts("C01")                         # what people see
+"""
+
+import json
+import threading
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class StubSlack:
+    """The server. Use it as a context manager."""
+
+    #: (method, arguments, token), as they came.
+    calls: list[tuple[str, Json, str]] = field(default_factory=list)
+    #: The messages of each channel, by their times.
+    channels: dict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
+    #: By path: the media type and the bytes.
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    infos: dict[str, Json] = field(default_factory=dict)
+    failures: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
+    #: Notified of each call.
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    _count: int = 0
+    _server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api/"
+
+    def fail(self, method: str, *kinds: str) -> None:
+        """Fail the next calls: `limited`, `lost` (done, unanswered), `broken` (HTTP 503), or an error of Slack's."""
+        self.failures[method].extend(kinds)
+
+    def texts(self, channel: str) -> list[str]:
+        """What people see in a channel, in order."""
+        with self.changed:
+            return [message["text"] for _, message in sorted(self.channels[channel].items())]
+
+    def count(self, method: str) -> int:
+        """The calls of a method so far."""
+        return sum(1 for name, _, _ in list(self.calls) if name == method)
+
+    def answer(self, method: str, arguments: Json, token: str) -> Json | None:
+        """Do a call; None where its answer is lost."""
+        with self.changed:
+            self.calls.append((method, arguments, token))
+            failure = self.failures[method].popleft() if self.failures[method] else ""
+            if failure not in ("", "lost"):
+                outcome: Json | None = {"ok": False, "error": failure}
+            else:
+                outcome = getattr(self, "_" + method.replace(".", "_").lower())(arguments)
+            self.changed.notify_all()
+            return None if failure == "lost" else outcome
+
+    def _chat_postmessage(self, arguments: Json) -> Json:
+        self._count += 1
+        ts = f"1800000000.{self._count:06}"
+        kept = {name: arguments.get(name) for name in ("text", "blocks", "metadata", "thread_ts")}
+        self.channels[arguments["channel"]][ts] = {"type": "message", "ts": ts, "bot_id": "B01", **kept}
+        return {"ok": True, "channel": arguments["channel"], "ts": ts}
+
+    def _chat_update(self, arguments: Json) -> Json:
+        message = self.channels[arguments["channel"]].get(arguments["ts"])
+        if message is None:
+            return {"ok": False, "error": "message_not_found"}
+        message |= {name: arguments[name] for name in ("text", "blocks", "metadata") if name in arguments}
+        return {"ok": True, "ts": arguments["ts"]}
+
+    def _chat_delete(self, arguments: Json) -> Json:
+        gone = self.channels[arguments["channel"]].pop(arguments["ts"], None)
+        return {"ok": True} if gone else {"ok": False, "error": "message_not_found"}
+
+    def _conversations_replies(self, arguments: Json) -> Json:
+        return self._page(arguments, arguments["ts"])
+
+    def _conversations_history(self, arguments: Json) -> Json:
+        return self._page(arguments, None)
+
+    def _page(self, arguments: Json, thread_ts: str | None) -> Json:
+        assert arguments["include_all_metadata"] == "true"
+        of_channel = sorted(self.channels[arguments["channel"]].items())
+        messages = [
+            message
+            for ts, message in of_channel
+            if message.get("thread_ts") == thread_ts and ts > arguments["oldest"] and ts > arguments.get("cursor", "")
+        ]
+        # One a page, whatever was asked for: Slack may give less, too.
+        cursor = messages[0]["ts"] if len(messages) > 1 else ""
+        return {"ok": True, "messages": messages[:1], "response_metadata": {"next_cursor": cursor}}
+
+    def _files_info(self, arguments: Json) -> Json:
+        return {"ok": True, "file": self.infos[arguments["file"]]}
+
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stub-slack", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler_of(slack: StubSlack) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            method = self.path.removeprefix("/api/")
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            is_json = self.headers["Content-Type"].startswith("application/json")
+            arguments = json.loads(body) if is_json else {name: value[0] for name, value in parse_qs(body).items()}
+            outcome = slack.answer(method, arguments, self.headers["Authorization"].removeprefix("Bearer "))
+            if outcome is None:
+                self.close_connection = True
+                return
+            match outcome.get("error"):
+                case "limited":
+                    self._send(429, "application/json", b"{}", ("Retry-After", "0"))
+                case "broken":
+                    self._send(503, "text/html", b"<html>")
+                case _:
+                    self._send(200, "application/json", json.dumps(outcome).encode())
+
+        def do_GET(self) -> None:
+            slack.calls.append(("GET", {"path": self.path}, self.headers.get("Authorization", "")))
+            media_type, content = slack.files.get(self.path, ("text/html", b"<html>log in</html>"))
+            self._send(200, media_type, content)
+
+        def _send(self, status: int, media_type: str, content: bytes, *headers: tuple[str, str]) -> None:
+            self.send_response(status)
+            for name, value in (("Content-Type", media_type), ("Content-Length", str(len(content))), *headers):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
+            pass
+
+    return Handler
