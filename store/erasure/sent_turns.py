@@ -80,11 +80,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
-    # What they answered; and whoever decided was told what they asked for.
-    of_turns = update(pending_calls).where(pending_calls.c.turn_id.in_(ids))
-    connection.execute(
-        of_turns.values(arguments="{}", question=None, choices=None, value=None, reason=None, decided_by=None)
-    )
+    _erase_calls(connection, ids)
     # A provider may have quoted them in its refusal.
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
@@ -96,6 +92,13 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
+
+
+def _erase_calls(connection: Connection, turn_ids: Sequence[str]) -> None:
+    """Erase what these turns waited for, and what was decided: the subject answered, and was quoted to others."""
+    of_turns = update(pending_calls).where(pending_calls.c.turn_id.in_(turn_ids))
+    nothing = dict.fromkeys(("question", "choices", "value", "reason", "decided_by"))
+    connection.execute(of_turns.values(arguments="{}", **nothing))
 
 
 def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:

@@ -209,7 +209,7 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
 
 
 def _decision_entries(connection: Connection, row: AnyRow, attempts: Sequence[TurnAttempt]) -> Iterator[TimelineEntry]:
-    """What the turn left to be decided, and the decisions; most turns left nothing, and are not asked."""
+    """The calls that the turn left to be decided, and the decisions; most turns left none, and are not asked."""
     has_waited = row.requeued_from is not None or any(each.outcome is AttemptOutcome.WAITED for each in attempts)
     for call in pending_calls.load(connection, row.id) if has_waited else ():
         name = f"{call.kind.value} {call.call_id} ({call.name})"
