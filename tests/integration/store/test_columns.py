@@ -64,6 +64,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "legal_hold": (RESETS, RESETS),
     "agent": (COPIES, COPIES),
     "assigned_agent": (COPIES, COPIES),
+    # A copy belongs to nobody's turn.
+    "begun_in": (RESETS, RESETS),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
@@ -176,6 +178,7 @@ THREAD: Row = {
     "legal_hold": True,
     "agent": "support",
     "assigned_agent": "billing",
+    "begun_in": "outer",
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,
