@@ -18,6 +18,7 @@ from conversation.quotation import quote
 from conversation.task_contract import WakeUp
 from conversation.turn import TurnState
 from conversation.validation import check_sha256, check_text
+from store import slack_messages
 from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
@@ -77,6 +78,7 @@ def decide(
     if call.expires_at <= turn.now or (turn.must_end and not has_ended):
         raise AlreadyDecided(f"call_id: it is too late for a decision on {quote(call_id)}: its turn waits no longer")
     call = _store(connection, turn, call, decision, requester)
+    slack_messages.wake(connection, turn.tenant, turn.id)
     if turn.state == "waiting":
         return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn))
     # Its turn went on without it, and may be at work.
