@@ -36,7 +36,8 @@ class BranchRows(StoredRows):
         page = await super().read_page(replace(source, thread_id=self.chosen), after)
         switch = self.switch
         events = list(page.events)
-        if switch is not None and switch.number > after:
+        # A page in the middle ends before it.
+        if switch is not None and switch.number > after and not page.has_more:
             events = sorted([*events, switch], key=lambda event: event.number or 0)
         return replace(page, events=tuple(events), address=self.chosen, switch=switch)
 
