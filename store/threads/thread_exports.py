@@ -12,17 +12,17 @@ from sqlalchemy import Connection
 from conversation.validation import check_id
 from store.open_store import OpenStore
 from store.threads import importer
+from store.threads.branch_imports import ImportOutcome
 from store.threads.export import Export, read_next_page
 from store.threads.export_format import spool_lines
 from store.threads.import_bounds import FileBounds
-from store.threads.importer import ImportOutcome
 
 
 class ThreadExports(OpenStore):
     """The methods of `ThreadStore` for exports and imports."""
 
     async def export_thread(self, thread_id: str) -> AsyncIterator[str]:
-        """The thread as JSON Lines, page by page; no connection is held between them.
+        """The thread with its branches as JSON Lines, page by page; no connection is held between them.
 
         Raises `ThreadNotFound`. `import_thread` reads them.
         """
