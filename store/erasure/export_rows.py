@@ -18,7 +18,7 @@ from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import cutoff_of, is_hidden_turn
-from store.lineage import Lineage, read_lineage, stored_with
+from store.lineage import Lineage, read_lineage, row_lineage
 from store.schedules.deletion import is_of_subject
 from store.tables import (
     attachments,
@@ -26,6 +26,7 @@ from store.tables import (
     blobs,
     inbox_messages,
     messages,
+    pending_calls,
     schedules,
     steps,
     threads,
@@ -60,12 +61,15 @@ def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[
         return None
     ids = [row.id for row in rows]
     journal = select(steps).where(steps.c.turn_id.in_(ids)).order_by(steps.c.turn_id, steps.c.index)
+    decided_calls = select(pending_calls).where(pending_calls.c.turn_id.in_(ids))
+    decided_calls = decided_calls.order_by(pending_calls.c.turn_id, pending_calls.c.step_index)
     broken_attempts = select(turn_attempts).where(turn_attempts.c.turn_id.in_(ids))
     broken_attempts = broken_attempts.order_by(turn_attempts.c.turn_id, turn_attempts.c.number)
     inbox = select(inbox_messages).where(inbox_messages.c.turn_id.in_(ids)).order_by(inbox_messages.c.turn_id)
     return rows[-1].arrival_seq, [
         *({"row": "turn", **row_to_json(row)} for row in rows),
         *({"row": "step", **row_to_json(row)} for row in connection.execute(journal)),
+        *({"row": "pending_call", **row_to_json(row)} for row in connection.execute(decided_calls)),
         *({"row": "attempt", **row_to_json(row)} for row in connection.execute(broken_attempts)),
         *({"row": "input", **row_to_json(row)} for row in connection.execute(inbox)),
     ]
@@ -80,7 +84,7 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
     statement = statement.add_columns(messages.c.rolled_back)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-    message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
+    message_pairs = zip(message_rows.load(connection, row_lineage(key), rows), rows, strict=True)
     return [
         message_line(message, each.tokens, turn_id=each.turn_id, rolled_back=each.rolled_back)
         for message, each in message_pairs
