@@ -26,6 +26,7 @@ from store.tables import (
     blobs,
     inbox_messages,
     messages,
+    pending_calls,
     schedules,
     steps,
     threads,
@@ -60,12 +61,15 @@ def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[
         return None
     ids = [row.id for row in rows]
     journal = select(steps).where(steps.c.turn_id.in_(ids)).order_by(steps.c.turn_id, steps.c.index)
+    decided_calls = select(pending_calls).where(pending_calls.c.turn_id.in_(ids))
+    decided_calls = decided_calls.order_by(pending_calls.c.turn_id, pending_calls.c.step_index)
     broken_attempts = select(turn_attempts).where(turn_attempts.c.turn_id.in_(ids))
     broken_attempts = broken_attempts.order_by(turn_attempts.c.turn_id, turn_attempts.c.number)
     inbox = select(inbox_messages).where(inbox_messages.c.turn_id.in_(ids)).order_by(inbox_messages.c.turn_id)
     return rows[-1].arrival_seq, [
         *({"row": "turn", **row_to_json(row)} for row in rows),
         *({"row": "step", **row_to_json(row)} for row in connection.execute(journal)),
+        *({"row": "pending_call", **row_to_json(row)} for row in connection.execute(decided_calls)),
         *({"row": "attempt", **row_to_json(row)} for row in connection.execute(broken_attempts)),
         *({"row": "input", **row_to_json(row)} for row in connection.execute(inbox)),
     ]

@@ -87,6 +87,7 @@ def test_a_fork_keeps_what_retention_deletes_in_its_source(scene: Scene) -> None
     check_no_orphans(scene)
 
 
+@pytest.mark.soak
 def test_what_a_fork_kept_goes_with_it(scene: Scene) -> None:
     scene.answered("t", 5, file=b"of t")
     fork(scene, "t", "f", at=3 * TURN)
@@ -102,6 +103,7 @@ def test_what_a_fork_kept_goes_with_it(scene: Scene) -> None:
     assert deleted == 4 * TURN
 
 
+@pytest.mark.soak
 def test_what_a_fork_keeps_is_less_when_its_own_cutoff_moves(scene: Scene) -> None:
     scene.answered("t", 5)
     fork(scene, "t", "f", at=4 * TURN)
@@ -138,6 +140,7 @@ def test_a_deleted_thread_leaves_what_its_forks_show_and_its_id(scene: Scene) ->
     assert left(scene) == {}
 
 
+@pytest.mark.soak
 def test_a_fork_of_a_fork_outlives_both(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=2 * TURN)
@@ -157,6 +160,7 @@ def test_a_fork_of_a_fork_outlives_both(scene: Scene) -> None:
     assert left(scene) == {}
 
 
+@pytest.mark.soak
 def test_a_thread_goes_with_all_its_branches_and_not_before_one_of_them(scene: Scene) -> None:
     scene.answered("t", 3)
     branch(scene, "t", "a", TURN)
@@ -179,6 +183,7 @@ def test_a_thread_goes_with_all_its_branches_and_not_before_one_of_them(scene: S
     ]  # fmt: skip
 
 
+@pytest.mark.soak
 def test_a_branch_is_deleted_alone_and_the_first_one_as_well(scene: Scene) -> None:
     scene.answered("t", 3)
     first = branch(scene, "t", "a", 2 * TURN)
@@ -196,6 +201,7 @@ def test_a_branch_is_deleted_alone_and_the_first_one_as_well(scene: Scene) -> No
     assert left(scene) == {}
 
 
+@pytest.mark.soak
 def test_a_hold_is_on_all_branches_and_brings_back_what_they_share(scene: Scene) -> None:
     scene.answered("t", 4)
     row_id = branch(scene, "t", "a", 3 * TURN)
@@ -219,6 +225,7 @@ def test_a_hold_is_on_all_branches_and_brings_back_what_they_share(scene: Scene)
     assert scene.count("messages") == 2 * TURN
 
 
+@pytest.mark.soak
 def test_an_archive_has_all_that_a_fork_showed(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=2 * TURN)
@@ -234,6 +241,7 @@ def test_an_archive_has_all_that_a_fork_showed(scene: Scene) -> None:
     assert len(scene.contents("t")) == 3 * TURN
 
 
+@pytest.mark.soak
 async def test_a_thread_comes_back_out_of_its_archive_while_a_fork_shows_its_turns(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=2 * TURN)
@@ -256,6 +264,7 @@ async def test_a_thread_comes_back_out_of_its_archive_while_a_fork_shows_its_tur
     assert findings(scene) == []
 
 
+@pytest.mark.soak
 def test_an_export_of_a_user_has_their_branches_and_the_files_that_these_share(scene: Scene) -> None:
     scene.answered("t", 2, file=b"of t")
     scene.change("t", owner="ann")
@@ -286,6 +295,7 @@ def test_an_export_of_a_user_has_their_branches_and_the_files_that_these_share(s
     assert shown(scene, "again") == shown(scene, "f/a")
 
 
+@pytest.mark.soak
 def test_an_erasure_of_a_thread_takes_its_branches_and_leaves_forks_whole(scene: Scene) -> None:
     scene.answered("t", 3, file=b"of t")
     branch(scene, "t", "a", TURN)
@@ -320,6 +330,7 @@ def test_an_erasure_of_a_user_takes_what_their_deleted_threads_left(scene: Scene
     assert list(scene.files.list("default")) == []
 
 
+@pytest.mark.soak
 def test_the_doctor_finds_what_was_left_for_nobody_and_a_choice_that_is_none(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=TURN)
