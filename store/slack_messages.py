@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, sel
 
 from store.database.column_types import clock, moment_ago, moment_now
 from store.database.statements import convert_row, insert_for
-from store.tables import threads, turns
+from store.tables import pending_calls, threads, turns
 from store.tables.slack import SLACK_UNFINISHED, slack_messages
 
 #: Rows of one statement that forgets those that are over.
@@ -39,6 +39,15 @@ class NewSlackMessage:
     content: str
     #: Files as Slack describes them.
     files: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDecision:
+    """The decision on a call that a turn waited for."""
+
+    name: str
+    kind: str
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +143,14 @@ def find_turn(connection: Connection, tenant: str, idempotency_key: str) -> str 
     return connection.execute(query).scalar_one_or_none()
 
 
+def load_decisions(connection: Connection, turn_id: str) -> dict[str, CallDecision]:
+    """The decisions on what a turn waited for, by call."""
+    calls = pending_calls.c
+    query = select(calls.call_id, calls.name, calls.decision, calls.decided_by)
+    rows = connection.execute(query.where(calls.turn_id == turn_id, calls.decision.is_not(None)))
+    return {row.call_id: CallDecision(name=row.name, kind=row.decision, by=row.decided_by) for row in rows}
+
+
 def mark_sent(connection: Connection, message: SlackMessage, claim: str, turn_id: str) -> bool:
     """Note the turn that answers a message, which its text has gone into; False where the claim is lost."""
     of_thread = threads.c.tenant == message.tenant, threads.c.id == message.thread_id
@@ -148,12 +165,13 @@ def note_answer(connection: Connection, message: SlackMessage, claim: str, answe
 
 
 def postpone(
-    connection: Connection, message: SlackMessage, claim: str, *, seconds: float, is_waiting: bool | None = None
+    connection: Connection, message: SlackMessage, claim: str, *, seconds: float, is_waiting: bool = False
 ) -> bool:
     """Give a claim up until so many seconds from now; `is_waiting` says whether the turn waits for a person."""
     values: dict[str, Any] = {"claim": None, "due_at": clock(plus_seconds=seconds)}
-    if is_waiting is not None:
-        values["state"] = "waiting" if is_waiting else "sent"
+    if is_waiting:
+        # Nothing went wrong: what follows is a first attempt again.
+        values |= {"state": "waiting", "attempts": 0}
     return _write(connection, message, claim, values)
 
 

@@ -14,10 +14,13 @@ from conversation.events import (
     ThreadDeleted,
     ThreadEvent,
     ToolCallStarted,
+    TurnDecided,
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWaiting,
 )
+from conversation.pending_call import PendingCall
 from conversation.turn import TurnState
 from producers.slack.mrkdwn import escape, split_mrkdwn, to_mrkdwn
 
@@ -34,16 +37,30 @@ class AnswerText:
     done: set[str] = field(default_factory=set)
     #: What the turn does now, or how it ended if not well.
     note: str = "_Working…_"
+    #: What the turn waits for a person to decide; empty while it does not wait.
+    waits_for: tuple[PendingCall, ...] = ()
     is_over: bool = False
+    #: The whole thread is gone.
+    is_deleted: bool = False
 
     def take(self, event: ThreadEvent) -> None:
         """Take up what happened."""
         match event:
-            case TurnQueued():
-                self.note = _describe_queue(event)
-            case TurnStarted():
-                self._drop_unfinished()
-                self.note = "_Working…_"
+            case MessageDelta() | MessageRestarted() | MessageDone():
+                self._take_text(event)
+            case TurnQueued() | TurnWaiting() | TurnDecided() | TurnStarted():
+                self._take_state(event)
+            case ToolCallStarted():
+                self.note = f"_Uses {escape(event.call.name)}…_"
+            case TurnEnded():
+                self.is_over, self.note = True, _describe_end(event)
+            case ThreadDeleted():
+                self.is_over = self.is_deleted = True
+                self.note = "_This conversation was deleted._"
+                self.texts.clear()
+
+    def _take_text(self, event: MessageDelta | MessageRestarted | MessageDone) -> None:
+        match event:
             case MessageDelta():
                 self.texts[event.message_id] = self.texts.get(event.message_id, "") + event.text
                 self.note = ""
@@ -53,23 +70,25 @@ class AnswerText:
                 if event.message.role == "assistant" and event.turn_id is not None:
                     self.texts[event.message.id] = event.message.content
                     self.done.add(event.message.id)
-            case ToolCallStarted():
-                self.note = f"_Uses {escape(event.call.name)}…_"
-            case TurnEnded():
-                self.is_over, self.note = True, _describe_end(event)
-            case ThreadDeleted():
-                self.is_over, self.note = True, "_This conversation was deleted._"
-                self.texts.clear()
+
+    def _take_state(self, event: TurnQueued | TurnWaiting | TurnDecided | TurnStarted) -> None:
+        match event:
+            case TurnQueued():
+                self.note, self.waits_for = _describe_queue(event), ()
+            case TurnWaiting():
+                self.note, self.waits_for = "_Waits for a decision…_", event.calls
+            case TurnDecided():
+                self.waits_for = tuple(call for call in self.waits_for if call.call_id != event.call.call_id)
+            case TurnStarted():
+                for message_id in self.texts.keys() - self.done:
+                    del self.texts[message_id]
+                self.note, self.waits_for = "_Working…_", ()
 
     def parts(self) -> list[str]:
         """The messages that show it, one at least."""
         said = "\n\n".join(text.strip() for text in self.texts.values() if text.strip())
         pieces = [to_mrkdwn(said), self.note or ("" if said or not self.is_over else _NO_ANSWER)]
         return split_mrkdwn("\n\n".join(piece for piece in pieces if piece)) or ["…"]
-
-    def _drop_unfinished(self) -> None:
-        for message_id in self.texts.keys() - self.done:
-            del self.texts[message_id]
 
 
 def _describe_queue(event: TurnQueued) -> str:

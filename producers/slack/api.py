@@ -134,6 +134,15 @@ class SlackApi:
             if error.code != "message_not_found":
                 raise
 
+    async def whisper(
+        self, token: str, team_id: str, *, channel_id: str, user_id: str, reply_to: str | None, text: str
+    ) -> None:
+        """Show one person a text, and nobody else. Raises `SlackRefused` and `SlackAway`."""
+        pace = self._paces.find((team_id, "chat.postEphemeral"), POST_INTERVAL_SECONDS)
+        arguments = {"channel": channel_id, "user": user_id, "text": text}
+        arguments |= {"thread_ts": reply_to} if reply_to else {}
+        await self._call_paced(token, "chat.postEphemeral", pace, lambda: arguments)
+
     async def find_posts(self, token: str, place: Place) -> dict[str, str]:
         """The times of what was posted to answer a message, by part; empty where the app may not look.
 

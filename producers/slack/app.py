@@ -96,6 +96,7 @@ class SlackApp:
         if self._deliveries is not None:
             deliveries, self._deliveries = self._deliveries, None
             await deliveries.stop()
+        await self._presses.close()
         await self._desk.settle()
         await self._desk.api.close()
         if self._owns_producer:
@@ -116,9 +117,9 @@ class SlackApp:
         incoming = read_message(envelope, team_id, workspace)
         if incoming is None:
             return False
-        operation, only = slack_messages.enter, incoming.only_in_known_threads
-        tenant, message = workspace.tenant, incoming.message
-        is_new = await self._desk.run_or_leave(tenant, operation, message, only_in_known_threads=only)
+        message, only = incoming.message, incoming.only_in_known_threads
+        entering = self._desk.run(workspace.tenant, slack_messages.enter, message, only_in_known_threads=only)
+        is_new = await self._desk.complete_or_leave(entering)
         if is_new and self._deliveries is not None:
             self._deliveries.look()
         return is_new
@@ -127,7 +128,7 @@ class SlackApp:
         """Take a press of a button under a message of the agent's, whose signature was verified."""
         self.start()
         for press in read_presses(payload):
-            await self._presses.handle(press)
+            await self._desk.complete_or_leave(self._presses.handle(press))
         if self._deliveries is not None:
             self._deliveries.look()
 

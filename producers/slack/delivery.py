@@ -8,12 +8,13 @@ carries before anything is posted again.
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from conversation.backoff import add_jitter, backoff_seconds
-from conversation.errors import IdempotencyConflict, TurnNotFound, UserError
+from conversation.errors import IdempotencyConflict, ThreadBusy, TurnNotFound, UserError
 from producers.slack.answer_text import AnswerText
 from producers.slack.api import SlackRefused
 from producers.slack.desk import Desk, LostClaim
@@ -29,6 +30,11 @@ from store.slack_messages import SlackMessage
 ATTEMPTS_MAX = 50
 #: Seconds until the next attempt, doubled up to the maximum.
 RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 2.0, 600.0
+
+#: Seconds after which a message whose turn waits is looked at, though no decision brought it back.
+LOOK_SECONDS = 3600.0
+#: Seconds after the end of a wait by which its turn has been ended.
+EXPIRY_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +79,7 @@ class Delivery:
                 # The attempt of another process came first, with other files.
                 turn_id = await self._find_turn()
             except UserError as error:
-                if error.retryable:
+                if error.retryable and not isinstance(error, ThreadBusy):
                     raise
                 await self._refuse(error)
                 return None
@@ -92,7 +98,7 @@ class Delivery:
             attachments = files.attachments or None
             content = "\n\n".join(piece for piece in (content, *files.notes) if piece)
         source = {"team": message.team_id, "channel": message.channel_id, "ts": message.ts, "user": message.user_id}
-        turn = await self._desk.producer.send_async(
+        sending = self._desk.producer.send_async(
             message.thread_id,
             content,
             attachments=attachments,
@@ -104,7 +110,7 @@ class Delivery:
             # It waits for its worker, as it would for a busy one.
             allow_unknown_agent=True,
         )
-        return turn.id
+        return (await self._desk.complete(sending)).id
 
     @property
     def _idempotency_key(self) -> str:
@@ -124,16 +130,53 @@ class Delivery:
     async def _answer(self, turn_id: str) -> None:
         """Write the answer of a turn, as it comes."""
         try:
-            turn = await self._desk.producer.find_turn_async(turn_id, tenant=self._message.tenant)
+            finding = self._desk.producer.find_turn_async(turn_id, tenant=self._message.tenant)
+            turn = await self._desk.complete(finding)
+            await self._close_asked(turn_id)
             text = await self._follow(turn)
+            if text.is_over:
+                await self._show_end(turn, text)
+            else:
+                await self._wait(turn, text)
         except TurnNotFound:
             await self._finish(error="turn_not_found")
-            return
-        await self._posts.show(text.parts(), is_final=True)
+
+    async def _show_end(self, turn: AsyncTurn, text: AnswerText) -> None:
+        """Show what became of a turn; one that another turn answers has nothing of its own to show."""
+        await self._close_asked(turn.id)
+        record = None if text.is_deleted else await self._desk.complete(turn.record())
+        texts = text.parts()
+        if record is not None and record.merged_into is not None:
+            texts = []
+        elif record is not None and record.rolled_back:
+            texts = ["_Taken back for the next message._"]
+        await self._posts.show(texts, is_final=True)
         await self._finish()
 
+    async def _wait(self, turn: AsyncTurn, text: AnswerText) -> None:
+        """Ask for what the turn waits for, and hold nothing meanwhile: the decision brings the message back."""
+        if not text.waits_for:
+            raise _Interrupted
+        await self._posts.ask(text.waits_for)
+        earliest = min(call.expires_at for call in text.waits_for)
+        seconds = min(max((earliest - datetime.now(UTC)).total_seconds(), 0) + EXPIRY_SECONDS, LOOK_SECONDS)
+        if not await self._write(slack_messages.postpone, seconds=seconds, is_waiting=True):
+            raise LostClaim
+        # It may have been decided before there was anything to wake.
+        if {call.call_id for call in text.waits_for} != {
+            call.call_id for call in await self._desk.complete(turn.pending())
+        }:
+            await self._desk.run(self._message.tenant, slack_messages.wake, self._message.tenant, turn.id)
+            self._on_sent()
+
+    async def _close_asked(self, turn_id: str) -> None:
+        if self._posts.has_asked:
+            await self._posts.close_asked(
+                await self._desk.run(self._message.tenant, slack_messages.load_decisions, turn_id)
+            )
+
     async def _follow(self, turn: AsyncTurn) -> AnswerText:
-        """Show what a turn says until it has ended."""
+        """Show what a turn says until it has ended, or waits for a person."""
         text, changed = AnswerText(), asyncio.Event()
 
         async def read() -> None:
@@ -144,9 +187,11 @@ class Delivery:
         reader = asyncio.create_task(read(), name="threadmill-slack-reader")
         reader.add_done_callback(lambda _: changed.set())
         try:
-            while not reader.done() and not text.is_over:
+            while not (reader.done() or text.is_over):
                 changed.clear()
                 await self._posts.show_running(text.parts, turn.id)
+                if text.waits_for and not changed.is_set():
+                    return text
                 await changed.wait()
             if not text.is_over:
                 await reader

@@ -6,7 +6,7 @@ takes an answer over has it alone.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -40,7 +40,7 @@ class Desk:
     process_id: str = field(default_factory=new_id)
     downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS_MAX))
     _held_until: float = float("-inf")
-    _transactions: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _work: set["asyncio.Task[Any]"] = field(default_factory=set)
 
     @property
     def settings(self) -> Settings:
@@ -50,39 +50,39 @@ class Desk:
     async def run(
         self, tenant: str, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run an operation of the store for a tenant. Who is cancelled meanwhile waits for its end."""
-        transaction = self._begin(tenant, operation, *args, **kwargs)
+        """Run an operation of the store for a tenant, as `complete`."""
+        runner = self.producer.database.acting_for(tenant)
+        return await self.complete(runner.run_async(operation, *args, **kwargs))
+
+    async def complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work in the database, which is not broken off: who is cancelled meanwhile waits for its end."""
+        task = self._begin(work)
         try:
-            return await asyncio.shield(transaction)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait({transaction})
+            await asyncio.wait({task})
             raise
 
-    async def run_or_leave(
-        self, tenant: str, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """As `run`, for who cannot wait: where they are cancelled, it goes on without them."""
-        return await asyncio.shield(self._begin(tenant, operation, *args, **kwargs))
+    async def complete_or_leave(self, work: Coroutine[Any, Any, T]) -> T:
+        """As `complete`, for who cannot wait: where they are cancelled, it goes on without them."""
+        return await asyncio.shield(self._begin(work))
 
     async def settle(self) -> None:
-        """Wait for transactions that go on without those who began them."""
-        if self._transactions:
-            await asyncio.wait(set(self._transactions))
+        """Wait for work that goes on without those who began it."""
+        if self._work:
+            await asyncio.wait(set(self._work))
 
-    def _begin(
-        self, tenant: str, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> "asyncio.Task[T]":
-        runner = self.producer.database.acting_for(tenant)
-        transaction = asyncio.create_task(runner.run_async(operation, *args, **kwargs))
-        self._transactions.add(transaction)
-        transaction.add_done_callback(self._end)
-        return transaction
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._end)
+        return task
 
-    def _end(self, transaction: "asyncio.Task[Any]") -> None:
-        self._transactions.discard(transaction)
-        if not transaction.cancelled():
+    def _end(self, task: "asyncio.Task[Any]") -> None:
+        self._work.discard(task)
+        if not task.cancelled():
             # It may be that nobody waits for it any more.
-            transaction.exception()
+            task.exception()
 
     def note_claim(self, began_at: float) -> None:
         """Note that all claims hold for their time from then on, by the clock of `time.monotonic`."""

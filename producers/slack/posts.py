@@ -4,14 +4,16 @@ What stays true: what was posted is noted before anything else is; where that ma
 Slack is looked up before anything is posted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from conversation.pending_call import DecisionKind, PendingCall
 from producers.slack.api import Arguments, Place, SlackAway, SlackRefused
 from producers.slack.desk import Desk, LostClaim
+from producers.slack.prompts import show_call, show_decision
 from producers.slack.workspace import SlackWorkspace
 from store import slack_messages
-from store.slack_messages import SlackMessage
+from store.slack_messages import CallDecision, SlackMessage
 
 #: The action of the button that stops a turn.
 STOP_ACTION = "threadmill_stop"
@@ -20,6 +22,8 @@ POST_TRIES_MAX = 3
 #: Why a message cannot be edited any more, though it stands there.
 _UNEDITABLE = frozenset({"edit_window_closed", "cant_update_message", "is_inactive"})
 _GONE = "message_not_found"
+#: The beginnings of the parts that ask for decisions, and of those that did.
+_CALL, _DECIDED = "call:", "decided:"
 
 
 class Posts:
@@ -39,6 +43,11 @@ class Posts:
         self._shown: dict[str, Arguments] = {}
         #: Something may be posted that is not noted.
         self._is_unsure = message.attempts > 1
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether people were asked for something that was not decided when it was looked at last."""
+        return any(part.startswith(_CALL) for part in self.posted)
 
     async def show_running(self, parts: Callable[[], list[str]], turn_id: str) -> None:
         """Show what there is of an answer that is being written, with a button that stops it."""
@@ -60,6 +69,24 @@ class Posts:
         for part in [part for part in self.posted if part.isdigit() and int(part) >= len(texts)]:
             self._desk.check_claim()
             await self._desk.api.delete(self._token, self._place, self.posted.pop(part))
+            await self._note()
+
+    async def ask(self, calls: Sequence[PendingCall]) -> None:
+        """Ask people for the decisions that a turn waits for, each in a message of its own."""
+        for call in calls:
+            body = show_call(call)
+            if body is not None:
+                await self.put(_CALL + call.call_id, lambda body=body: body, is_urgent=True)  # type: ignore[misc]
+
+    async def close_asked(self, decisions: Mapping[str, CallDecision]) -> None:
+        """Take the buttons from what was asked and is decided."""
+        for part in [part for part in self.posted if part.startswith(_CALL)]:
+            decision = decisions.get(part.removeprefix(_CALL))
+            if decision is None:
+                continue
+            body = show_decision(decision.name, DecisionKind(decision.kind), decision.by)
+            await self.put(part, lambda body=body: body, is_urgent=True)  # type: ignore[misc]
+            self.posted[_DECIDED + part] = self.posted.pop(part)
             await self._note()
 
     async def put(self, part: str, render: Callable[[], Arguments | None], *, is_urgent: bool) -> None:
@@ -122,8 +149,9 @@ class Posts:
         """Look at Slack for what was posted and not noted."""
         posts = await self._desk.api.find_posts(self._token, self._place)
         self._is_unsure = False
-        if not posts.keys() <= self.posted.keys():
-            self.posted = {**posts, **self.posted}
+        if not posts.keys() <= {part.removeprefix(_DECIDED) for part in self.posted}:
+            asked = {part.removeprefix(_DECIDED) for part in self.posted}
+            self.posted = {part: ts for part, ts in posts.items() if part not in asked} | self.posted
             await self._note()
 
     async def _note(self) -> None:

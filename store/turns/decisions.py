@@ -16,9 +16,11 @@ from conversation.pending_call import Decision, DecisionKind, PendingCall
 from conversation.quotation import quote
 from conversation.task_contract import WakeUp
 from conversation.turn import TurnState
+from store import slack_messages
 from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
+from store.history.row_ids import thread_id_of
 from store.tables import pending_calls, threads, turns
 from store.turns.pending_calls import build_call
 from store.turns.records import is_turn, turn_not_found
@@ -66,6 +68,7 @@ def decide(
     if call.expires_at <= turn.now or (turn.must_end and not has_ended):
         raise AlreadyDecided(f"call_id: it is too late for a decision on {quote(call_id)}: its turn waits no longer")
     call = _store(connection, turn, call, decision, requester)
+    slack_messages.wake(connection, turn.tenant, turn.id)
     if turn.state == "waiting":
         return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn))
     # Its turn went on without it, and may be at work.
@@ -127,7 +130,7 @@ def _store(connection: Connection, turn: AnyRow, call: PendingCall, decision: De
         "by": None if by is None else hash_of(turn.tenant, by),
         "digest": call.arguments_digest,
     }
-    write_audit_row(connection, turn.tenant, turn.thread_id, "turn.decided", details)
+    write_audit_row(connection, turn.tenant, thread_id_of(turn.thread_id), "turn.decided", details)
     return decided
 
 

@@ -78,6 +78,9 @@ class StubSlack:
         self.channels[arguments["channel"]][ts] = {"type": "message", "ts": ts, "bot_id": "B01", **kept}
         return {"ok": True, "channel": arguments["channel"], "ts": ts}
 
+    def _chat_postephemeral(self, arguments: Json) -> Json:
+        return {"ok": True, "message_ts": "1800000000.999999"}
+
     def _chat_update(self, arguments: Json) -> Json:
         message = self.channels[arguments["channel"]].get(arguments["ts"])
         if message is None:

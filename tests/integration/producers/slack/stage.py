@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 from sqlalchemy import func, select
 
-from conversation.message import Message
-from conversation.turn import ClaimedTurn, Completed, Ending
+from conversation.message import Message, ToolCall
+from conversation.pending_call import PendingRequest
+from conversation.step import Step
+from conversation.turn import ClaimedTurn, Completed, Ending, Waiting
 from producers.producer import Producer
 from producers.slack import SlackApp, SlackWorkspace
 from store import tables
@@ -104,6 +106,16 @@ class Stage:
         """A worker ends a turn."""
         ending = ending or Completed(messages=(Message(role="assistant", content=reply),))
         self.database.run(settle.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True)
+
+    def wait_for(self, claimed: ClaimedTurn, *requests: PendingRequest) -> None:
+        """A worker has a turn wait for decisions."""
+        calls = [ToolCall(each.call_id, each.name, each.arguments) for each in requests]
+        asked = Step(index=0, kind="model", state="finished", result={"tool_calls": [c.to_json() for c in calls]})
+        steps = [
+            Step(index=each.step_index, kind="tool", call_id=each.call_id, name=each.name, state="waiting")
+            for each in requests
+        ]
+        self.settle(claimed, ending=Waiting(pending=tuple(requests), steps=(asked, *steps)))
 
     async def answer(self, reply: str = "It is on its way.", thread_id: str = THREAD) -> ClaimedTurn:
         """A worker answers the next turn of a thread."""

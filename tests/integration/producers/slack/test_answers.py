@@ -11,6 +11,7 @@ from conversation.errors import Fault
 from conversation.message import Message
 from conversation.turn import Cancelled, Failed, TurnError
 from producers.slack import SlackWorkspace
+from producers.slack.desk import Desk
 from store import tables
 from store.database.column_types import clock
 from tests.integration.producers.slack.stage import TENANT, THREAD, TOKEN, Stage
@@ -119,6 +120,7 @@ async def test_messages_of_one_thread_are_sent_in_the_order_in_which_they_were_w
         await process.deliver(payloads.direct_message(f"message {number}", f"170000000{number}.000100"), f"Ev1{number}")
     thread_id = f"slack-{TEAM}-{DIRECT}"
     said = [(await stage.answer("ok", thread_id)).window[-1].content for _ in range(5)]
+    await stage.until(stage.is_quiet)
 
     assert said == ["first", "message 1", "message 2", "message 3", "message 4"]
 
@@ -177,6 +179,7 @@ async def test_a_file_of_another_workspace_is_asked_for_first(stage: Stage) -> N
     claimed = await stage.answer("Read.", f"slack-{TEAM}-{DIRECT}")
 
     assert [each.filename for each in claimed.window[-1].attachments] == ["notes.txt"]
+    await stage.until(stage.is_quiet)
 
 
 async def test_a_message_that_cannot_be_taken_is_refused_in_words(stage: Stage) -> None:
@@ -222,24 +225,25 @@ async def test_a_process_that_dies_between_two_writes_leaves_one_turn_and_one_an
 ) -> None:
     one = stage.process()
     hangs = asyncio.Event()
-    desk = one.app._desk
-    run, send = desk.run, desk.producer.send_async
+    run, complete = one.app._desk.run, one.app._desk.complete
 
-    async def run_or_hang(tenant: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
+    async def hang() -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    async def run_or_hang(_: Any, tenant: str, operation: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(operation, "__name__", "") == moment:
-            hangs.set()
-            await asyncio.Event().wait()
+            await hang()
         return await run(tenant, operation, *args, **kwargs)
 
-    async def send_and_hang(*args: Any, **kwargs: Any) -> Any:
-        turn = await send(*args, **kwargs)
-        if moment == "send_async":
-            hangs.set()
-            await asyncio.Event().wait()
-        return turn
+    async def complete_and_hang(_: Any, work: Any) -> Any:
+        result = await complete(work)
+        if work.__name__ == moment:
+            await hang()
+        return result
 
-    monkeypatch.setattr(type(desk), "run", lambda _, *args, **kwargs: run_or_hang(*args, **kwargs))
-    monkeypatch.setattr(desk.producer, "send_async", send_and_hang)
+    monkeypatch.setattr(Desk, "run", run_or_hang)
+    monkeypatch.setattr(Desk, "complete", complete_and_hang)
     await one.deliver(payloads.mention())
     await asyncio.wait_for(hangs.wait(), 10)
     await one.die()
