@@ -219,6 +219,7 @@ def test_a_message_is_sent_into_the_answer_that_is_written(
     installation.saw("hold begins")
     chat.page.get_by_label("While an answer is written").select_option("steer")
     chat.send("and mind this")
+    chat.see("Waits")
     installation.open_gate("steered")
     wait_until_over(chat)
 
