@@ -12,6 +12,7 @@ from conversation.errors import InvalidInput
 from conversation.inbound_mapping import InboundMapping
 from conversation.inbound_signature import FIXED_HEADERS, WHSEC, WITH_HEADER, Scheme, whsec_key
 from conversation.validation import check_text
+from conversation.when_busy import WhenBusy
 
 #: Characters of a source's id: 62 ** 24 is above 2 ** 142.
 ID_CHARS = 24
@@ -38,7 +39,10 @@ class InboundSourceRecord:
     mapping: InboundMapping
     #: The values of which a body has to have one, by pointer, to be taken.
     only: Mapping[str, list[Any]]
-    agent: str
+    #: None: the installation's default, or the one that the thread was handed over to.
+    agent: str | None
+    #: The policy of its messages for a thread that is busy; None leaves it to the thread.
+    when_busy: WhenBusy | None
     priority: int
     max_bytes: int
     created_at: datetime

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from conversation.cron import Cron, check_cron
+from conversation.when_busy import WhenBusy
 
 #: Runs that one look at a schedule makes up for, at most; the next look goes on.
 RUNS_MAX = 100
@@ -57,7 +58,10 @@ class ScheduleRecord:
     thread_id: str | None
     #: The thread id with the date of the run in it, as `report-{date}`.
     thread_rule: str | None
-    agent: str
+    #: None: the installation's default, or the one that the thread was handed over to.
+    agent: str | None
+    #: The policy of its runs for a thread that is busy; None leaves it to the thread.
+    when_busy: WhenBusy | None
     role: str
     content: str
     metadata: Mapping[str, Any]

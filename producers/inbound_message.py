@@ -29,6 +29,7 @@ def build_inbound_request(source: InboundSourceRecord, body: InboundBody, settin
         user=values.user or None,
         tenant=source.tenant,
         priority=source.priority,
+        when_busy=source.when_busy,
         # Its turn waits for the agent: what came is not lost because no worker is up yet.
         allow_unknown_agent=True,
     )

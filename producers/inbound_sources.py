@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from conversation.inbound_signature import Scheme
 from conversation.inbound_source import InboundSourceRecord, NewInboundSource, make_source_id
 from conversation.webhooks import make_secret
+from conversation.when_busy import WhenBusy
 from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
 from store.database.engine import PatientRunner
@@ -28,8 +29,10 @@ class InboundSourceKeywords(TypedDict, total=False):
     header: str | None
     #: The values of which a body has to have one, by pointer: `{"/action": ["opened"]}`.
     only: Mapping[str, Any] | None
-    #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
-    agent: str
+    #: The agent that shall answer; without it, THREADMILL_DEFAULT_AGENT or the one that the thread was handed over to.
+    agent: str | None
+    #: What becomes of a message while its thread is busy: `enqueue`, `merge`, …; without it, the thread says.
+    when_busy: WhenBusy | str | None
     #: 0 to 9, higher is sooner; it orders threads.
     priority: int
     #: Bytes of a body, at most.
@@ -47,8 +50,7 @@ def create_inbound_source(
     one, a new one is made. Raises `InvalidInput`, `LimitReached`, `InvalidSettings` and `DatabaseUnavailable`.
     """
     producer = default_producer()
-    keywords: InboundSourceKeywords = {"agent": producer.settings.default_agent, **options}
-    request = InboundSourceRequest(name=name, mapping=mapping, **keywords)
+    request = InboundSourceRequest(name=name, mapping=mapping, **options)
     request.values()
     text = make_inbound_secret(request.scheme) if secret is None else secret
     source = _database(producer, request.tenant).run(

@@ -11,9 +11,9 @@ from typing import Any, Literal, TypedDict, Unpack
 from conversation.ids import new_id
 from conversation.schedule import CatchUp, ScheduleRecord
 from conversation.validation import check_id
+from conversation.when_busy import WhenBusy
 from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
-from producers.send_request import limits_of
 from producers.turn import Turn
 from store.database.engine import PatientRunner
 from store.schedules import repository, runs
@@ -41,8 +41,10 @@ class ScheduleKeywords(TypedDict, total=False):
     thread_rule: str | None
     #: A name that no other schedule of the same user has.
     name: str | None
-    #: The agent that shall answer; without it, the setting THREADMILL_DEFAULT_AGENT.
-    agent: str
+    #: The agent that shall answer; without it, THREADMILL_DEFAULT_AGENT or the one that the thread was handed over to.
+    agent: str | None
+    #: What becomes of a run while its thread is busy: `enqueue`, `reject`, `interrupt`, …; without it, the thread says.
+    when_busy: WhenBusy | str | None
     #: The user who asks, and whose the threads are that it makes.
     user: str | None
     tenant: str
@@ -61,8 +63,7 @@ def create_schedule(content: str, **options: Unpack[ScheduleKeywords]) -> Schedu
     each start of a backend: it is one schedule. Raises `InvalidInput` and `DatabaseUnavailable`.
     """
     producer = default_producer()
-    keywords: ScheduleKeywords = {"agent": producer.settings.default_agent, **options}
-    request = ScheduleRequest(content=content, **keywords)
+    request = ScheduleRequest(content=content, **options)
     # Checked once, before the first write, and as a value that the transaction can be run again with.
     request.values()
     return _database(producer, request.tenant).run(repository.create_schedule, new_id(), request)
@@ -150,7 +151,7 @@ def send_now(
         Viewer(tenant),
         schedule_id,
         run_id=_run_id_of(idempotency_key),
-        limits=limits_of(producer.settings),
+        rules=runs.rules_of(producer.settings),
     )
     turn = _handle_of_run(producer, tenant, outcome)
     if turn.needs_notify:
@@ -176,6 +177,7 @@ def _handle_of_run(producer: Producer, tenant: str, outcome: RunOutcome) -> Turn
         is_new=outcome.sent > 0,
         connections=producer.connections,
         priority=outcome.priority,
+        interrupts=outcome.interrupts,
         needs_notify=bool(outcome.wake_ups),
     )
 

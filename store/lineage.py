@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, FromClause, ScalarSelect, Select, func, or_, select, union_all
+from sqlalchemy import Column, ColumnElement, Connection, FromClause, Select, or_, select, union_all
 
 from store.database.statements import AnyRow
 from store.tables import messages, threads
@@ -104,7 +104,7 @@ class Lineage:
         return [[part.thread_key, part.to_seq, int(flag)] for part, flag in clipped if not part.is_empty]
 
 
-def stored_with(key: int) -> Lineage:
+def row_lineage(key: int) -> Lineage:
     """The messages that are stored with a row, and no other: for those that delete and archive them."""
     return Lineage.build(key, None)
 
@@ -145,13 +145,3 @@ def select_range(
 def system_parts(lineage: Lineage, to_seq: int) -> Iterator[Part]:
     """The parts up to and with a seq in which system messages may be."""
     return (part for part in lineage.slices(0, to_seq) if part.has_system)
-
-
-def shared_by_others_to(key: int) -> ScalarSelect[Any]:
-    """The seq up to which rows that others made from this one need its messages; 0 where there are none.
-
-    All that share a message of a row are its children, or share it through one of them, which then shares no less.
-    """
-    children = threads.alias("children")
-    newest_shared = select(func.coalesce(func.max(children.c.shared_to_seq), 0)).where(children.c.parent_key == key)
-    return newest_shared.scalar_subquery()

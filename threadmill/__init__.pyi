@@ -71,9 +71,11 @@ from conversation.events import MessageRestarted as MessageRestarted
 from conversation.events import ThreadDeleted as ThreadDeleted
 from conversation.events import ThreadEvent as ThreadEvent
 from conversation.events import ToolCallStarted as ToolCallStarted
+from conversation.events import TurnDecided as TurnDecided
 from conversation.events import TurnEnded as TurnEnded
 from conversation.events import TurnQueued as TurnQueued
 from conversation.events import TurnStarted as TurnStarted
+from conversation.events import TurnWaiting as TurnWaiting
 from conversation.inbound_mapping import InboundMapping as InboundMapping
 from conversation.inbound_source import InboundSourceRecord as InboundSourceRecord
 from conversation.inbound_source import NewInboundSource as NewInboundSource
@@ -228,5 +230,3 @@ from threadmill.agent_result import AgentResult as AgentResult
 from threadmill.local_agent import Agent as Agent
 
 __version__: str
-from conversation.events import TurnDecided as TurnDecided
-from conversation.events import TurnWaiting as TurnWaiting

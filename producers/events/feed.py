@@ -129,6 +129,7 @@ class Feed:
                 if is_other or number == 0 or self.tail is None or number > self.tail.read_to:
                     self.want_rows()
             case Deltas() | OpenPiece() if envelope.thread_id == self._row_id:
+                # Of a turn that was merged, the one that answers it is told.
                 if self.source.turn_id in (None, envelope.turn_id) or self.running == envelope.turn_id:
                     self._hear_reply(envelope)
 

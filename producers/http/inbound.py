@@ -145,4 +145,5 @@ def _handle_of(gateway: Gateway, send: SendRequest, accepted: AcceptedTurn) -> A
         is_new=accepted.is_new,
         connections=gateway.producer.connections,
         priority=send.priority,
+        interrupts=accepted.interrupts,
     )

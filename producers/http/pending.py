@@ -1,4 +1,4 @@
-"""What turns wait for, over HTTP: list it, and decide it."""
+"""Pending calls over HTTP: what turns wait for, listed and decided."""
 
 from typing import Annotated
 

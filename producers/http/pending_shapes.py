@@ -32,7 +32,7 @@ class StoredCall(BaseModel):
 
 
 class CallList(BaseModel):
-    """What one turn waits for."""
+    """The open calls of one turn."""
 
     pending: list[StoredCall]
 

@@ -11,6 +11,7 @@ from producers.http.request_shapes import Id, Moment, RequestShape, Text
 from store.schedules.request import NAME_MAX_CHARS
 
 CatchUpName = Literal["skip", "one", "all"]
+WhenBusyName = Literal["enqueue", "reject", "interrupt", "rollback", "merge", "steer"]
 StateName = Literal["active", "paused", "ended"]
 _TEXT_PATTERN = {"pattern": r"^[^\u0000]*$"}
 CronText = Annotated[str, Field(json_schema_extra={"maxLength": EXPRESSION_MAX_CHARS, **_TEXT_PATTERN})]
@@ -35,7 +36,12 @@ class NewSchedule(RequestShape):
     name: Name | None = Field(
         None, description="What it is called; the same again is the same schedule.", examples=["late parcels"]
     )
-    agent: Id | None = Field(None, description="Who answers; the installation's default without it.", examples=[None])
+    agent: Id | None = Field(
+        None, description="Who answers; the thread's, or the default, without it.", examples=[None]
+    )
+    when_busy: WhenBusyName | None = Field(
+        None, description="What becomes of a run while its thread is busy; the thread says without it."
+    )
     user: Id | None = Field(None, description="Who asks; a key or token of one user need not say it.", examples=["ada"])
     metadata: Metadata | None = Field(None, examples=[None])
     priority: int = Field(0, ge=0, le=9, description="Higher is sooner; it orders threads.")
@@ -54,7 +60,8 @@ class Schedule(BaseModel):
     catch_up: CatchUpName
     thread_id: str | None
     thread_rule: str | None
-    agent: str
+    agent: str | None
+    when_busy: WhenBusyName | None
     metadata: Metadata
     priority: int
     state: StateName

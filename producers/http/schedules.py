@@ -10,7 +10,6 @@ from producers.http.dependencies import GatewayOf, Reader, Writer, path_of
 from producers.http.idempotency import made_id_of
 from producers.http.schedule_shapes import NewSchedule, Schedule, ScheduleList
 from producers.http.visibility import acting_user, database_of, viewer_of, visible_turn
-from producers.send_request import limits_of
 from store.schedules import repository, runs
 from store.schedules.request import ScheduleRequest
 from store.threads.visible_threads import Viewer
@@ -29,10 +28,9 @@ async def create(
 ) -> Schedule:
     """Make a schedule, which sends its message at its times. Each run is a turn."""
     database, viewer = database_of(gateway, principal), viewer_of(principal)
-    values = body.model_dump(exclude={"agent", "user"})
+    values = body.model_dump(exclude={"user"})
     schedule = ScheduleRequest(
         **values,
-        agent=gateway.settings.default_agent if body.agent is None else body.agent,
         user=acting_user(principal, body.user, body.metadata),
         tenant=principal.tenant,
         # Also the threads that are another's, or made by another, when it runs.
@@ -109,7 +107,11 @@ async def resume(gateway: GatewayOf, principal: Writer, schedule_id: str) -> Sch
 async def run(gateway: GatewayOf, principal: Writer, schedule_id: str, request: Request) -> Response:
     """Send a schedule's message now, also while it is paused; its next time stays."""
     outcome = await database_of(gateway, principal).run_async(
-        runs.run_now, viewer_of(principal), schedule_id, run_id=made_id_of(request), limits=limits_of(gateway.settings)
+        runs.run_now,
+        viewer_of(principal),
+        schedule_id,
+        run_id=made_id_of(request),
+        rules=runs.rules_of(gateway.settings),
     )
     for wake_up in outcome.wake_ups:
         await gateway.producer.connections.notifier.notify_async(wake_up)

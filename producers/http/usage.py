@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from producers.http.answer_shapes import UsageEntry, UsageList, write_moment
+from producers.http.answer_shapes import write_moment
 from producers.http.dependencies import GatewayOf, Reader
 from producers.http.problems import Problem
 from producers.http.request_shapes import Moment
+from producers.http.usage_shapes import UsageEntry, UsageList
 from producers.http.visibility import database_of
 from store.turns.usage import UsageFilter, UsageKey, sum_usage
 

@@ -13,12 +13,14 @@ from store.doctor.checks import (
     sequences,
     tool_calls,
     upkeep,
+    waiting,
     webhooks,
 )
 from store.doctor.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     *leases.CHECKS,
+    *waiting.CHECKS,
     *sequences.CHECKS,
     *branches.CHECKS,
     *tool_calls.CHECKS,

@@ -40,6 +40,7 @@ from store.erasure.subject import Subject
 from store.erasure.workflow import iterate_thread_keys
 from store.files.blob_rows import BLOCKED_SCANS
 from store.files.prepared_rows import load_texts
+from store.history.row_ids import exact_address
 from store.tables.retention import ARCHIVES
 from store.threads.export import Export, read_next_page
 
@@ -103,7 +104,7 @@ class UserExport:
         }
 
     def _write_thread(self, archive: ZipFile, name: str, thread: AnyRow) -> None:
-        export = Export(thread.tenant, thread.id)
+        export = Export(thread.tenant, exact_address(thread.id))
         with archive.open(f"{name}.jsonl", "w", force_zip64=True) as member:
             while True:
                 page, export = self.database.run(read_next_page, export=export)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, exists, not_, or_, select, true, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, exists, false, not_, or_, select, true, tuple_
 
 from store.audit import hash_of
 from store.database.sqlite import read_only
@@ -17,8 +17,8 @@ from store.erasure.archives import parts_of, thread_keys_naming
 from store.erasure.sent_turns import is_sent_by
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
-from store.history.visibility import is_hidden_turn
-from store.lineage import stored_with
+from store.history.visibility import cutoff_of, is_hidden_turn
+from store.lineage import Lineage, read_lineage, row_lineage
 from store.schedules.deletion import is_of_subject
 from store.tables import (
     attachments,
@@ -26,6 +26,7 @@ from store.tables import (
     blobs,
     inbox_messages,
     messages,
+    pending_calls,
     schedules,
     steps,
     threads,
@@ -44,8 +45,9 @@ Line = dict[str, Any]
 
 @read_only
 def load_thread(connection: Connection, key: int) -> AnyRow | None:
-    """Load the thread's row; None if it is gone."""
-    return connection.execute(select(threads).where(threads.c.key == key)).one_or_none()
+    """Load the row of a thread or branch; None if it is gone, or stays for others alone."""
+    is_there = (threads.c.key == key) & threads.c.deleted_at.is_(None)
+    return connection.execute(select(threads).where(is_there)).one_or_none()
 
 
 @read_only
@@ -59,12 +61,15 @@ def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[
         return None
     ids = [row.id for row in rows]
     journal = select(steps).where(steps.c.turn_id.in_(ids)).order_by(steps.c.turn_id, steps.c.index)
+    decided_calls = select(pending_calls).where(pending_calls.c.turn_id.in_(ids))
+    decided_calls = decided_calls.order_by(pending_calls.c.turn_id, pending_calls.c.step_index)
     broken_attempts = select(turn_attempts).where(turn_attempts.c.turn_id.in_(ids))
     broken_attempts = broken_attempts.order_by(turn_attempts.c.turn_id, turn_attempts.c.number)
     inbox = select(inbox_messages).where(inbox_messages.c.turn_id.in_(ids)).order_by(inbox_messages.c.turn_id)
     return rows[-1].arrival_seq, [
         *({"row": "turn", **row_to_json(row)} for row in rows),
         *({"row": "step", **row_to_json(row)} for row in connection.execute(journal)),
+        *({"row": "pending_call", **row_to_json(row)} for row in connection.execute(decided_calls)),
         *({"row": "attempt", **row_to_json(row)} for row in connection.execute(broken_attempts)),
         *({"row": "input", **row_to_json(row)} for row in connection.execute(inbox)),
     ]
@@ -79,7 +84,7 @@ def load_held_messages(connection: Connection, key: int, after: int) -> list[Lin
     statement = message_rows.stored_rows(key, after_seq=after, to_seq=row.history_starts_after)
     statement = statement.add_columns(messages.c.rolled_back)
     rows = connection.execute(statement.order_by(messages.c.seq).limit(PAGE)).all()
-    message_pairs = zip(message_rows.load(connection, stored_with(key), rows), rows, strict=True)
+    message_pairs = zip(message_rows.load(connection, row_lineage(key), rows), rows, strict=True)
     return [
         message_line(message, each.tokens, turn_id=each.turn_id, rolled_back=each.rolled_back)
         for message, each in message_pairs
@@ -110,9 +115,23 @@ def load_files(connection: Connection, key: int, after: tuple[str, int]) -> Sequ
     )
     statement = select(*_file_columns())
     is_after = tuple_(*sort_key) > tuple_(*after)
-    of_thread = (attachments.c.thread_key == key) & is_after & not_(is_below) & not_(is_hidden_input)
+    is_own = (attachments.c.thread_key == key) & not_(is_below) & not_(is_hidden_input)
+    of_thread = is_after & (is_own | _is_shared_file(read_lineage(connection, key)))
     page = statement.join_from(attachments, blobs).where(of_thread).order_by(*sort_key).limit(PAGE)
     return connection.execute(page).all()
+
+
+def _is_shared_file(lineage: Lineage) -> ColumnElement[bool]:
+    """Whether a file is of a message that a branch or fork shares, and shows."""
+    of_message = (messages.c.thread_key == attachments.c.thread_key) & (messages.c.id == attachments.c.message_id)
+    is_shown = messages.c.seq > cutoff_of(lineage.key)
+    return or_(
+        false(),
+        *(
+            (attachments.c.thread_key == part.thread_key) & exists().where(of_message, part.holds(), is_shown)
+            for part in lineage.parts[:-1]
+        ),
+    )
 
 
 @read_only

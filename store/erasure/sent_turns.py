@@ -19,7 +19,17 @@ from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.history.row_ids import thread_id_of
 from store.retention.deletion import add_erased_counts
-from store.tables import attachments, inbox_messages, messages, steps, threads, turn_attempts, turns, webhook_deliveries
+from store.tables import (
+    attachments,
+    inbox_messages,
+    messages,
+    pending_calls,
+    steps,
+    threads,
+    turn_attempts,
+    turns,
+    webhook_deliveries,
+)
 from store.turns.cancel import request_cancel
 
 #: Stands in a message in place of what an erased user said.
@@ -70,6 +80,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
+    _erase_calls(connection, ids)
     # A provider may have quoted them in its refusal.
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
@@ -81,6 +92,13 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
+
+
+def _erase_calls(connection: Connection, turn_ids: Sequence[str]) -> None:
+    """Erase what these turns waited for, and what was decided: the subject answered, and was quoted to others."""
+    of_turns = update(pending_calls).where(pending_calls.c.turn_id.in_(turn_ids))
+    nothing = dict.fromkeys(("question", "choices", "value", "reason", "decided_by"))
+    connection.execute(of_turns.values(arguments="{}", **nothing))
 
 
 def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:

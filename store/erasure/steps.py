@@ -15,6 +15,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
 from store.erasure.items import record_items
+from store.erasure.schedules import has_schedules
 from store.erasure.sent_turns import select_shared_keys
 from store.erasure.slack import has_slack_messages
 from store.erasure.subject import Subject, select_thread_keys
@@ -24,8 +25,8 @@ from store.inbound.sources import delete_of_tenant
 from store.keys import key_rows
 from store.retention import deletion, legal_holds
 from store.retention.deletion import add_erased_counts
-from store.schedules.deletion import delete_of_subject, is_of_subject
-from store.tables import api_keys, blobs, renditions, schedules, threads, turns, uploads
+from store.schedules.deletion import delete_of_subject
+from store.tables import api_keys, blobs, renditions, threads, turns, uploads
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -212,7 +213,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
     has_rows = (
         select_thread_keys(subject).exists()
         | _has_keys(subject)
-        | _has_schedules(subject)
+        | has_schedules(subject)
         | _select_unfinished_id(subject).exists()
         | has_archives
         | has_dropped_files
@@ -319,18 +320,6 @@ def delete_keys(connection: Connection, erasure_id: str, subject: Subject) -> No
     count = key_rows.delete_keys(connection, subject.tenant, subject.user)
     if count:
         add_erased_counts(connection, erasure_id, {"api_keys": count})
-
-
-def delete_schedules(connection: Connection, erasure_id: str, subject: Subject) -> None:
-    """Delete the schedules of the subject: they would send what is erased, and make its threads anew."""
-    count = delete_of_subject(connection, subject.tenant, user=subject.user, thread_id=subject.thread_id)
-    if count:
-        add_erased_counts(connection, erasure_id, {"schedules": count})
-
-
-def _has_schedules(subject: Subject) -> ColumnElement[bool]:
-    of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
-    return select(schedules.c.key).where(of_subject).exists()
 
 
 def _has_keys(subject: Subject) -> ColumnElement[bool]:

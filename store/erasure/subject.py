@@ -7,7 +7,7 @@ thread is all its branches.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union_all
+from sqlalchemy import Connection, Select, or_, select, union_all
 
 from conversation.arguments import check_flag
 from conversation.errors import InvalidInput
@@ -77,8 +77,9 @@ def select_thread_keys(subject: Subject) -> Select[Any]:
         return select(threads.c.key).where(of_tenant)
     if subject.user is None:
         first = threads.alias("first")
-        of_thread = (first.c.tenant == subject.tenant) & (first.c.id == subject.thread_id)
-        key = select(first.c.key).where(of_thread)
-        branches = select(threads.c.key).where(threads.c.root_key == key.scalar_subquery())
-        return select(threads.c.key).where(of_tenant, threads.c.key.in_(union_all(key, branches)))
+        # With those in which agents answered what was asked here.
+        is_subject = or_(first.c.id == subject.thread_id, first.c.begun_in == subject.thread_id)
+        keys = select(first.c.key).where(first.c.tenant == subject.tenant, is_subject)
+        branches = select(threads.c.key).where(threads.c.root_key.in_(keys))
+        return select(threads.c.key).where(of_tenant, threads.c.key.in_(union_all(keys, branches)))
     return select(threads.c.key).where(of_tenant, threads.c.owner == subject.user)

@@ -13,8 +13,8 @@
 --
 -- Returns {"turn_id", "is_new", "needs_wake_up", "address", "thread_key", "interrupts"}, the last two where the turn was
 -- inserted by this call, and where it interrupts one that runs; or {"refusal"}: idempotency_conflict, limit_reached,
--- unknown_agent with {"agent", "known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The address is
--- the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
+-- unknown_agent with {"agent", "known_agents"}, unknown_branch, thread_busy with {"turn_id"}, or changes_too_fast. The
+-- address is the id of the row that it went to: that of a branch is its thread's, a slash, and its own.
 CREATE FUNCTION threadmill.send_turn_v1(
     turn_id uuid,
     tenant text,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, func, select
 
-from conversation.branch_address import address_of, row_id_of, split_address
+from conversation.branch_address import MAIN, address_of, row_id_of, split_address
 from store.tables import threads
 
 _named = threads.alias("named")
@@ -17,6 +17,12 @@ _named = threads.alias("named")
 def thread_id_of(row_id: str) -> str:
     """The id of the thread that a row of `threads` belongs to; empty for one that is nobody's."""
     return split_address(row_id)[0]
+
+
+def exact_address(row_id: str) -> str:
+    """The address of a row, whichever branch is chosen: a thread's id alone would stand for that one."""
+    thread_id, branch = split_address(row_id)
+    return address_of(thread_id, branch or MAIN)
 
 
 def nobodys_id(key: int) -> str:

@@ -20,6 +20,7 @@ from conversation.inbound_source import InboundSourceRecord, check_header, check
 from conversation.quotation import quote
 from conversation.task_contract import PRIORITY_MAX
 from conversation.validation import check_id, check_tenant, check_tenant_of_user, check_text
+from conversation.when_busy import WhenBusy, check_when_busy
 from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.function_calls import has_functions
@@ -49,7 +50,9 @@ class InboundSourceRequest:
     scheme: Scheme | Literal["standard-webhooks", "hmac-sha256", "github", "stripe", "token"] = "standard-webhooks"
     header: str | None = None
     only: Mapping[str, Any] | None = None
-    agent: str = ""
+    #: None: the installation's default, or the one that the thread was handed over to.
+    agent: str | None = None
+    when_busy: WhenBusy | str | None = None
     priority: int = 0
     max_bytes: int = MAX_BYTES
     tenant: str = "default"
@@ -67,7 +70,8 @@ class InboundSourceRequest:
             "header": check_header(scheme, self.header),
             "mapping": check_mapping(self.mapping).to_json(),
             "only": check_conditions(self.only),
-            "agent": check_id("agent", self.agent),
+            "agent": None if self.agent is None else check_id("agent", self.agent),
+            "when_busy": None if self.when_busy is None else check_when_busy("when_busy", self.when_busy),
             "priority": check_whole_number("priority", self.priority, maximum=PRIORITY_MAX),
             "max_bytes": check_whole_number("max_bytes", self.max_bytes, minimum=1, maximum=MAX_BYTES_LIMIT),
         }
@@ -189,7 +193,9 @@ def find_source(connection: Connection, source_id: str) -> FoundSource | None:
 
 def record_of(row: AnyRow) -> InboundSourceRecord:
     """The record of a row."""
-    return convert_row(row, InboundSourceRecord, scheme=Scheme(row.scheme), mapping=check_mapping(row.mapping))
+    when_busy = None if row.when_busy is None else WhenBusy(row.when_busy)
+    values = {"scheme": Scheme(row.scheme), "mapping": check_mapping(row.mapping), "when_busy": when_busy}
+    return convert_row(row, InboundSourceRecord, **values)
 
 
 def _select(tenant: str, source_id: str) -> Select[Any]:

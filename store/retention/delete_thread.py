@@ -29,6 +29,8 @@ def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     """Delete a thread with all its branches, all that belongs to it, and the schedules that send to it.
 
+    Threads in which agents answered what was asked in it go with it.
+
     False if there was none.
 
     What forks of it share stays for them. Its blobs stay until no other message has them and their grace is over; what
@@ -45,6 +47,10 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     # Else the next run would make the thread anew.
     delete_of_subject(connection, tenant, user=None, thread_id=thread_id)
     delete_rows(connection, rows)
+    # Those in which agents answered what was asked here: each of them names this one, however deep it is.
+    begun_here = select(threads.c.id).where(threads.c.tenant == tenant, threads.c.begun_in == thread_id)
+    for child_id in connection.execute(begun_here.order_by(threads.c.key)).scalars().all():
+        delete_thread(connection, tenant, child_id)
     return True
 
 

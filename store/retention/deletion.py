@@ -22,7 +22,7 @@ from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
 from store.history.row_ids import thread_id_of
 from store.history.visibility import is_deleted_with_messages
-from store.lineage import Lineage, select_range, stored_with
+from store.lineage import Lineage, row_lineage, select_range
 from store.retention import carried_context, dropped_files, sharing
 from store.retention.move_cut import is_busy
 from store.retention.row_removal import is_turn_shared, remove_row
@@ -124,7 +124,7 @@ def _select_messages(
     """The next hidden messages, behind what was deleted: a thread is archived with all that it shows, shared or not."""
     is_deleted = (messages.c.thread_key == thread.key) & sharing.is_free(shared)
     return select_range(
-        Lineage.of(thread) if pending_deletion.archive else stored_with(thread.key),
+        Lineage.of(thread) if pending_deletion.archive else row_lineage(thread.key),
         _measured_columns(connection, is_deleted),
         after_seq=min(pending_deletion.deleted_to, thread.history_starts_after),
         to_seq=thread.history_starts_after,

@@ -16,6 +16,7 @@ from conversation.ids import is_our_id
 from conversation.quotation import quote
 from conversation.schedule import CatchUp, ScheduleRecord, ScheduleState, cron_of
 from conversation.validation import check_id, check_tenant
+from conversation.when_busy import WhenBusy
 from store.audit import write_audit_row
 from store.database.column_types import clock
 from store.database.sqlite import read_only
@@ -29,7 +30,7 @@ from store.turns.thread_turns import PAGE_MAX, TurnPage
 #: What two schedules of one name have to agree in, to be one.
 _DEFINITION = (
     *("owner", "owner_only", "cron", "time_zone", "at", "catch_up", "thread_id", "thread_rule"),
-    *("agent", "role", "content", "metadata", "priority"),
+    *("agent", "when_busy", "role", "content", "metadata", "priority"),
 )
 
 
@@ -173,8 +174,14 @@ def schedule_not_found(schedule_id: object) -> ScheduleNotFound:
 
 def record_of(row: AnyRow) -> ScheduleRecord:
     """The record of a row."""
-    states = {"catch_up": CatchUp(row.catch_up), "state": ScheduleState(row.state)}
-    return convert_row(row, ScheduleRecord, user=row.owner, **states)
+    return convert_row(
+        row,
+        ScheduleRecord,
+        user=row.owner,
+        catch_up=CatchUp(row.catch_up),
+        state=ScheduleState(row.state),
+        when_busy=None if row.when_busy is None else WhenBusy(row.when_busy),
+    )
 
 
 def _is_of(viewer: Viewer) -> ColumnElement[bool]:

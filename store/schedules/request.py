@@ -14,6 +14,7 @@ from conversation.task_contract import PRIORITY_MAX
 from conversation.thread_rule import check_thread_rule
 from conversation.user import named_user
 from conversation.validation import check_id, check_metadata, check_moment, check_tenant_of_user, check_text
+from conversation.when_busy import WhenBusy, check_when_busy
 
 #: Characters of a schedule's name.
 NAME_MAX_CHARS = 100
@@ -40,7 +41,10 @@ class ScheduleRequest:
     thread_rule: str | None = None
     #: A name that no other schedule of the same user has: created again as it is, it is the same one.
     name: str | None = None
-    agent: str = ""
+    #: The agent that shall answer; None: the installation's default, or the one that the thread was handed over to.
+    agent: str | None = None
+    #: What becomes of a run while its thread is busy: `enqueue`, `reject`, …; None leaves it to the thread.
+    when_busy: WhenBusy | str | None = None
     #: The user who asks.
     user: str | None = None
     tenant: str = "default"
@@ -61,7 +65,8 @@ class ScheduleRequest:
             **self._timing(),
             "catch_up": check_one_of("catch_up", self.catch_up, tuple(CatchUp)),
             **self._thread(),
-            "agent": check_id("agent", self.agent),
+            "agent": None if self.agent is None else check_id("agent", self.agent),
+            "when_busy": None if self.when_busy is None else check_when_busy("when_busy", self.when_busy),
             "role": check_one_of("role", self.role, ROLES),
             "content": _check_content(self.content, self.role),
             "metadata": metadata,

@@ -19,16 +19,18 @@ from conversation.message import Message
 from conversation.schedule import CatchUp, RunPlan, ScheduleState, cron_of, plan_runs
 from conversation.task_contract import WakeUp
 from conversation.thread_rule import apply_thread_rule
+from conversation.when_busy import WhenBusy
 from store.audit import write_audit_row
 from store.database.column_types import clock, moment_now
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.schedules.repository import lock_schedule
+from store.settings import Settings
 from store.tables import schedules
 from store.tables.schedules import ACTIVE
 from store.threads.visible_threads import Viewer
 from store.turns import inbox
-from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
+from store.turns.send_request import UNLIMITED, AcceptedTurn, SendLimits, SendRequest
 from store.turns.visible_send import accept_of_viewer
 
 #: Seconds after which a run is tried again that was refused for now, at most; the first time it is a minute.
@@ -40,6 +42,29 @@ ERROR_MAX_CHARS = 500
 #: As the index has it, so that the planner sees that it fits.
 due_at = func.coalesce(schedules.c.retry_at, schedules.c.next_at)
 is_active: ColumnElement[bool] = text(ACTIVE)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRules:
+    """The rules of an installation for runs."""
+
+    #: The agent of a schedule that names none.
+    default_agent: str = "assistant"
+    #: The policy for a thread that is busy, where neither the schedule nor the thread has one.
+    default_when_busy: WhenBusy | None = None
+    limits: SendLimits = UNLIMITED
+    #: How late a run may be that is sent although its schedule skips missed ones.
+    grace: timedelta = timedelta(minutes=5)
+
+
+def rules_of(settings: Settings) -> RunRules:
+    """The rules, as the settings have them."""
+    return RunRules(
+        default_agent=settings.default_agent,
+        default_when_busy=settings.when_busy,
+        limits=SendLimits(tenant_max_unfinished_turns=settings.tenant_max_unfinished_turns),
+        grace=timedelta(seconds=settings.schedule_grace_seconds),
+    )
 
 
 @dataclass(slots=True)
@@ -55,6 +80,8 @@ class RunOutcome:
     #: The id of the row of its thread or branch.
     address: str = ""
     priority: int = 0
+    #: The turn that it interrupts, where that runs: its worker is to hear of it after the commit.
+    interrupts: str | None = None
     #: For the turns of the runs, after the commit.
     wake_ups: list[WakeUp] = field(default_factory=list)
     #: The schedule was moved on, or put off; else another process is at it, or has done so.
@@ -75,7 +102,7 @@ def count_overdue(connection: Connection, *, over_seconds: float) -> int:
     return int(connection.execute(statement.select_from(schedules)).scalar_one())
 
 
-def run_due(connection: Connection, schedule_id: str, *, limits: SendLimits, grace: timedelta) -> RunOutcome:
+def run_due(connection: Connection, schedule_id: str, *, rules: RunRules) -> RunOutcome:
     """Send what is due of a schedule, and move it on. Nothing, where another process is at it or has done it."""
     statement = select(schedules, clock().label("now")).where(
         schedules.c.id == schedule_id, is_active, due_at <= moment_now()
@@ -83,8 +110,8 @@ def run_due(connection: Connection, schedule_id: str, *, limits: SendLimits, gra
     row = connection.execute(statement.with_for_update(of=schedules, skip_locked=True)).one_or_none()
     if row is None:
         return RunOutcome()
-    plan = plan_runs(cron_of(row.cron, row.time_zone), CatchUp(row.catch_up), row.next_at, row.now, grace=grace)
-    return _Runs(connection, row, limits, owner_only=row.owner_only).send(plan)
+    plan = plan_runs(cron_of(row.cron, row.time_zone), CatchUp(row.catch_up), row.next_at, row.now, grace=rules.grace)
+    return _Runs(connection, row, rules, owner_only=row.owner_only).send(plan)
 
 
 def put_off(connection: Connection, schedule_id: str, error: str) -> None:
@@ -95,14 +122,14 @@ def put_off(connection: Connection, schedule_id: str, error: str) -> None:
         _update(connection, row, **_put_off(row, error))
 
 
-def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id: str, limits: SendLimits) -> RunOutcome:
+def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id: str, rules: RunRules) -> RunOutcome:
     """Send a schedule's message out of its time; when it is due stays. Repeated with the same id, it is one run.
 
     Raises `ScheduleNotFound`, and as `inbox.accept`.
     """
     row = lock_schedule(connection, viewer, schedule_id)
     now = connection.execute(select(clock())).scalar_one()
-    runs = _Runs(connection, row, limits, owner_only=row.owner_only or viewer.user is not None)
+    runs = _Runs(connection, row, rules, owner_only=row.owner_only or viewer.user is not None)
     accepted = runs.accept(f"now:{run_id}", now)
     if accepted.is_new:
         _update(connection, row, last_turn_id=accepted.turn_id)
@@ -113,10 +140,10 @@ def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id:
 class _Runs:
     """The runs of one schedule, whose row is locked."""
 
-    def __init__(self, connection: Connection, row: AnyRow, limits: SendLimits, *, owner_only: bool) -> None:
+    def __init__(self, connection: Connection, row: AnyRow, rules: RunRules, *, owner_only: bool) -> None:
         self._connection = connection
         self._row = row
-        self._limits = limits
+        self._rules = rules
         #: Send to no thread that is another's.
         self._owner_only = owner_only
         self._zone = check_time_zone(row.time_zone)
@@ -150,12 +177,12 @@ class _Runs:
         request = self._request(occasion, moment)
         if self._owner_only:
             viewer = Viewer(request.tenant, request.user)
-            accepted = accept_of_viewer(self._connection, viewer, request, self._limits, creates=True).accepted
+            accepted = accept_of_viewer(self._connection, viewer, request, self._rules.limits, creates=True).accepted
         else:
-            accepted = inbox.accept(self._connection, request, self._limits)
+            accepted = inbox.accept(self._connection, request, self._rules.limits)
         self.outcome.sent += accepted.is_new
         self.outcome.turn_id, self.outcome.address = accepted.turn_id, accepted.address
-        self.outcome.priority = request.priority
+        self.outcome.priority, self.outcome.interrupts = request.priority, accepted.interrupts
         if accepted.needs_wake_up:
             self.outcome.wake_ups.append(_wake_up_of(request, accepted))
         return accepted
@@ -168,7 +195,10 @@ class _Runs:
             tenant=row.tenant,
             thread_id=row.thread_id if rule is None else apply_thread_rule(rule, moment, self._zone, row.id),
             message=Message(role=row.role, content=row.content, metadata=dict(row.metadata)),
-            agent=row.agent,
+            agent=row.agent or self._rules.default_agent,
+            is_agent_default=row.agent is None,
+            when_busy=None if row.when_busy is None else WhenBusy(row.when_busy),
+            default_when_busy=self._rules.default_when_busy,
             # Its turn waits for the agent: a run is not lost because no worker is up yet.
             allow_unknown_agent=True,
             idempotency_key=f"schedule:{row.id}:{occasion}",

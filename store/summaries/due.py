@@ -12,12 +12,11 @@ from datetime import datetime
 from sqlalchemy import CTE, ColumnElement, Connection, Float, Select
 from sqlalchemy.sql import and_, case, cast, func, literal, select, text, true, union_all, update
 
-from conversation.branch_address import MAIN, address_of, split_address
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
-from store.history.row_ids import is_row_of
+from store.history.row_ids import exact_address, is_row_of
 from store.tables import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
@@ -60,8 +59,7 @@ class DueThread:
     @property
     def address(self) -> str:
         """The address of the branch: the thread's id alone would stand for the one that is chosen."""
-        thread_id, branch = split_address(self.thread_id)
-        return address_of(thread_id, branch or MAIN)
+        return exact_address(self.thread_id)
 
 
 def may_be_summarized() -> ColumnElement[bool]:

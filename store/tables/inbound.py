@@ -25,7 +25,10 @@ inbound_sources = Table(
     Column("mapping", Json, nullable=False),
     #: The values of which a body has to have one, by pointer, to be taken.
     Column("only", Json, nullable=False),
-    Column("agent", Text, nullable=False),
+    #: Null: the installation's default, or the one that the thread was handed over to.
+    Column("agent", Text),
+    #: What becomes of a message while its thread is busy; null leaves it to the thread.
+    Column("when_busy", Text),
     Column("priority", SmallInteger, nullable=False, server_default="0"),
     Column("max_bytes", Integer, nullable=False),
     Column("disabled_at", Time),

@@ -31,7 +31,10 @@ schedules = Table(
     Column("catch_up", Text, nullable=False),
     Column("thread_id", Text),
     Column("thread_rule", Text),
-    Column("agent", Text, nullable=False),
+    #: Null: the installation's default, or the one that the thread was handed over to.
+    Column("agent", Text),
+    #: What becomes of a run while its thread is busy; null leaves it to the thread.
+    Column("when_busy", Text),
     Column("role", Text, nullable=False),
     Column("content", Text, nullable=False),
     Column("metadata", Json, nullable=False),

@@ -86,6 +86,9 @@ threads = Table(
     Column("agent", Text),
     #: The agent that it was handed over to: it answers what is sent without an agent. Null: the installation's default.
     Column("assigned_agent", Text),
+    #: The id of the thread in which a turn asked an agent that answers here, the outermost one: what is erased or
+    #: deleted of that one is of this one, too. Null of most.
+    Column("begun_in", Text),
     #: Attempts that failed since the last summary.
     Column("summary_failures", Integer, nullable=False, server_default="0"),
     #: No summary begins by itself before this: one is under way, failed, or was undone.
@@ -123,6 +126,8 @@ threads = Table(
     # Only a summary of its own. Threads and summaries point to each other: PostgreSQL adds this one behind both.
     ForeignKeyConstraint(["key", "summary_id"], ["summaries.thread_key", "summaries.id"], use_alter=True),
     CheckConstraint(f"length(owner) between 1 and {ID_MAX_CHARS}", name="owner"),
+    # Few threads are in it.
+    index_where("ix_threads_begun_in", "tenant", "begun_in", where="begun_in is not null"),
     CheckConstraint("branch_origin in ('branch', 'regenerate', 'edit')", name="branch_origin"),
     # Of its own tenant alone. What others share cannot be deleted.
     ForeignKeyConstraint(["root_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, not_, select
 
+from conversation.branch_address import split_address
 from conversation.errors import ThreadNotFound
 from conversation.message import Message
 from conversation.turn import FINAL_STATES
@@ -135,8 +136,10 @@ def read_next_page(connection: Connection, export: Export) -> tuple[list[Record]
 
 
 def header_line(row: AnyRow) -> Record:
-    """The first line: the columns of the thread's row."""
-    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": _json_values(row, THREAD)}
+    """The first line: the columns of the thread's row. Of a branch, too, under the thread's id."""
+    thread_id, branch = split_address(row.id)
+    values = _json_values(row, THREAD) | {"id": thread_id} | ({} if branch is None else {"branch": branch})
+    return {"kind": "thread", "format": FORMAT, "version": VERSION, "thread": values}
 
 
 def context_line(row: AnyRow) -> Record:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table, func, select, update
 
 from conversation.arguments import INTEGER_MAX, check_flag
 from conversation.errors import InvalidInput
+from conversation.ids import is_our_id
 from conversation.message import Message
 from conversation.quotation import quote
 from conversation.validation import check_id, check_tenant_of_user
@@ -167,6 +168,8 @@ class _ThreadImport:
     summary_ids: set[str] = field(default_factory=set)
     covered_to: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    #: Ids of turns that forks still show of a thread that comes back out of its archive.
+    taken_ids: set[str] = field(default_factory=set)
     #: Hash → whether the database knew the file before.
     files: dict[str, bool] = field(default_factory=dict)
     #: Of the newest line: its number, and the index of its kind.
@@ -177,6 +180,8 @@ class _ThreadImport:
         """Store the next lines."""
         page_messages: list[Message] = []
         rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+        if self.is_archive and not self.is_copy:
+            self._note_taken_ids(page)
         for line in page:
             with locate_errors(line.number):
                 self._check_order(line)
@@ -192,6 +197,11 @@ class _ThreadImport:
         self._insert(messages, rows["message"], location)
         for start in range(0, len(page_messages), FILES_PAGE):
             self._store_files(page_messages[start : start + FILES_PAGE])
+
+    def _note_taken_ids(self, page: Sequence[Line]) -> None:
+        ids = [line.values.get("id") for line in page if line["kind"] == "turn"]
+        if ids := [id_ for id_ in ids if is_our_id(id_)]:
+            self.taken_ids.update(self.connection.execute(select(turns.c.id).where(turns.c.id.in_(ids))).scalars())
 
     @property
     def end_seq(self) -> int:
@@ -234,7 +244,7 @@ class _ThreadImport:
 
     def own_id(self, value: str | None) -> str | None:
         """The id under which a turn or summary is stored here."""
-        if value is None or not self.is_copy:
+        if value is None or not (self.is_copy or value in self.taken_ids):
             return value
         return str(uuid.uuid5(_COPY_NAMESPACE, f"{self.tenant}/{self.thread_id}/{value}"))
 

@@ -124,8 +124,9 @@ def count(connection: Connection, filters: ThreadFilter) -> int:
 
 def apply_filters(connection: Connection, statement: Select[Any], filters: ThreadFilter) -> Select[Any]:
     """Add the conditions of a filter to a statement over threads."""
-    # By its first row: what its branches have in common stands there, too.
+    # By its first row: what its branches have in common stands there, too. Not those in which agents answer others.
     conditions: list[Condition] = [threads.c.tenant == check_tenant(filters.tenant), is_first()]
+    conditions.append(threads.c.begun_in.is_(None))
     if filters.user is not None:
         conditions.append(threads.c.owner == check_id("user", filters.user))
     if filters.title is not None:

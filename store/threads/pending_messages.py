@@ -13,7 +13,7 @@ from conversation.turn import TurnState
 from store.history import message_rows
 from store.history.message_rows import HISTORY_COLUMNS, SHARED_COLUMNS
 from store.history.row_ids import is_row_of
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.tables import inbox_messages, threads, turns
 from store.tables.turns import unfinished
 
@@ -25,7 +25,7 @@ def load_pending(
     rows = connection.execute(_newest_first(tenant, thread_id).limit(last)).all()[::-1]
     if not rows:
         return ()
-    messages = message_rows.load(connection, stored_with(rows[0].thread_key), rows)
+    messages = message_rows.load(connection, row_lineage(rows[0].thread_key), rows)
     return tuple(
         PendingMessage(message, row.turn_id, TurnState(row.turn_state))
         for message, row in zip(messages, rows, strict=True)

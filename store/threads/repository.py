@@ -82,8 +82,7 @@ def save(
     if thread.branch in (None, MAIN):
         ensure_thread(connection, thread.tenant, thread.id)
     row = lock_thread(connection, thread.tenant, thread.address)
-    owner = choose_owner(row, thread) or user
-    loaded_title = thread.loaded.title if thread.loaded else None
+    owner, loaded_title = choose_owner(row, thread) or user, thread.loaded.title if thread.loaded else None
     if check_title and row.title not in (thread.title, loaded_title):
         raise TitleConflict(f"title: another writer made it {row.title!r}; load the thread again")
     seqs = _append(connection, row, thread.tenant, new)
@@ -105,10 +104,15 @@ def save(
         )
         .returning(threads)
     ).one()
-    common = ("owner", "title", "metadata")
-    if any(getattr(row, name) != getattr(saved_row, name) for name in common):
-        write_all(connection, saved_row, **{name: getattr(saved_row, name) for name in common})
+    _save_common(connection, row, saved_row)
     return SaveOutcome(saved_row, seqs)
+
+
+def _save_common(connection: Connection, row: AnyRow, saved_row: AnyRow) -> None:
+    """Write into the thread's other branches what they have in common, where it changed."""
+    names = ("owner", "title", "metadata")
+    if any(getattr(row, name) != getattr(saved_row, name) for name in names):
+        write_all(connection, saved_row, **{name: getattr(saved_row, name) for name in names})
 
 
 def _retention_start(row: AnyRow, added_messages: Sequence[Message]) -> datetime | None:

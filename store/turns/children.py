@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Update, func, select, update
 
 from conversation.errors import AlreadyDecided, PendingCallNotFound
 from conversation.message import Message
@@ -73,9 +73,24 @@ def start_children(
             parent=ParentCall(turn_id, request.call_id, child.depth),
         )
         accepted = send_statements.accept(connection, send_request, UNLIMITED, mark_notified=True)
+        connection.execute(_name_beginning(tenant, turn_id, child.thread_id))
         if accepted.needs_wake_up:
             wake_ups.append(WakeUp(tenant=tenant, thread_id=child.thread_id, turn_id=child.turn_id))
     return wake_ups
+
+
+def _name_beginning(tenant: str, turn_id: str, thread_id: str) -> Update:
+    """The statement that has a child's thread say in which one it was begun: the outermost."""
+    parent, first = threads.alias("parent_thread"), threads.alias("first")
+    outermost = (
+        select(func.coalesce(first.c.begun_in, first.c.id))
+        .join(parent, first.c.key == func.coalesce(parent.c.root_key, parent.c.key))
+        .join(turns, turns.c.thread_key == parent.c.key)
+        .where(turns.c.id == turn_id, parent.c.tenant == tenant)
+        .scalar_subquery()
+    )
+    of_child = (threads.c.tenant == tenant) & (threads.c.id == thread_id)
+    return update(threads).where(of_child).values(begun_in=outermost)
 
 
 def lock_parent(connection: Connection, tenant: str, parent_turn_id: str) -> None:

@@ -20,6 +20,7 @@ from store import slack_messages
 from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
 from store.database.statements import AnyRow
+from store.history.row_ids import thread_id_of
 from store.tables import pending_calls, threads, turns
 from store.turns.pending_calls import build_call
 from store.turns.records import is_turn, turn_not_found
@@ -129,7 +130,7 @@ def _store(connection: Connection, turn: AnyRow, call: PendingCall, decision: De
         "by": None if by is None else hash_of(turn.tenant, by),
         "digest": call.arguments_digest,
     }
-    write_audit_row(connection, turn.tenant, turn.thread_id, "turn.decided", details)
+    write_audit_row(connection, turn.tenant, thread_id_of(turn.thread_id), "turn.decided", details)
     return decided
 
 

@@ -31,7 +31,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
 from store.history.row_ids import is_row_of
-from store.lineage import Lineage, select_range, stored_with
+from store.lineage import Lineage, row_lineage, select_range
 from store.tables import messages, steps, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import not_found
@@ -48,7 +48,8 @@ WAITING_TURNS_MAX = 100
 #: The turns that messages were sent with, beside those that answer them.
 _sent = turns.alias("sent")
 _TURN_COLUMNS = [field.name for field in fields(TurnRow)]
-_turn_columns = [turns.c[name].label(f"turns_{name}") for name in _TURN_COLUMNS]
+#: The columns of a turn that its events are made of, by names of their own.
+turn_columns = [turns.c[name].label(f"turns_{name}") for name in _TURN_COLUMNS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,7 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     rows = connection.execute(statement).all()
     if not rows:
         raise turn_not_found(turn_id, tenant)
-    turn, thread_id = _turn_of(rows[0]), split_address(rows[0].thread_id)[0]
+    turn, thread_id = turn_of(rows[0]), split_address(rows[0].thread_id)[0]
     if turn.merged_into is not None:
         page: EventPage = read_turn_events(connection, turn.merged_into, tenant=tenant, after=after)
         return replace(page, merged=end_of(thread_id, turn))
@@ -165,7 +166,7 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     if turn.fencing_token is None and turn.is_final:
         notices.append(end_of(thread_id, turn))
     spoken_rows = [row for row in rows if row.seq is not None]
-    logs = _load_logs(connection, stored_with(rows[0].thread_key), thread_id, [turn], spoken_rows)
+    logs = _load_logs(connection, row_lineage(rows[0].thread_key), thread_id, [turn], spoken_rows)
     notices += list_agent_steps(logs)
     events = [event for log in logs for event in log.events()]
     return EventPage(
@@ -175,53 +176,10 @@ def read_turn_events(connection: Connection, turn_id: str, *, tenant: str | None
     )
 
 
-@read_only
-def number_messages(connection: Connection, thread: AnyRow, history: Sequence[Message]) -> dict[str, int]:
-    """The numbers of messages of a history, in their order, by id: a stream goes on behind them.
-
-    What a branch shares is numbered by its seqs alone: its turns are another's, and may go on there.
-    """
-    lineage = Lineage.of(thread)
-    shared = {message.id: message.seq or 0 for message in history if (message.seq or 0) <= lineage.shared_to_seq}
-    shared_numbers = {message_id: number_after_turn(0, seq) for message_id, seq in shared.items()}
-    own = [message for message in history if message.id not in shared]
-    return shared_numbers | (_number_own(connection, thread, own) if own else {})
-
-
-def _number_own(connection: Connection, thread: AnyRow, history: Sequence[Message]) -> dict[str, int]:
-    turn_ids = sorted({message.turn_id for message in history if message.turn_id})
-    answering = _read_answering(connection, turn_ids)
-    turn_ids = sorted(set(turn_ids) | set(answering.values()))
-    of_page = select(*_turn_columns).where(turns.c.thread_key == thread.key, turns.c.id.in_(turn_ids))
-    page_turns = [_turn_of(row) for row in connection.execute(of_page)] if turn_ids else []
-    claimed = {turn.id: turn for turn in page_turns if turn.fencing_token is not None}
-    journals = _read_journals(connection, claimed.values())
-    numbers: dict[str, int] = {}
-    for turn in claimed.values():
-        own = [message for message in history if answering.get(message.turn_id or "", message.turn_id) == turn.id]
-        log = ClaimedTurnLog("", turn, own, journals.get(turn.id, ()))
-        numbers |= {message.id: number for message, number in log.numbers()}
-    fence: int | None = None
-    for message in history:
-        if message.id in numbers:
-            fence = claimed[answering.get(message.turn_id or "", message.turn_id or "")].fencing_token
-            continue
-        if fence is None:
-            fence = _find_fence_before(connection, thread.key, message.seq or 0)
-        numbers[message.id] = _number_loose(thread, fence, message.seq or 0)
-    return numbers
-
-
-def _number_loose(thread: AnyRow, fence: int, seq: int) -> int:
+def number_loose(thread: AnyRow, fence: int, seq: int) -> int:
     """The number of a message of no turn: behind the turn before it, and behind the switch before it."""
     is_behind_switch = thread.chosen_fence is not None and seq > thread.chosen_after_seq
     return number_after_turn(max(fence, thread.chosen_fence) if is_behind_switch else fence, seq)
-
-
-def _read_answering(connection: Connection, turn_ids: Collection[str]) -> dict[str, str]:
-    """The turns that answer others with their own, by the ids of those."""
-    merged = select(turns.c.id, turns.c.merged_into).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))
-    return {row.id: row.merged_into for row in connection.execute(merged)} if turn_ids else {}
 
 
 def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: int) -> tuple[list[AnyRow], bool]:
@@ -242,7 +200,7 @@ def _read_messages(connection: Connection, thread: AnyRow, after: int, limit: in
     statement = partial(
         select_range,
         lineage,
-        [*message_rows.stored_columns(), *_turn_columns, messages.c.rolled_back],
+        [*message_rows.stored_columns(), *turn_columns, messages.c.rolled_back],
         source=with_turns,
         after_seq=begins_after,
     )
@@ -267,7 +225,7 @@ def _bring_up_to_date(open_rows: Sequence[AnyRow], rows: Sequence[AnyRow]) -> li
 
 def _list_claimed(*rows: Sequence[AnyRow]) -> Collection[TurnRow]:
     """The turns in rows that were claimed, each once."""
-    return {row.turns_id: _turn_of(row) for row in chain(*rows) if row.turns_fencing_token is not None}.values()
+    return {row.turns_id: turn_of(row) for row in chain(*rows) if row.turns_fencing_token is not None}.values()
 
 
 def _arrange(
@@ -283,7 +241,7 @@ def _arrange(
             fence = log.turn.fencing_token or 0
             groups.append((log, []))
         elif row.id in loose:
-            number = _number_loose(thread, fence, row.seq)
+            number = number_loose(thread, fence, row.seq)
             done = MessageDone(thread_id=thread_id, turn_id=None, number=number, message=loose[row.id])
             groups[-1][1].append(done)
     for log, loose_events in groups:
@@ -310,13 +268,13 @@ def _load_logs(
     own_rows = [row for row in rows if row.turns_id in ids and not getattr(row, "rolled_back", False)]
     for row, message in zip(own_rows, message_rows.load(connection, lineage, own_rows), strict=True):
         own_messages.setdefault(row.turns_id, []).append(message)
-    journals = _read_journals(connection, claimed)
+    journals = read_journals(connection, claimed)
     return [
         ClaimedTurnLog(thread_id, turn, own_messages.get(turn.id, ()), journals.get(turn.id, ())) for turn in claimed
     ]
 
 
-def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
+def read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Mapping[str, list[JournalledStep]]:
     """The journals of turns; results only of those that are not over, whose replies are no messages yet.
 
     What agents did that were called as tools is there without results, and only of those as well.
@@ -345,7 +303,7 @@ def _read_journals(connection: Connection, of_turns: Collection[TurnRow]) -> Map
 
 def _waiting_columns() -> list[ColumnElement[Any]]:
     due_at = func.coalesce(turns.c.retry_at, turns.c.not_before).label("due_at")
-    return [*_turn_columns, due_at, turns.c.arrival_seq]
+    return [*turn_columns, due_at, turns.c.arrival_seq]
 
 
 def _read_open_turns(connection: Connection, thread_key: int) -> list[AnyRow]:
@@ -371,18 +329,8 @@ def _count_before(connection: Connection, row: AnyRow) -> int:
     )
 
 
-def _find_fence_before(connection: Connection, thread_key: int, seq: int) -> int:
-    """The fencing token of the newest turn whose question stands before a seq; 0 where there is none."""
-    statement = (
-        select(turns.c.fencing_token)
-        .where(turns.c.thread_key == thread_key, turns.c.window_to_seq < seq)
-        .order_by(turns.c.arrival_seq.desc())
-        .limit(1)
-    )
-    return connection.execute(statement).scalar_one_or_none() or 0
-
-
-def _turn_of(row: AnyRow) -> TurnRow:
+def turn_of(row: AnyRow) -> TurnRow:
+    """The turn in a row with `turn_columns`."""
     columns = row._mapping  # noqa: SLF001 - public
     return TurnRow(**{name: columns[f"turns_{name}"] for name in _TURN_COLUMNS})
 
@@ -390,4 +338,4 @@ def _turn_of(row: AnyRow) -> TurnRow:
 def _notices_of(connection: Connection, thread_id: str, row: AnyRow, position: int) -> list[Notice]:
     # A row beside messages is one of a turn that has begun.
     due_at = getattr(row, "due_at", None)
-    return read_notices(connection, thread_id, _turn_of(row), due_at=due_at, position=position)
+    return read_notices(connection, thread_id, turn_of(row), due_at=due_at, position=position)

@@ -21,7 +21,7 @@ from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages
 from store.threads.pending_messages import load_pending
 from store.threads.visible_threads import Viewer, find_thread
-from store.turns.event_rows import number_messages
+from store.turns.message_numbers import number_messages
 
 PageOrder = Literal["asc", "desc"]
 PAGE_ORDERS = get_args(PageOrder)

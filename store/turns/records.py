@@ -15,7 +15,7 @@ from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow, convert_row
 from store.history import message_rows
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.tables import messages, threads, turns
 from store.turns import pending_calls
 from store.turns.turn_user import turn_user
@@ -105,7 +105,7 @@ def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
         .order_by(messages.c.seq)
     )
     rows = connection.execute(statement).all()
-    return message_rows.load(connection, stored_with(rows[0].thread_key), rows) if rows else ()
+    return message_rows.load(connection, row_lineage(rows[0].thread_key), rows) if rows else ()
 
 
 @read_only

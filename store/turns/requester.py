@@ -1,4 +1,4 @@
-"""Who asks for something that happens to a turn, as they name themselves."""
+"""The name of whoever asks for something that happens to a turn, as they give it."""
 
 from conversation.errors import InvalidInput
 from conversation.validation import check_text

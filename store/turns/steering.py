@@ -15,7 +15,7 @@ from conversation.turn import Lease
 from store.database.column_types import clock
 from store.history import message_rows
 from store.history.message_rows import HISTORY_COLUMNS, SHARED_COLUMNS
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.tables import inbox_messages, steps, threads, turns
 from store.turns import journal
 
@@ -61,7 +61,7 @@ def _journal(connection: Connection, lease: Lease, turn_id: str, index: int, tur
     # As rows of the history, which they will be: they have no seq yet, and nothing that only a reply has.
     nothing = (None,) * (len(HISTORY_COLUMNS) - 1)
     as_stored = [(None, row.turn_id, *tuple(row)[1:], *nothing, "complete") for row in in_order]
-    messages = message_rows.load(connection, stored_with(lease.thread_key), as_stored)
+    messages = message_rows.load(connection, row_lineage(lease.thread_key), as_stored)
     taken_steps = [input_step(index + place, message) for place, message in enumerate(messages)]
     connection.execute(journal.upsert(connection, lease, turn_id, taken_steps))
     connection.execute(delete(inbox_messages).where(waiting))

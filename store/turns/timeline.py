@@ -1,7 +1,8 @@
 """The timeline of a turn: what happened to it when, how long that took and what it cost, in the order of time.
 
-What stays true: it is three statements for a turn that runs or has ended, however long it is. No text of a message,
-of a tool's arguments or of its result is read unless it is asked for, nor what retention has hidden.
+What stays true: it is three statements for a turn that runs or has ended, however long it is, and one more where it
+waited for decisions. No text of a message, of a tool's arguments or of its result is read unless it is asked for, nor
+what retention has hidden.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from conversation.message import Usage
 from conversation.turn import TurnError, TurnState
 from store.database.statements import AnyRow
 from store.tables import inbox_messages, messages, steps, threads, workers
+from store.turns import pending_calls
 from store.turns.attempts import AttemptOutcome, TurnAttempt, read_attempts
 from store.turns.listing import ListedTurn, listed_turn_of, select_listed
 from store.turns.records import is_turn, turn_not_found
@@ -32,6 +34,9 @@ class EntryKind(StrEnum):
     ATTEMPT = "attempt"
     MODEL = "model"
     TOOL = "tool"
+    #: It was left to somebody to decide, and somebody did.
+    ASKED = "asked"
+    DECIDED = "decided"
     CANCEL = "cancel"
     ENDED = "ended"
 
@@ -42,7 +47,8 @@ class TimelineEntry:
 
     at: datetime
     kind: EntryKind
-    #: Of a model or tool call, its model or tool; of an attempt its number; of a cancel who asked for it.
+    #: Of a model or tool call, its model or tool; of an attempt its number; of a cancel who asked for it; of what was
+    #: asked the kind and the call; of a decision who made it.
     name: str = ""
     #: Of an attempt, a call or the end, its outcome; `running` while there is none.
     outcome: str = ""
@@ -93,6 +99,7 @@ def read_timeline(
     entries = [
         _sent_entry(row, _read_inputs(connection, row) if with_text and not is_hidden else None),
         *_attempt_entries(row, attempts),
+        *_decision_entries(connection, row, attempts),
         *_step_entries(connection, row, with_text=with_text and not is_hidden),
         *_last_entries(row, listed_turn_of(row).record.error),
     ]
@@ -199,6 +206,17 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
             agent=step.agent,
             text=_text_of(step.result) if with_text else None,
         )
+
+
+def _decision_entries(connection: Connection, row: AnyRow, attempts: Sequence[TurnAttempt]) -> Iterator[TimelineEntry]:
+    """The calls that the turn left to be decided, and the decisions; most turns left none, and are not asked."""
+    has_waited = row.requeued_from is not None or any(each.outcome is AttemptOutcome.WAITED for each in attempts)
+    for call in pending_calls.load(connection, row.id) if has_waited else ():
+        name = f"{call.kind.value} {call.call_id} ({call.name})"
+        yield TimelineEntry(at=call.requested_at, kind=EntryKind.ASKED, name=name)
+        if call.decided_at is not None and call.decision is not None:
+            outcome = f"{call.decision.kind.value} {call.call_id}"
+            yield TimelineEntry(at=call.decided_at, kind=EntryKind.DECIDED, name=call.decided_by or "", outcome=outcome)
 
 
 def _text_of(result: Mapping[str, Any] | None) -> str | None:

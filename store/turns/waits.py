@@ -20,6 +20,8 @@ from store.turns.unserved import list_served_agents
 class WaitReason(StrEnum):
     """The reason for which a turn that has not ended is not at work."""
 
+    #: It waits for a decision, an answer or a client's result.
+    DECISION = "decision"
     #: It was sent for a later time.
     LATER = "later"
     #: What it needs is away: it is tried again.
@@ -58,6 +60,8 @@ def explain_wait(connection: Connection, row: AnyRow, *, tenant_max_running: int
         return None
     if row.state == TurnState.RUNNING:
         return None if _is_alive(connection, row.lease_owner) else Wait(WaitReason.LOST)
+    if row.state == TurnState.WAITING:
+        return Wait(WaitReason.DECISION, until=row.wait_expires_at)
     if row.attempt == 0 and row.not_before is not None and row.not_before > now:
         return Wait(WaitReason.LATER, until=row.not_before)
     if row.retry_at is not None and row.retry_at > now:

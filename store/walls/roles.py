@@ -21,11 +21,12 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "alembic_version": ("S", "S", "S"),
     # Conversations
     "threads": ("SIUD", "SIUD", "SIUD"),
-    "messages": ("SI", "SI", "SIUD"),
+    # A thread whose history others share is deleted message by message.
+    "messages": ("SID", "SI", "SIUD"),
     "thread_context": ("SIUD", "SIUD", "SIUD"),
-    "summaries": ("SI", "S", "SIUD"),
+    "summaries": ("SID", "S", "SIUD"),
     # Turns
-    "turns": ("SIU", "SIU", "SIUD"),
+    "turns": ("SIUD", "SIU", "SIUD"),
     "inbox_messages": ("SID", "SID", "SIUD"),
     # A decision on a call that was left open begins a turn with it.
     "steps": ("SI", "SIU", "SIUD"),
@@ -36,7 +37,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "schedules": ("SIUD", "", "SIUD"),
     "inbound_sources": ("SIUD", "", "SIUD"),
     # Files
-    "attachments": ("SI", "SI", "SID"),
+    "attachments": ("SID", "SI", "SID"),
     "blobs": ("SIU", "SIU", "SIUD"),
     "renditions": ("S", "SI", "SID"),
     "uploads": ("SIUD", "SIUD", "SIUD"),
@@ -45,7 +46,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "dropped_files": ("SIU", "", "SIUD"),
     "erasure_items": ("", "", "SIUD"),
     "erasures": ("", "", "SIUD"),
-    "pending_deletions": ("S", "S", "SIUD"),
+    "pending_deletions": ("SIUD", "S", "SIUD"),
     "retention_policies": ("", "", "SIUD"),
     "retention_rescans": ("", "", "SIUD"),
     # Webhooks. Deliveries are written by a function with its owner's rights.

@@ -13,7 +13,7 @@ from store.database.sqlite import read_only
 from store.tables import webhook_deliveries as deliveries
 from store.tables import webhooks
 from store.webhooks.endpoints import GONE
-from store.webhooks.outbox import AWAY_AFTER
+from store.webhooks.outbox import AWAY_AFTER, is_first_of_thread
 from store.webhooks.sealed_secrets import SigningKey, good_at
 
 #: Deliveries that are counted of one webhook, at most.
@@ -77,21 +77,10 @@ def _count(connection: Connection, webhook_id: str, state: str) -> int:
 
 def _find_overdue(connection: Connection, webhook_id: str) -> Any:
     """Since when the delivery is due that is due for longest and that stands behind none of its thread."""
-    earlier = deliveries.alias("earlier_deliveries")
-    is_behind = (
-        select(earlier.c.key)
-        .where(
-            earlier.c.webhook_id == deliveries.c.webhook_id,
-            earlier.c.thread_key == deliveries.c.thread_key,
-            earlier.c.state == "pending",
-            earlier.c.key < deliveries.c.key,
-        )
-        .exists()
-    )
     statement = (
         select(deliveries.c.next_try_at)
         .where(deliveries.c.webhook_id == webhook_id, deliveries.c.state == "pending")
-        .where(deliveries.c.next_try_at <= moment_now(), ~is_behind)
+        .where(deliveries.c.next_try_at <= moment_now(), is_first_of_thread())
         .order_by(deliveries.c.next_try_at)
         .limit(1)
     )

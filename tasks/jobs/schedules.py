@@ -7,7 +7,6 @@ holds up no other. What a look leaves, the next one finds.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
 
@@ -16,7 +15,6 @@ from conversation.task_contract import WakeUp
 from store.database.engine import Database
 from store.schedules import runs
 from store.settings import Settings
-from store.turns.send_request import SendLimits
 
 #: Schedules that one look lists at a time.
 BATCH = 200
@@ -62,10 +60,8 @@ def _run_one(
     outcome: ScheduleOutcome,
 ) -> bool:
     """Run a schedule, or put it off; False where another process did."""
-    limits = SendLimits(tenant_max_unfinished_turns=settings.tenant_max_unfinished_turns)
-    grace = timedelta(seconds=settings.schedule_grace_seconds)
     try:
-        run = database.run(runs.run_due, schedule_id, limits=limits, grace=grace)
+        run = database.run(runs.run_due, schedule_id, rules=runs.rules_of(settings))
     except DatabaseUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the others come next

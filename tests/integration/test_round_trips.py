@@ -30,7 +30,7 @@ from store.database.engine import Database
 from store.files.prepare import FilePreparer
 from store.files.reader import FileReader
 from store.history import message_rows
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.settings import Settings, load
 from store.tables import turns as turn_rows
 from store.tables.turns import unfinished
@@ -341,7 +341,7 @@ async def test_what_a_turn_reads_is_found_by_index(site: Site) -> None:
     key = site.database.run(lambda connection: connection.execute(find).scalar_one())
     turn = site.send("long")
     await site.answer(turn)
-    window = message_rows.window_rows(stored_with(key), turn.id, after_seq=4900, to_seq=5001, inbox_after=5000)
+    window = message_rows.window_rows(row_lineage(key), turn.id, after_seq=4900, to_seq=5001, inbox_after=5000)
     head = select(head_of(key))
     swept = select(func.min(turn_rows.c.arrival_seq)).where(unfinished, is_due)
     replies = select(message_rows.messages.c.seq).where(message_rows.messages.c.turn_id == turn.id)

@@ -31,7 +31,7 @@ from store.retention import archive, move_cut, policies
 from store.retention.policy import Policy
 from store.schedules import repository as repository_of_schedules
 from store.schedules.request import ScheduleRequest
-from store.schedules.runs import run_now
+from store.schedules.runs import RunRules, run_now
 from store.settings import load
 from store.summaries import repository as summaries
 from store.tables.retention import dropped_files, erasure_items
@@ -40,7 +40,7 @@ from store.threads.visible_threads import Viewer
 from store.turns import claims, inbox, journal, records, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
-from store.turns.send_request import UNLIMITED, SendRequest
+from store.turns.send_request import SendRequest
 from store.webhooks.sealed_secrets import SealedSecrets
 
 #: The tenant of the second thread.
@@ -270,7 +270,7 @@ def _schedules(connection: Connection) -> None:
     keys = SealedSecrets(load(webhook_encryption_keys=base64.urlsafe_b64encode(b"k" * 32).decode()))
     create_source(connection, make_source_id(), source, "a secret that is long enough", keys)
     viewer = Viewer(OTHER_TENANT)
-    run_now(connection, viewer, schedule.id, run_id="first", limits=UNLIMITED)
+    run_now(connection, viewer, schedule.id, run_id="first", rules=RunRules())
     repository_of_schedules.pause_schedule(connection, viewer, schedule.id)
 
 

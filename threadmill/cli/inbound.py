@@ -34,6 +34,9 @@ def create_inbound(
     header: Annotated[str | None, typer.Option(help="The header of the signature, of hmac-sha256 and token.")] = None,
     only: Annotated[str | None, typer.Option(help='Take these alone: \'{"/action": ["opened"]}\'.')] = None,
     agent: Annotated[str | None, typer.Option(help="The agent that shall answer.")] = None,
+    when_busy: Annotated[
+        str | None, typer.Option(help="While its thread is busy: enqueue, reject, interrupt, rollback, merge, steer.")
+    ] = None,
     secret_from_stdin: Annotated[
         bool, typer.Option("--secret-from-stdin", help="The secret is the sender's: read it from standard input.")
     ] = False,
@@ -55,7 +58,8 @@ def create_inbound(
             scheme=scheme,  # type: ignore[arg-type]  # checked with the others
             header=header,
             only=None if only is None else _read_json("--only", only),
-            agent=settings.default_agent if agent is None else agent,
+            agent=agent,
+            when_busy=when_busy,
             tenant=tenant,
         )
         source = database.run(sources.create_source, make_source_id(), request, secret, SealedSecrets(settings))

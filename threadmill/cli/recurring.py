@@ -36,6 +36,9 @@ def create_recurring(
         str, typer.Option(help="Which of the runs that an outage missed are sent: skip, one, all.")
     ] = "one",
     agent: Annotated[str | None, typer.Option(help="The agent that shall answer.")] = None,
+    when_busy: Annotated[
+        str | None, typer.Option(help="While its thread is busy: enqueue, reject, interrupt, rollback, merge, steer.")
+    ] = None,
     user: Annotated[str | None, typer.Option(help="Who asks.")] = None,
     name: Annotated[str | None, typer.Option(help="A name; created again as it is, it is the same schedule.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
@@ -46,7 +49,7 @@ def create_recurring(
     from store.schedules import repository
     from store.schedules.request import ScheduleRequest
 
-    with open_database() as (database, settings):
+    with open_database() as (database, _):
         request = ScheduleRequest(
             content=content,
             cron=cron,
@@ -55,7 +58,8 @@ def create_recurring(
             thread_id=thread,
             thread_rule=thread_rule,
             catch_up=catch_up,  # type: ignore[arg-type]  # checked with the others
-            agent=settings.default_agent if agent is None else agent,
+            agent=agent,
+            when_busy=when_busy,
             user=user,
             name=name,
             tenant=tenant,

@@ -95,6 +95,8 @@ def _show_tokens(usage: Usage | None) -> str | None:
 def _describe_entry(entry: "TimelineEntry") -> str:
     """The details of one line."""
     by = {"cancel": f"asked for by {entry.name or 'somebody who gave no name'}"}
+    by["asked"] = entry.name
+    by["decided"] = f"by {entry.name}" if entry.name else ""
     by["sent"] = f"by {entry.name}" if entry.name else ""
     words = [by.get(entry.kind.value, ""), entry.outcome if entry.kind != "ended" else ""]
     if entry.worker is not None:

@@ -25,6 +25,7 @@ _ADVICE_BY_FAULT = {
 }
 #: Why a turn waits, by the reason that the store gives; and what to do about it, where there is anything.
 _WAITS = {
+    "decision": "waits for a decision, until {until}",
     "later": "was sent for {until}",
     "retry": "is tried again at {until}{sooner}, after {error}",
     "behind": "waits behind turn {first} of its thread",
@@ -35,6 +36,7 @@ _WAITS = {
     "lost": "waits to be taken over: its worker does not answer",
 }
 _ADVICE_BY_WAIT = {
+    "decision": "`threadmill turns pending` shows what; then `threadmill turns approve {id} …`, `deny` or `answer`",
     "behind": "`threadmill turns show {first}`",
     "unserved": "start a worker that serves it, or `threadmill turns requeue {id} --by …`",
     "worker": "`threadmill top` shows whether workers are busy; start more of them",

@@ -5,6 +5,8 @@ environment is used and never touched; everything stops in the reverse order of 
 bounded time; and when the owner is killed, everything dies with it (see `process`).
 """
 
+import base64
+import hashlib
 import json
 import os
 import time
@@ -112,7 +114,13 @@ class Stack:
             "THREADMILL_BROKER_URL": self._url("valkey", "BROKER_URL"),
             "THREADMILL_FILE_STORE_URL": self._user_setting("FILE_STORE_URL") or str(self._home.directory / "files"),
             "THREADMILL_RUNTIME_DIR": self._user_setting("RUNTIME_DIR") or str(self._home.directory / "run"),
+            "THREADMILL_WEBHOOK_ENCRYPTION_KEYS": self._user_setting("WEBHOOK_ENCRYPTION_KEYS") or self._webhook_key(),
         }
+
+    def _webhook_key(self) -> str:
+        """The key that encrypts those of webhooks: of this folder, as its passwords are."""
+        secret = self._home.load_secret("webhook-encryption-key")
+        return base64.b64encode(hashlib.sha256(secret.encode()).digest()).decode()
 
     @property
     def environment(self) -> dict[str, str]:

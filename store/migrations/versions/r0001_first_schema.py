@@ -203,6 +203,7 @@ def upgrade() -> None:
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("assigned_agent", sa.Text(), nullable=True),
+        sa.Column("begun_in", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
@@ -220,6 +221,7 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "sqlite":
         _point_to_own_summary()
+    _create_index_where("ix_threads_begun_in", "threads", ["tenant", "begun_in"], "begun_in is not null")
     for column in ("root_key", "parent_key", "chosen_key"):
         _create_index_where(f"ix_threads_{column}", "threads", [column], f"{column} is not null")
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
@@ -743,7 +745,8 @@ def _create_schedules() -> None:
         sa.Column("catch_up", sa.Text(), nullable=False),
         sa.Column("thread_id", sa.Text(), nullable=True),
         sa.Column("thread_rule", sa.Text(), nullable=True),
-        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=True),
+        sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("metadata", JSON, nullable=False),
@@ -777,7 +780,8 @@ def _create_schedules() -> None:
         sa.Column("secrets", JSON, nullable=False),
         sa.Column("mapping", JSON, nullable=False),
         sa.Column("only", JSON, nullable=False),
-        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("agent", sa.Text(), nullable=True),
+        sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("max_bytes", sa.Integer(), nullable=False),
         sa.Column("disabled_at", TIME, nullable=True),

@@ -109,9 +109,9 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         "turn_id": "",
         "delivery_id": "none",
         "source_id": "none",
-        "call_id": "call_1",
         "message_id": "none",
         "branch_id": "",
+        "call_id": "call_1",
     }
     values["sha256"] = hashlib.sha256(FILE).hexdigest()
 

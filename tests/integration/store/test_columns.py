@@ -64,6 +64,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "legal_hold": (RESETS, RESETS),
     "agent": (COPIES, COPIES),
     "assigned_agent": (COPIES, COPIES),
+    # A copy belongs to nobody's turn.
+    "begun_in": (RESETS, RESETS),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
@@ -106,9 +108,8 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     # A turn that is asked again waits for those before it.
     "when_busy": (LEAVES, COPIES, RESETS, RESETS),
     "steers": (LEAVES, RESETS, RESETS, RESETS),
-    # They name turns of the same file, under their ids here.
+    # This one and `merged_into` name turns of the same file, under their ids here.
     "interrupted_by": (LEAVES, SETS, RESETS, RESETS),
-    "merged_into": (LEAVES, SETS, COPIES, RESETS),
     "rolled_back": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
@@ -135,6 +136,7 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     # That of the newest claim: there was none of a new turn.
     "agent_version": (LEAVES, COPIES, COPIES, RESETS),
     "state": (LEAVES, COPIES, SETS, SETS),
+    "merged_into": (LEAVES, SETS, COPIES, RESETS),
     "finished_at": (LEAVES, COPIES, RESETS, RESETS),
     "error_kind": (LEAVES, COPIES, RESETS, RESETS),
     "error_message": (LEAVES, COPIES, RESETS, RESETS),
@@ -176,6 +178,7 @@ THREAD: Row = {
     "legal_hold": True,
     "agent": "support",
     "assigned_agent": "billing",
+    "begun_in": "outer",
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,

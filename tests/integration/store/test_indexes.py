@@ -85,6 +85,7 @@ BOUNDS = {
     "slack_messages.user_id": WORD,
     "thread_context.key": len(LEADING) + ID,
     "threads.agent": ID,
+    "threads.begun_in": ID,
     "threads.id": ID,
     "threads.owner": ID,
     "threads.tenant": TENANT,

@@ -14,7 +14,7 @@ from conversation.parts import FilePart, ImagePart, TextPart
 from store.database.engine import Database
 from store.history import message_rows
 from store.history.message_rows import ROW_COLUMNS
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.tables import messages, threads
 
 EAST = timezone(timedelta(hours=5, minutes=30))
@@ -69,7 +69,7 @@ def stored(message: Message, seq: int) -> dict[str, Any]:
 def test_a_message_out_of_a_row_is_the_one_that_was_stored(connection: Connection) -> None:
     rows = connection.execute(message_rows.stored_rows(1, after_seq=0, to_seq=9).order_by("seq")).all()
 
-    loaded_messages = message_rows.load(connection, stored_with(1), rows)
+    loaded_messages = message_rows.load(connection, row_lineage(1), rows)
 
     assert [message.to_json() for message in loaded_messages] == [
         stored(message, seq) for seq, message in enumerate(SPOKEN_MESSAGES, start=1)
@@ -82,7 +82,7 @@ def test_a_message_out_of_a_row_is_the_one_that_was_stored(connection: Connectio
 @pytest.mark.parametrize("make_row", ["json_build_array({values})", "json_build_object({pairs})"])
 def test_a_message_out_of_json_is_the_one_out_of_the_row(connection: Connection, make_row: str) -> None:
     rows = connection.execute(message_rows.stored_rows(1, after_seq=0, to_seq=9).order_by("seq"))
-    loaded_messages = message_rows.load(connection, stored_with(1), rows)
+    loaded_messages = message_rows.load(connection, row_lineage(1), rows)
     pairs = ", ".join(f"'{name}', {name}" for name in ROW_COLUMNS)
     json_row = make_row.format(values=", ".join(ROW_COLUMNS), pairs=pairs)
     connection.exec_driver_sql("SET LOCAL TimeZone = 'Asia/Kolkata'")

@@ -21,6 +21,7 @@ from store import tables
 from store.database.engine import Database
 from store.doctor.checks import upkeep
 from store.doctor.inspection import Scope
+from store.lineage import row_lineage
 from store.retention import archive, legal_holds
 from store.retention.cutoff import compute_cutoff
 from store.retention.move_cut import columns_at_cutoff
@@ -265,7 +266,9 @@ async def test_an_id_of_another_tenant_is_never_followed(database: Database) -> 
         "the cutoff of a policy": database.run(compute_cutoff, thread, policy).to_seq > 0,
         "the columns at a cutoff": database.run(columns_at_cutoff, thread, 0, other_summary)["summary_id"] is not None,
         "an export": SECRET in lines or other_turn in lines,
-        "an archive": bool(database.run(lambda connection: list(archive._read_turns(connection, key, {other_turn})))),
+        "an archive": bool(
+            database.run(lambda connection: list(archive._read_turns(connection, row_lineage(key), {other_turn})))
+        ),
         "their replies": any(message.content == "ours" for message in replies),
         "their timeline": any("ours" in (entry.text or "") for entry in entries),
         "the view of our thread": database.run(read_view, Viewer(OURS), "t") != view,

@@ -18,7 +18,11 @@ from conversation.task_contract import WakeUp
 from store import tables
 from store.database.column_types import clock
 from store.database.engine import Database
+from store.erasure.subject import Subject, load_thread_keys
+from store.retention.delete_thread import delete_thread
 from store.settings import load
+from store.threads.listing import ThreadFilter
+from store.threads.thread_views import list_views
 from store.turns import cancel, inbox, pending_calls, records, workers
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
@@ -270,3 +274,17 @@ async def test_depth_is_counted_through_threads(stage: Workers) -> None:
     (child,) = stage.children()
     assert "TooDeep" in stage.history(child.thread_id)[2]
     assert stage.history()[-1] == "done"
+
+
+async def test_threads_of_children_belong_to_the_thread_that_asked(stage: Workers) -> None:
+    stage.send()
+    await stage.settle_all()
+    children = [child.thread_id for child in stage.children()]
+    tenant = ThreadFilter(tenant="default")
+
+    assert [view.id for view in stage.database.run(list_views, tenant, limit=10)] == ["t"]
+    subject = Subject(tenant="default", thread_id="t")
+    assert len(stage.database.run(load_thread_keys, subject, after=0, limit=10)) == 1 + len(children)
+    assert stage.database.run(delete_thread, "default", "t")
+    left = select(tables.threads.c.id)
+    assert stage.database.run(lambda c: list(c.execute(left).scalars())) == []

@@ -29,7 +29,13 @@ LOOPBACK = ("127.0.0.0/8",)
 class Server:
     """A server on this machine that notes what it gets."""
 
-    def __init__(self, *, status: int = 204, headers: dict[str, str] | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        status: int = 204,
+        headers: dict[str, str] | None = None,
+        before_answer: Callable[["Server"], object] = lambda _: None,
+    ) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         outer = self
 
@@ -37,7 +43,7 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                time.sleep(seconds)
+                before_answer(outer)
                 self.send_response(status)
                 for name, value in (headers or {}).items():
                     self.send_header(name, value)
@@ -129,7 +135,7 @@ def test_a_redirect_is_not_followed(sqlite_url: str) -> None:
 
 def test_a_server_that_does_not_answer_ends_its_attempt(sqlite_url: str) -> None:
     limits = {"webhook_allow_networks": ",".join(LOOPBACK), "webhook_timeout_seconds": 0.2}
-    with open_scene(sqlite_url, **limits) as scene, closing(Server(seconds=1.0)) as server:
+    with open_scene(sqlite_url, **limits) as scene, closing(Server(before_answer=lambda _: time.sleep(1))) as server:
         webhook = scene.webhook(url=server.url)
         scene.turn()
         assert send(scene) == {"pending": 1}
@@ -160,7 +166,10 @@ def test_two_senders_at_once_make_each_delivery_once_and_in_order(database_url: 
 @pytest.mark.soak
 def test_a_sender_that_is_killed_in_the_middle_of_a_request_loses_nothing(sqlite_url: str) -> None:
     networks = ",".join(LOOPBACK)
-    with open_scene(sqlite_url, webhook_allow_networks=networks) as scene, closing(Server(seconds=0.5)) as server:
+    with (
+        open_scene(sqlite_url, webhook_allow_networks=networks) as scene,
+        closing(Server(before_answer=lambda _: time.sleep(0.5))) as server,
+    ):
         webhook = scene.webhook(url=server.url)
         turns = [scene.turn() for _ in range(3)]
         variables = {
@@ -193,20 +202,25 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def test_a_slow_server_holds_up_no_other(sqlite_url: str) -> None:
+    others_are_done, waits = threading.Event(), []
+
+    def note(server: Server) -> None:
+        if len(server.requests) == 4:
+            others_are_done.set()
+
     with (
         open_scene(sqlite_url, webhook_allow_networks=",".join(LOOPBACK)) as scene,
-        closing(Server(seconds=0.5)) as slow,
-        closing(Server()) as fast,
+        closing(Server(before_answer=lambda _: waits.append(others_are_done.wait(10)))) as slow,
+        closing(Server(before_answer=note)) as fast,
     ):
         scene.webhook(url=slow.url)
         scene.webhook(url=fast.url)
         for _ in range(4):
             scene.turn()
-        # Four deliveries of one thread, one after the other: the run is over long before the slow one has them.
-        sending.send_webhooks(scene.database, scene.settings, seconds=0.4)
+        assert send(scene) == {"delivered": 8}
 
-        assert len(fast.requests) == 4
-        assert len(slow.requests) < 4
+    # The first answer of the slow one came when the other one had everything.
+    assert waits == [True] * 4
 
 
 def test_no_log_holds_an_address_a_key_or_what_was_said(sqlite_url: str) -> None:

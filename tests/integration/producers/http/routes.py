@@ -334,6 +334,7 @@ ROUTES = [
             "name": {"json": SCHEDULE | {"name": LONG}},
             "user": {"json": SCHEDULE | {"user": "bob"}},
             "metadata.user": {"json": SCHEDULE | {"metadata": {"user": "bob"}}},
+            "when_busy": {"json": SCHEDULE | {"when_busy": "wait"}},
             "owner_only": {"json": SCHEDULE | {"owner_only": False}},
             "role": {"json": SCHEDULE | {"role": "system"}},
         },

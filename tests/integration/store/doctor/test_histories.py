@@ -16,7 +16,7 @@ from store import tables
 from store.database.column_types import clock
 from store.doctor import Outcome
 from store.history import message_rows
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.threads import repository
 from tests.integration.store.doctor.conftest import Site, outcomes
 
@@ -44,8 +44,8 @@ def loaded(site: Site, thread: str = "t") -> Sequence[Message]:
     key = site.row(thread).key
 
     def load(connection: Any) -> Sequence[Message]:
-        rows = connection.execute(message_rows.history_rows(stored_with(key), after_seq=0, to_seq=1000))
-        return message_rows.load(connection, stored_with(key), rows)
+        rows = connection.execute(message_rows.history_rows(row_lineage(key), after_seq=0, to_seq=1000))
+        return message_rows.load(connection, row_lineage(key), rows)
 
     return site.database.run(load)
 

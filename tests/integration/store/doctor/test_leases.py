@@ -9,8 +9,9 @@ from sqlalchemy import delete, text, update
 
 from conversation.errors import LeaseLost
 from conversation.ids import new_id
+from conversation.pending_call import PendingKind, PendingRequest
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, RetryLater, TurnError
+from conversation.turn import ClaimedTurn, RetryLater, TurnError, Waiting
 from store import tables
 from store.doctor import Check, Finding, Outcome
 from store.doctor.inspection import Inspection
@@ -340,3 +341,19 @@ def test_a_running_turn_of_a_living_worker_is_left_alone_however_long_it_takes(s
 
     site.settle(claimed)
     assert site.turn(claimed.id).state == "completed"
+
+
+def test_a_turn_that_waits_for_nothing_is_queued_again(site: Site) -> None:
+    worker = site.worker()
+    site.send()
+    waiting = site.claim(worker)
+    request = PendingRequest(call_id="c", step_index=1, kind=PendingKind.APPROVAL, name="refund")
+    site.settle(waiting, Waiting(pending=(request,)))
+    site.age()
+    assert site.found("turn-waiting-for-nothing") == {}
+    site.write(tables.pending_calls.delete())
+
+    mended = site.repaired("turn-waiting-for-nothing")
+
+    assert outcomes(mended) == {"turn-waiting-for-nothing": [Outcome.REPAIRED]}
+    assert site.turn(waiting.id).state == "queued"

@@ -21,7 +21,7 @@ from store.erasure import steps as erase
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.history import message_rows
-from store.lineage import stored_with
+from store.lineage import row_lineage
 from store.retention import deletion, legal_holds, move_cut
 from store.settings import load
 from store.turns import claims, inbox
@@ -213,8 +213,8 @@ def running(scene: Scene) -> ClaimedTurn:
         lambda c: c.execute(select(tables.turns).where(tables.turns.c.state == "running",
                                                        tables.turns.c.thread_key == row.key)).one()
     )  # fmt: skip
-    window = message_rows.history_rows(stored_with(row.key), after_seq=0, to_seq=turn.window_to_seq)
-    said = scene.database.run(lambda c: message_rows.load(c, stored_with(row.key), c.execute(window)))
+    window = message_rows.history_rows(row_lineage(row.key), after_seq=0, to_seq=turn.window_to_seq)
+    said = scene.database.run(lambda c: message_rows.load(c, row_lineage(row.key), c.execute(window)))
     return ClaimedTurn(
         lease=Lease(thread_key=row.key, worker=row.lease_owner, fencing_token=row.fencing_token),
         id=turn.id, tenant="default", thread_id="t", agent="a", attempt=1, retries=0,

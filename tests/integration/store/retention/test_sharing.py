@@ -1,5 +1,8 @@
 """What branches and forks share: it stays as long as one of them shows it, and goes with the last."""
 
+import io
+import json
+import zipfile
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -11,6 +14,7 @@ from conversation.errors import ThreadUnderLegalHold
 from store import tables
 from store.doctor import Examination, Scope
 from store.erasure.certificate import digest_of
+from store.erasure.export import UserExport
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.lineage import Lineage, select_range
@@ -18,7 +22,8 @@ from store.retention import delete_thread, deletion, legal_holds, sharing
 from store.retention.restore import list_archived_threads
 from store.retention.sharing import Range
 from store.tables.retention import pending_deletions
-from store.threads import forks
+from store.thread_store import ThreadStore
+from store.threads import forks, importer
 from store.threads.branching import insert_sharing
 from store.threads.search import search_messages
 from tests.integration.store.retention.test_doctor_agrees import findings
@@ -82,6 +87,7 @@ def test_a_fork_keeps_what_retention_deletes_in_its_source(scene: Scene) -> None
     check_no_orphans(scene)
 
 
+@pytest.mark.soak
 def test_what_a_fork_kept_goes_with_it(scene: Scene) -> None:
     scene.answered("t", 5, file=b"of t")
     fork(scene, "t", "f", at=3 * TURN)
@@ -97,6 +103,7 @@ def test_what_a_fork_kept_goes_with_it(scene: Scene) -> None:
     assert deleted == 4 * TURN
 
 
+@pytest.mark.soak
 def test_what_a_fork_keeps_is_less_when_its_own_cutoff_moves(scene: Scene) -> None:
     scene.answered("t", 5)
     fork(scene, "t", "f", at=4 * TURN)
@@ -133,6 +140,7 @@ def test_a_deleted_thread_leaves_what_its_forks_show_and_its_id(scene: Scene) ->
     assert left(scene) == {}
 
 
+@pytest.mark.soak
 def test_a_fork_of_a_fork_outlives_both(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=2 * TURN)
@@ -152,6 +160,7 @@ def test_a_fork_of_a_fork_outlives_both(scene: Scene) -> None:
     assert left(scene) == {}
 
 
+@pytest.mark.soak
 def test_a_thread_goes_with_all_its_branches_and_not_before_one_of_them(scene: Scene) -> None:
     scene.answered("t", 3)
     branch(scene, "t", "a", TURN)
@@ -174,6 +183,7 @@ def test_a_thread_goes_with_all_its_branches_and_not_before_one_of_them(scene: S
     ]  # fmt: skip
 
 
+@pytest.mark.soak
 def test_a_branch_is_deleted_alone_and_the_first_one_as_well(scene: Scene) -> None:
     scene.answered("t", 3)
     first = branch(scene, "t", "a", 2 * TURN)
@@ -191,6 +201,7 @@ def test_a_branch_is_deleted_alone_and_the_first_one_as_well(scene: Scene) -> No
     assert left(scene) == {}
 
 
+@pytest.mark.soak
 def test_a_hold_is_on_all_branches_and_brings_back_what_they_share(scene: Scene) -> None:
     scene.answered("t", 4)
     row_id = branch(scene, "t", "a", 3 * TURN)
@@ -214,6 +225,7 @@ def test_a_hold_is_on_all_branches_and_brings_back_what_they_share(scene: Scene)
     assert scene.count("messages") == 2 * TURN
 
 
+@pytest.mark.soak
 def test_an_archive_has_all_that_a_fork_showed(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=2 * TURN)
@@ -229,6 +241,61 @@ def test_an_archive_has_all_that_a_fork_showed(scene: Scene) -> None:
     assert len(scene.contents("t")) == 3 * TURN
 
 
+@pytest.mark.soak
+async def test_a_thread_comes_back_out_of_its_archive_while_a_fork_shows_its_turns(scene: Scene) -> None:
+    scene.answered("t", 3)
+    fork(scene, "t", "f", at=2 * TURN)
+    branch(scene, "t", "a", TURN)
+    before = {row_id: shown(scene, row_id) for row_id in ("t", "f", "t/a")}
+    scene.policy(tenant="default", thread_id="t", idle_days=30, archive=True)
+    for row_id in ("t", "t/a"):
+        scene.age(40, row_id)
+    scene.run()
+    assert scene.row("t") is scene.row("t/a") is None
+    store = ThreadStore(scene.settings)
+
+    for number, row_id in enumerate(("t", "t/a"), start=1):
+        outcome = await store.restore_archive("t", nth=number)
+        assert (outcome.messages, shown(scene, "t")) == (len(before[row_id]), before[row_id])
+        delete(scene, "t")
+    await store.close()
+
+    assert shown(scene, "f") == before["f"]
+    assert findings(scene) == []
+
+
+@pytest.mark.soak
+def test_an_export_of_a_user_has_their_branches_and_the_files_that_these_share(scene: Scene) -> None:
+    scene.answered("t", 2, file=b"of t")
+    scene.change("t", owner="ann")
+    fork(scene, "t", "f", at=TURN)
+    row_id = branch(scene, "f", "a", TURN)
+    scene.change("f", chosen_key=scene.row(row_id).key)
+    scene.answered("f/a", 1)
+    delete(scene, "t")
+    target = io.BytesIO()
+
+    outcome = UserExport(scene.database, scene.files, Subject(tenant="default", user="ann")).write(target)
+
+    with zipfile.ZipFile(target) as archive:
+        lines = {
+            name: [json.loads(line) for line in archive.read(name).decode().splitlines()]
+            for name in archive.namelist()
+            if name.endswith(".jsonl")
+        }
+        assert archive.read(f"files/{lines['files.jsonl'][0]['sha256']}") == b"of t"
+    assert outcome.threads == 2
+    for number, branch_id, messages in ((1, None, TURN), (2, "a", 2 * TURN)):
+        header, *others = lines[f"threads/{number:04}.jsonl"]
+        assert (header["thread"]["id"], header["thread"].get("branch")) == ("f", branch_id)
+        assert sum(line["kind"] == "message" for line in others) == messages
+    # A user's own export imports as a thread of its own.
+    text = [json.dumps(line) for line in lines["threads/0002.jsonl"]]
+    scene.database.run(importer.import_thread, lines=text, thread_id="again")
+    assert shown(scene, "again") == shown(scene, "f/a")
+
+
+@pytest.mark.soak
 def test_an_erasure_of_a_thread_takes_its_branches_and_leaves_forks_whole(scene: Scene) -> None:
     scene.answered("t", 3, file=b"of t")
     branch(scene, "t", "a", TURN)
@@ -263,12 +330,13 @@ def test_an_erasure_of_a_user_takes_what_their_deleted_threads_left(scene: Scene
     assert list(scene.files.list("default")) == []
 
 
+@pytest.mark.soak
 def test_the_doctor_finds_what_was_left_for_nobody_and_a_choice_that_is_none(scene: Scene) -> None:
     scene.answered("t", 3)
     fork(scene, "t", "f", at=TURN)
     row_id = branch(scene, "t", "a", TURN)
     scene.change("t", chosen_key=scene.row(row_id).key)
-    scene.change(row_id, deleted_at=scene.row("t").created_at)
+    scene.change(row_id, deleted_at=scene.row("t").created_at, history_starts_after=TURN)
     assert sorted(finding.partition(":")[0] for finding in findings(scene)) == [
         "chosen-branch-missing", "shared-history-left"
     ]  # fmt: skip

@@ -10,9 +10,9 @@ from conversation.schedule import ScheduleState
 from store import tables
 from store.database.engine import Database
 from store.schedules import repository, runs
+from store.schedules.runs import RunRules
 from store.threads.repository import ensure_thread
 from store.threads.visible_threads import Viewer
-from store.turns.send_request import SendLimits
 from tests.integration.store.schedules.agenda import HOUR, Agenda
 
 
@@ -98,12 +98,11 @@ def test_a_paused_schedule_sends_nothing_and_makes_up_for_nothing(agenda: Agenda
 
 def test_a_run_out_of_its_time_leaves_the_time_and_is_one_by_its_id(agenda: Agenda) -> None:
     schedule = agenda.create()
-    viewer, limits = Viewer("default"), SendLimits()
+    viewer, rules = Viewer("default"), RunRules()
     agenda.database.run(repository.pause_schedule, viewer, schedule.id)
 
     outcomes = [
-        agenda.database.run(runs.run_now, viewer, schedule.id, run_id=run_id, limits=limits)
-        for run_id in ("a", "a", "b")
+        agenda.database.run(runs.run_now, viewer, schedule.id, run_id=run_id, rules=rules) for run_id in ("a", "a", "b")
     ]
 
     assert [outcome.sent for outcome in outcomes] == [1, 0, 1]
@@ -155,6 +154,26 @@ def test_a_schedule_bound_to_its_user_never_writes_to_anothers_thread(agenda: Ag
 
     assert [(turn.schedule_id, turn.sender) for turn in agenda.turns()] == [(free.id, "bob")]
     assert "no thread 't'" in str(agenda.find(bound).last_error)
+
+
+def test_a_run_is_refused_while_its_thread_is_busy_where_its_schedule_says_so(agenda: Agenda) -> None:
+    schedule = agenda.create(when_busy="reject", catch_up="all", late=2 * HOUR)
+
+    outcome = agenda.tick()
+
+    after = agenda.find(schedule)
+    assert (outcome.sent, outcome.refused, len(agenda.turns())) == (1, 2, 1)
+    assert (after.when_busy, after.retry_at) == ("reject", None)
+    assert agenda.turns()[0].id in str(after.last_error)
+
+
+def test_a_schedule_that_names_no_agent_has_the_default_of_its_run(agenda: Agenda) -> None:
+    agenda.create(agent=None, late=timedelta())
+
+    agenda.tick(default_agent="of-today")
+
+    agents = agenda.database.run(lambda connection: connection.execute(select(tables.turns.c.agent)).scalars().all())
+    assert agents == ["of-today"]
 
 
 def test_one_that_breaks_is_put_off_and_holds_up_no_other(agenda: Agenda) -> None:
@@ -224,7 +243,7 @@ def test_what_changes_a_schedule_is_in_the_audit_without_its_text(agenda: Agenda
     viewer = Viewer("default")
     agenda.database.run(repository.pause_schedule, viewer, schedule.id)
     agenda.database.run(repository.resume_schedule, viewer, schedule.id)
-    agenda.database.run(runs.run_now, viewer, schedule.id, run_id="x", limits=SendLimits())
+    agenda.database.run(runs.run_now, viewer, schedule.id, run_id="x", rules=RunRules())
     agenda.database.run(repository.delete_schedule, viewer, schedule.id)
 
     audit = agenda.database.run(lambda connection: connection.execute(select(tables.audit)).all())

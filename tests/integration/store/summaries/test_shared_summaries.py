@@ -57,6 +57,7 @@ def test_a_summary_that_came_after_the_fork_serves_the_fork(scene: Scene) -> Non
     assert findings(scene) == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("at", "keep"), [(TURN, 1), (5 * TURN, 4 * TURN)])
 def test_a_summary_of_more_than_is_shared_or_to_be_covered_serves_nobody(scene: Scene, at: int, keep: int) -> None:
     scene.answered("t", 5)
@@ -83,6 +84,7 @@ def test_a_fork_behind_deleted_messages_counts_what_it_shows(scene: Scene) -> No
         assert (row.uncovered_messages, row.uncovered_tokens) == (shown[0], shown[1] or 0)
 
 
+@pytest.mark.soak
 def test_a_withdrawn_summary_serves_nobody(scene: Scene) -> None:
     scene.answered("t", 5)
     fork(scene, "f", 4 * TURN)

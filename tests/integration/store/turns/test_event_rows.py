@@ -32,7 +32,8 @@ from store.database.engine import Database
 from store.threads import repository
 from store.turns import cancel, claims, inbox, journal, requeue, settle, workers
 from store.turns.claims import ClaimRequest
-from store.turns.event_rows import EventPage, number_messages, read_thread_events, read_turn_events
+from store.turns.event_rows import EventPage, read_thread_events, read_turn_events
+from store.turns.message_numbers import number_messages
 from store.turns.send_request import SendRequest
 from store.turns.thread_marks import peek_threads
 

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Connection, event, select, text, update
 
-from conversation.errors import DatabaseRefused, LeaseLost
+from conversation.errors import AlreadyDecided, DatabaseRefused, LeaseLost
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.pending_call import Decision, PendingKind, PendingRequest
 from conversation.step import Step
 from conversation.turn import (
     Cancelled,
@@ -30,12 +31,13 @@ from conversation.turn import (
     RetryLater,
     TurnError,
     TurnState,
+    Waiting,
 )
 from store import tables
 from store.database.engine import Database
 from store.retention import delete_thread
 from store.settings import load
-from store.turns import cancel, claims, inbox, journal, sweep, workers
+from store.turns import cancel, claims, decisions, inbox, journal, sweep, workers
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest, NothingDue
 from store.turns.send_request import UNLIMITED, SendLimits, SendRequest
@@ -642,3 +644,100 @@ def test_nothing_deadlocks_when_everybody_works_on_the_same_threads(mailbox: Mai
     for asked, answer in zip(rows[::2], rows[1::2], strict=True):
         assert (asked.role, answer.role) == ("user", "assistant")
         assert asked.turn_id == answer.turn_id
+
+
+# Decisions on what a turn waits for
+
+
+def wait_for(calls: int = 2) -> Waiting:
+    requests = [
+        PendingRequest(call_id=f"c{place}", step_index=place + 1, kind=PendingKind.APPROVAL, name="refund")
+        for place in range(calls)
+    ]
+    return Waiting(pending=tuple(requests))
+
+
+def decide(turn_id: str, call_id: str, decision: Decision | None = None) -> Callable[[Connection], Any]:
+    decision = decision or Decision.approve()
+    return partial(decisions.decide, turn_id=turn_id, call_id=call_id, decision=decision, by="ada")
+
+
+def test_two_last_decisions_at_once_queue_the_turn_once(mailbox: Mailbox, connection: Connection) -> None:
+    turn_id = mailbox.send()
+    mailbox.do(settle(mailbox.claim(mailbox.worker()), wait_for(2)))
+
+    first = decide(turn_id, "c0")(connection)
+    second = mailbox.soon(decide(turn_id, "c1"))
+    mailbox.wait_until_blocked()
+    connection.commit()
+
+    assert [first.wake_up is None, second.result().wake_up is None] == [True, False]
+    assert mailbox.read(turn_id).state == "queued"
+
+
+def test_of_two_decisions_on_one_call_the_first_counts(mailbox: Mailbox, connection: Connection) -> None:
+    turn_id = mailbox.send()
+    mailbox.do(settle(mailbox.claim(mailbox.worker()), wait_for(1)))
+
+    decide(turn_id, "c0")(connection)
+    denial = mailbox.soon(decide(turn_id, "c0", Decision.deny()))
+    mailbox.wait_until_blocked()
+    connection.commit()
+
+    with pytest.raises(AlreadyDecided):
+        denial.result()
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["decision first", "cancel first"])
+def test_a_decision_beside_a_cancel(mailbox: Mailbox, connection: Connection, is_first: bool) -> None:
+    turn_id = mailbox.send()
+    mailbox.do(settle(mailbox.claim(mailbox.worker()), wait_for(1)))
+    operations = [decide(turn_id, "c0"), partial(cancel.request_cancel, turn_id=turn_id)]
+    earlier, later = operations if is_first else reversed(operations)
+
+    earlier(connection)
+    outcome = mailbox.soon(later)
+    mailbox.wait_until_blocked()
+    connection.commit()
+
+    if is_first:
+        outcome.result()
+    else:
+        with pytest.raises(AlreadyDecided):
+            outcome.result()
+    # Either way the next claim ends it.
+    refused = mailbox.do(claim(mailbox.worker()))
+    assert isinstance(refused, RefusedTurn)
+    assert isinstance(refused.ending, Cancelled)
+
+
+def test_a_claim_that_waited_for_the_last_decision_runs_the_turn(mailbox: Mailbox, connection: Connection) -> None:
+    turn_id = mailbox.send()
+    mailbox.do(settle(mailbox.claim(mailbox.worker()), wait_for(1)))
+
+    decide(turn_id, "c0")(connection)
+    claiming = mailbox.soon(claim(mailbox.worker()))
+    mailbox.wait_until_blocked()
+    connection.commit()
+
+    claimed = claiming.result()
+    assert isinstance(claimed, ClaimedTurn)
+    assert claimed.id == turn_id
+
+
+def test_a_decision_that_waited_for_a_claim_that_ends_the_turn_comes_too_late(
+    mailbox: Mailbox, connection: Connection
+) -> None:
+    turn_id = mailbox.send()
+    mailbox.do(settle(mailbox.claim(mailbox.worker()), wait_for(1)))
+    past = update(tables.turns).values(wait_expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    mailbox.do(lambda c: c.execute(past))
+
+    refused = claim(mailbox.worker())(connection)
+    assert isinstance(refused, RefusedTurn)
+    deciding = mailbox.soon(decide(turn_id, "c0"))
+    mailbox.wait_until_blocked()
+    connection.commit()
+
+    with pytest.raises(AlreadyDecided):
+        deciding.result()
