@@ -80,17 +80,21 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
-    # A provider may have quoted them in its refusal.
-    for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
-        quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
-        connection.execute(update(table).where(quotes).values(error_message=ERASED))
-    # The question or the arguments that a person was asked about may quote them.
-    of_turns = (webhook_deliveries.c.thread_key == thread.key) & webhook_deliveries.c.turn_id.in_(ids)
-    connection.execute(delete(webhook_deliveries).where(of_turns))
+    _erase_quotes(connection, thread.key, ids)
     record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
+
+
+def _erase_quotes(connection: Connection, thread_key: int, turn_ids: Sequence[str]) -> None:
+    # A provider may have quoted them in its refusal.
+    for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
+        quotes = turn_id.in_(turn_ids) & table.c.error_message.is_not(None)
+        connection.execute(update(table).where(quotes).values(error_message=ERASED))
+    # The question or the arguments that a person was asked about may quote them.
+    of_turns = (webhook_deliveries.c.thread_key == thread_key) & webhook_deliveries.c.turn_id.in_(turn_ids)
+    connection.execute(delete(webhook_deliveries).where(of_turns))
 
 
 def _erase_calls(connection: Connection, turn_ids: Sequence[str]) -> None:

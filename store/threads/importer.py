@@ -197,9 +197,9 @@ class _ThreadImport:
                     rows[line["kind"]].append(self._row(line))
         location = f"line {page[0].number}" if len(page) == 1 else f"lines {page[0].number}-{page[-1].number}"
         for kind, table in (("context", thread_context), ("summary", summaries), ("turn", turns)):
-            self._insert(table, rows[kind], location)
+            _insert(self.connection, table, rows[kind], location)
         self._check_turns(rows["message"], location)
-        self._insert(messages, rows["message"], location)
+        _insert(self.connection, messages, rows["message"], location)
         for start in range(0, len(page_messages), FILES_PAGE):
             self._store_files(page_messages[start : start + FILES_PAGE])
 
@@ -328,17 +328,6 @@ class _ThreadImport:
         if missing_ids:
             raise InvalidInput(f"{location}: turn_id", f"{min(missing_ids)!r} is no turn before it", "keep its line")
 
-    def _insert(self, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
-        if not rows:
-            return
-        statement = insert_for(self.connection, table).on_conflict_do_nothing()
-        if table is thread_context:
-            statement = statement.values(updated_at=clock())
-        column = next(iter(table.primary_key.columns))
-        inserted_rows = self.connection.execute(statement.returning(column), rows).all()
-        if len(inserted_rows) != len(rows):
-            raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
-
     def _store_files(self, new_messages: Sequence[Message]) -> None:
         """Store the files of messages, in statements of a bounded size."""
         new_files = [file for message in new_messages for file in message.attachments if file.sha256 not in self.files]
@@ -348,3 +337,15 @@ class _ThreadImport:
             reservations = self.file_bounds.reserve(self.connection, self.tenant, new_files)
             self.files |= {sha256: row.is_stored for sha256, row in reservations.items()}
         insert_attachments(self.connection, self.key, self.tenant, new_messages)
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
+    if not rows:
+        return
+    statement = insert_for(connection, table).on_conflict_do_nothing()
+    if table is thread_context:
+        statement = statement.values(updated_at=clock())
+    column = next(iter(table.primary_key.columns))
+    inserted_rows = connection.execute(statement.returning(column), rows).all()
+    if len(inserted_rows) != len(rows):
+        raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
