@@ -342,10 +342,9 @@ class _ThreadImport:
 def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
     if not rows:
         return
-    statement = insert_for(connection, table).on_conflict_do_nothing()
-    if table is thread_context:
-        statement = statement.values(updated_at=clock())
-    column = next(iter(table.primary_key.columns))
-    inserted_rows = connection.execute(statement.returning(column), rows).all()
+    statement = insert_for(connection, table).on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
+    inserted_rows = connection.execute(
+        statement.values(updated_at=clock()) if table is thread_context else statement, rows
+    ).all()
     if len(inserted_rows) != len(rows):
         raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
