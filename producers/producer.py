@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from conversation.errors import DatabaseUnavailable
@@ -20,12 +19,11 @@ from conversation.thread import Thread
 from conversation.turn import TurnRecord
 from conversation.validation import check_id, check_tenant
 from producers.connections import Connections
+from producers.producer_parts import ProducerParts
 from producers.send_options import SendKeywords, SendOptions
 from producers.send_request import build_request, limits_of
 from producers.turn import AsyncTurn, Turn, TurnHandle
 from producers.webhook_owner import WebhookOwner
-from store.blobs import BlobStore, open_file_store
-from store.database.engine import Database
 from store.files.ingest import FileIngest
 from store.settings import Settings, current
 from store.threads import repository
@@ -38,9 +36,7 @@ from store.turns.thread_turns import TurnPage, list_of_thread
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from producers.branches import Branches
     from producers.caller_transaction import AsyncCallerConnection
-    from producers.uploads import Uploads
     from store.database.caller_connection import CallerConnection
 
 AnyTurn = TypeVar("AnyTurn", bound=TurnHandle)
@@ -55,36 +51,12 @@ def _do_nothing(_: "Connection") -> None:
     """The work of a transaction that only has its connection opened."""
 
 
-class Producer(WebhookOwner):
+class Producer(ProducerParts, WebhookOwner):
     """One installation, as a sender of messages sees it."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or current()
         self.connections = Connections(self.settings)
-
-    @property
-    def database(self) -> Database:
-        """The database of this process: another one in a forked child."""
-        return self.connections.database
-
-    @cached_property
-    def blobs(self) -> BlobStore:
-        """The store of attachments. Opened with the first one: an S3 client takes a while to import."""
-        return open_file_store(self.settings)
-
-    @property
-    def uploads(self) -> "Uploads":
-        """Files that clients put into the store, and fetch from it, by themselves."""
-        from producers.uploads import Uploads
-
-        return Uploads(self.database, self.blobs, self.settings)
-
-    @property
-    def branches(self) -> "Branches":
-        """The branches of threads: another answer, a changed message, and the choice between them."""
-        from producers.branches import Branches
-
-        return Branches(self.connections, lambda: self.blobs)
 
     def warm_up(self) -> None:
         """Connect to the database and the broker; see `producers.warm_up`."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from conversation.branch_address import check_address
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id
 from conversation.task_contract import (
@@ -24,7 +25,7 @@ from conversation.task_contract import (
     RUN_TURNS,
     TASKS_OF_QUEUES,
 )
-from conversation.validation import check_id, check_tenant, is_sha256
+from conversation.validation import check_tenant, is_sha256
 from tasks.refusals import is_message_id
 
 #: Bytes of an answer to remote control at most: a worker's whole configuration has a tenth of it.
@@ -257,7 +258,8 @@ _ARGUMENTS: Mapping[str, Mapping[str, Check]] = {
     RUN_TURNS: {
         "v": _is_version,
         "tenant": partial(_passes, check_tenant),
-        "thread": partial(_passes, partial(check_id, "thread")),
+        # A branch that was made for another answer is named by its own address.
+        "thread": partial(_passes, partial(check_address, "thread")),
         "turn": is_our_id,
     },
     PREPARE_FILE: {

@@ -23,6 +23,8 @@ from store.live.event_channel import Deltas, Envelope, OpenPiece, Ring
 from store.turns.event_rows import EventPage
 from store.turns.notices import Notice
 
+#: A page of rows that is being read, and up to which number the feed had read before.
+PageTask = asyncio.Task[tuple[EventPage, int]]
 #: Ends of turns that no worker began, which a feed keeps.
 ENDINGS_MAX = 100
 #: Seconds between two reads of one feed, at least: rings that come meanwhile are one.
@@ -44,6 +46,21 @@ class _ReadPause:
         longer = min(2 * self._seconds, READ_AGAIN_MAX_SECONDS)
         self._seconds = READ_AGAIN_SECONDS if page.events else longer
         return self._seconds
+
+
+class _RefreshPause:
+    """The seconds between two requests for the reply that is being written."""
+
+    def __init__(self) -> None:
+        self._asked_at = float("-inf")
+
+    def is_over(self) -> bool:
+        """Whether the next request may go out, which then does."""
+        now = time.monotonic()
+        if now - self._asked_at < REFRESH_AGAIN_SECONDS:
+            return False
+        self._asked_at = now
+        return True
 
 
 class Feed:
@@ -91,8 +108,8 @@ class Feed:
         #: Turns that waited, and ended without beginning.
         self._endings: dict[str, TurnEnded] = {}
         self._wanted = asyncio.Event()
-        self._pages: dict[int, asyncio.Task[tuple[EventPage, int]]] = {}
-        self._refreshed_at, self._read_pause = float("-inf"), _ReadPause()
+        self._pages: dict[int, PageTask] = {}
+        self._refresh_pause, self._read_pause = _RefreshPause(), _ReadPause()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -141,7 +158,7 @@ class Feed:
         page_task = self._pages.get(after)
         if page_task is None:
             page_task = self._pages[after] = asyncio.create_task(self._read_after(after))
-            page_task.add_done_callback(lambda task: self._forget_page(after, task))
+            page_task.add_done_callback(lambda task: _forget_page(self._pages, after, task))
         page, read_to = await asyncio.shield(page_task)
         # What a client says is no number that rows have: an empty page may be far behind the thread's end.
         if self.tail is None and not page.has_more and (page.events or after == 0):
@@ -158,12 +175,6 @@ class Feed:
         for task in (self._reading, *self._pages.values()):
             if task is not None:
                 task.cancel()
-
-    def _forget_page(self, after: int, page_task: asyncio.Task[tuple[EventPage, int]]) -> None:
-        self._pages.pop(after, None)
-        if not page_task.cancelled():
-            # It may be that nobody waits for it any more.
-            page_task.exception()
 
     async def _read_after(self, after: int) -> tuple[EventPage, int]:
         # Noted here, where the reading begins: whoever joins it later must not think that it is newer.
@@ -202,7 +213,9 @@ class Feed:
         piece = self._piece
         page = await insist(lambda: self._read(tail.read_to), None)
         if page.switch is not None and 0 < tail.read_to < page.switch.number:
-            self._forget(tail, page.switch.number)
+            # Of another branch than the one to which the thread was switched.
+            tail.forget_before(page.switch.number)
+            self._piece, self._waiting, self._endings = None, (), {}
             page = await insist(lambda: self._read(tail.read_to), None)
         self._endings |= await insist(lambda: self._read_endings(page), None)
         self._take(page, tail)
@@ -213,13 +226,6 @@ class Feed:
             piece.is_confirmed = True
         self._wake_all()
         await asyncio.sleep(self._read_pause.choose(page))
-
-    def _forget(self, tail: Tail, number: int) -> None:
-        """Forget what is of another branch than the one to which the thread was switched."""
-        tail.forget_before(number)
-        self._piece = None
-        self._waiting = ()
-        self._endings.clear()
 
     async def _read_endings(self, page: EventPage) -> dict[str, TurnEnded]:
         """The ends of turns that waited, and neither wait nor began."""
@@ -235,8 +241,7 @@ class Feed:
         self._has_more = page.has_more
         if not page.has_more:
             self._waiting, self.running = page.notices, page.running
-            while len(self._endings) > ENDINGS_MAX:
-                del self._endings[next(iter(self._endings))]
+            _forget_oldest(self._endings)
             is_waiting = any(isinstance(notice, WAITING_NOTICES) for notice in page.notices)
             self.is_over = self.source.turn_id is not None and page.running is None and not is_waiting
         self._wake_all()
@@ -249,20 +254,26 @@ class Feed:
             self._piece = Piece(replace(envelope, thread_id=split_address(self.source.thread_id)[0]))
             if not _follows_beginning(read_to, envelope.base):
                 self.want_rows()
-        if not self._piece.take(envelope):
-            self._ask_for_reply()
-        self._wake_all()
-
-    def _ask_for_reply(self) -> None:
-        """Have a worker publish the whole reply: a delta was lost."""
-        now = time.monotonic()
-        if now - self._refreshed_at >= REFRESH_AGAIN_SECONDS:
-            self._refreshed_at = now
+        if not self._piece.take(envelope) and self._refresh_pause.is_over():
+            # A delta was lost: a worker publishes the whole reply.
             self._refresh(self)
+        self._wake_all()
 
     def _wake_all(self) -> None:
         for wake in self.wakes:
             wake.set()
+
+
+def _forget_page(pages: dict[int, PageTask], after: int, page_task: PageTask) -> None:
+    pages.pop(after, None)
+    if not page_task.cancelled():
+        # It may be that nobody waits for it any more.
+        page_task.exception()
+
+
+def _forget_oldest(endings: dict[str, TurnEnded]) -> None:
+    while len(endings) > ENDINGS_MAX:
+        del endings[next(iter(endings))]
 
 
 async def _find_endings(rows: EventRows, sources: Iterable[Source]) -> dict[str, TurnEnded]:

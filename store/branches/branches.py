@@ -15,7 +15,6 @@ from conversation.branch_address import BRANCH_NAME_MAX_CHARS, MAIN, address_of,
 from conversation.errors import BranchInUse, LimitReached, MessageNotFound
 from conversation.message import Message
 from conversation.validation import check_id, check_text
-from conversation.webhooks import WebhookKind
 from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
@@ -28,7 +27,6 @@ from store.threads.branch_rows import is_first, is_of_thread
 from store.threads.branching import check_at, insert_sharing
 from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread, thread_not_found
 from store.turns.next_turn import is_alive
-from store.webhooks.recorded_events import record_event
 
 #: Branches of one thread, at most: a listing has all of them.
 BRANCHES_MAX = 1_000
@@ -180,9 +178,6 @@ def choose_row(connection: Connection, first: AnyRow, target: AnyRow) -> str | N
     chosen_key = None if target.key == first.key else target.key
     of_first = update(threads).where(threads.c.key == first.key)
     connection.execute(of_first.values(chosen_key=chosen_key, updated_at=clock()))
-    details = {"branch": branch_id_of(target), "shared_to_seq": target.shared_to_seq or 0}
-    of_thread = {"tenant": first.tenant, "thread_key": first.key, "agent": target.agent}
-    record_event(connection, **of_thread, kind=WebhookKind.THREAD_SWITCHED, details=details)
     before: str = current.id
     return before
 

@@ -80,7 +80,6 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
-    _erase_calls(connection, ids)
     # A provider may have quoted them in its refusal.
     for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
         quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
@@ -102,7 +101,8 @@ def _erase_calls(connection: Connection, turn_ids: Sequence[str]) -> None:
 
 
 def _erase_told(connection: Connection, turn_ids: Sequence[str]) -> None:
-    """Erase what these turns' messages said in the journals of the turns that were told them."""
+    """Erase what these turns' messages said to others: in the journals of turns that were told them, and in calls."""
+    _erase_calls(connection, turn_ids)
     answering = select(turns.c.merged_into).where(turns.c.id.in_(turn_ids), turns.c.merged_into.is_not(None))
     of_told = steps.c.turn_id.in_(answering), steps.c.kind == "input", steps.c.name.in_(turn_ids)
     for row in connection.execute(select(steps.c.turn_id, steps.c["index"], steps.c.result).where(*of_told)).all():

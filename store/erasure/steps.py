@@ -15,18 +15,17 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
 from store.erasure.items import record_items
-from store.erasure.schedules import has_schedules
 from store.erasure.sent_turns import select_shared_keys
 from store.erasure.slack import has_slack_messages
+from store.erasure.standing_rows import has_keys, has_schedules
 from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
 from store.history.row_ids import thread_id_of
 from store.inbound.sources import delete_of_tenant
-from store.keys import key_rows
 from store.retention import deletion, legal_holds
 from store.retention.deletion import add_erased_counts
 from store.schedules.deletion import delete_of_subject
-from store.tables import api_keys, blobs, renditions, threads, turns, uploads
+from store.tables import blobs, renditions, threads, turns, uploads
 from store.tables.retention import (
     archives,
     dropped_files,
@@ -212,7 +211,7 @@ def is_stored(connection: Connection, subject: Subject) -> bool:
     has_dropped_files = exists().where(dropped_files.c.tenant == subject.tenant, names_subject(subject, dropped_files))
     has_rows = (
         select_thread_keys(subject).exists()
-        | _has_keys(subject)
+        | has_keys(subject)
         | has_schedules(subject)
         | _select_unfinished_id(subject).exists()
         | has_archives
@@ -313,18 +312,6 @@ def record_dropped_files(connection: Connection, erasure_id: str, subject: Subje
     # With their renditions: after a garbage collection nothing would lead to these any more.
     record_items(connection, erasure_id, "blob", sorted(hashes.union(rendition_hashes)))
     return bool(page)
-
-
-def delete_keys(connection: Connection, erasure_id: str, subject: Subject) -> None:
-    """Delete the API keys of a user, or of a whole tenant."""
-    count = key_rows.delete_keys(connection, subject.tenant, subject.user)
-    if count:
-        add_erased_counts(connection, erasure_id, {"api_keys": count})
-
-
-def _has_keys(subject: Subject) -> ColumnElement[bool]:
-    is_users = api_keys.c.owner == subject.user if subject.user is not None else false()
-    return select(api_keys.c.id).where(api_keys.c.tenant == subject.tenant, is_users).exists()
 
 
 def delete_tenant_rows(connection: Connection, erasure_id: str, tenant: str) -> None:

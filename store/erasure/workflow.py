@@ -18,7 +18,7 @@ from store.blobs import BlobStore
 from store.database.engine import Operation, TransactionRunner
 from store.erasure import archives, certificate, sent_turns, slack, steps
 from store.erasure.certificate import Certificate
-from store.erasure.schedules import delete_schedules
+from store.erasure.standing_rows import delete_keys, delete_schedules
 from store.erasure.subject import Subject, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
 from store.retention import archive, deletion
@@ -90,7 +90,7 @@ def _erase(database: TransactionRunner, files: BlobStore, erasure_id: str, subje
     database.run(steps.check_not_held, subject=subject)
     if subject.thread_id is None:
         # First: whoever has one of these sends nothing more meanwhile.
-        database.run(steps.delete_keys, erasure_id=erasure_id, subject=subject)
+        database.run(delete_keys, erasure_id=erasure_id, subject=subject)
     # Before its threads: a run that is under way has stored its turn then, in a thread that is erased.
     database.run(delete_schedules, erasure_id=erasure_id, subject=subject)
     for key in iterate_thread_keys(database, subject):

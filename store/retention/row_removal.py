@@ -15,7 +15,7 @@ from store.database.statements import AnyRow
 from store.history.row_ids import nobodys_id
 from store.retention import sharing
 from store.retention.sharing import Range
-from store.tables import messages, summaries, thread_context, threads, turns
+from store.tables import messages, summaries, thread_context, threads, turns, webhook_deliveries
 from store.tables.retention import pending_deletions
 
 #: What names the thread, in the row of one that is left to others.
@@ -93,7 +93,7 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
         values |= _NAMELESS | {"id": nobodys_id(thread.key), "chosen_key": None, "legal_hold": False}
     connection.execute(delete(pending_deletions).where(pending_deletions.c.thread_key == thread.key))
     connection.execute(update(threads).where(of_row).values(values))
-    for table in (thread_context, summaries):
+    for table in (thread_context, summaries, webhook_deliveries):
         connection.execute(delete(table).where(table.c.thread_key == thread.key))
     # A request that is sent again is not answered by a turn of a thread that is gone.
     nameless: dict[str, Any] = {

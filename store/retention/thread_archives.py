@@ -1,7 +1,7 @@
 """The methods of `ThreadStore` for threads that retention deleted and archived."""
 
 from store.retention.restore import ArchivedThread, list_archived_threads, load_stored_parts, read_parts
-from store.threads.importer import ImportOutcome
+from store.threads.branch_imports import ImportOutcome
 from store.threads.thread_exports import ThreadExports
 
 

@@ -88,8 +88,8 @@ webhook_deliveries = Table(
     sqlite_autoincrement=True,
 )
 
-# PostgreSQL's is in `store/functions/record_turn_event_v1.sql`, and does the same.
-_SQLITE_TRIGGER = (
+# PostgreSQL's are in `store/functions/record_turn_event_v1.sql` and `record_switch_v1.sql`, and do the same.
+_RECORD_TURN_EVENT = (
     "CREATE TRIGGER webhooks_record_turn_event AFTER UPDATE OF state ON turns "
     "WHEN new.state IN ('completed', 'failed', 'cancelled', 'waiting') AND old.state <> new.state BEGIN "
     "INSERT INTO webhook_deliveries "
@@ -105,6 +105,26 @@ _SQLITE_TRIGGER = (
     "(SELECT 1 FROM json_each(webhooks.agents) AS agent WHERE agent.value = new.agent)); END"
 )
 
-# A percent sign would be a placeholder of DDL's.
-event.listen(webhook_deliveries, "after_create", DDL(_SQLITE_TRIGGER.replace("%", "%%")).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+_RECORD_SWITCH = (
+    "CREATE TRIGGER webhooks_record_switch AFTER UPDATE OF chosen_key ON threads "
+    "WHEN old.chosen_key IS NOT new.chosen_key AND new.deleted_at IS NULL BEGIN "
+    "INSERT INTO webhook_deliveries "
+    "(id, tenant, webhook_id, thread_key, kind, created_at, details, state, next_try_at) "
+    "SELECT lower(hex(randomblob(16))), new.tenant, webhooks.id, new.key, 'thread.switched', "
+    "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000', json_object('agent', chosen.agent, 'branch', "
+    "CASE instr(chosen.id, '/') WHEN 0 THEN 'main' ELSE substr(chosen.id, instr(chosen.id, '/') + 1) END, "
+    "'shared_to_seq', coalesce(chosen.shared_to_seq, 0)), "
+    "'pending', strftime('%Y-%m-%d %H:%M:%f', 'now') || '000' "
+    "FROM webhooks JOIN threads AS chosen ON chosen.key = coalesce(new.chosen_key, new.key) "
+    "WHERE webhooks.tenant = new.tenant AND webhooks.state = 'enabled' "
+    "AND (webhooks.kinds IS NULL OR EXISTS "
+    "(SELECT 1 FROM json_each(webhooks.kinds) AS kind WHERE kind.value = 'thread.switched')) "
+    "AND (webhooks.agents IS NULL OR EXISTS "
+    "(SELECT 1 FROM json_each(webhooks.agents) AS agent WHERE agent.value = chosen.agent)); END"
+)
+
+for _trigger in (_RECORD_TURN_EVENT, _RECORD_SWITCH):
+    # A percent sign would be a placeholder of DDL's.
+    _ddl = DDL(_trigger.replace("%", "%%")).execute_if(dialect="sqlite")  # type: ignore[no-untyped-call]
+    event.listen(webhook_deliveries, "after_create", _ddl)
 webhook_deliveries.add_is_dependent_on(turns)

@@ -4,6 +4,8 @@
     {"kind": "context", …}  {"kind": "summary", …}  {"kind": "turn", …}  {"kind": "message", …}
     {"kind": "end", "lines": 4}
 
+Of a thread with branches, each of these follows in the same way, with what it shares of one before it in its header.
+
 What stays true: the lines show the thread as it was when the first was read, without turns that
 were not finished then and without messages that still waited in the inbox; never more than a page of
 it is in memory; a truncated file is known by its missing end. Files go by their hash, never as bytes.
@@ -28,6 +30,7 @@ from store.history.row_ids import is_row_of
 from store.history.visibility import is_hidden_summary, is_hidden_turn
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
+from store.threads.branch_exports import ExportedBranch, list_exported_branches
 from store.threads.export_format import SUMMARY, THREAD, TURN
 
 FORMAT = "threadmill.thread"
@@ -50,6 +53,9 @@ class Export:
     #: The kind of the next rows, "" when all was written; and the number behind which they begin.
     _next: tuple[str, int] = ("thread", 0)
     _lines: int = 0
+    #: The branches of the thread, by their addresses, and what each shares of one before it; none where one was named.
+    _branches: Sequence[ExportedBranch] = ()
+    _branch: int = 0
 
     def read_next_page(self, connection: Connection) -> list[Record]:
         """Read the next lines, none at the end. Repeated after a failure, it reads the same lines."""
@@ -75,11 +81,14 @@ class Export:
                 last = lines[-1]["seq"] if len(lines) == PAGE else None
                 return lines, ("end", 0) if last is None else ("message", last)
             case _:
-                return [{"kind": "end", "lines": self._lines}], ("", 0)
+                return self._end()
 
     def _read_thread(self, connection: Connection) -> list[Record]:
         """Read header, context and summaries, and note up to where turns and messages will be exported."""
-        of_thread = is_row_of(self.tenant, self.thread_id)
+        if not self._branch:
+            self._branches = list_exported_branches(connection, self.tenant, self.thread_id)
+        address = self._branches[self._branch].address if self._branches else self.thread_id
+        of_thread = is_row_of(self.tenant, address)
         newest_arrival_seq = select(func.coalesce(func.max(turns.c.arrival_seq), 0)).where(
             turns.c.thread_key == threads.c.key, turns.c.state.in_(FINAL_STATES)
         )
@@ -93,11 +102,22 @@ class Export:
             thread_context.c.thread_key == row.key
         )
         summary_statement = select(summaries).where(summaries.c.thread_key == row.key, not_(is_hidden_summary(row.key)))
+        header = header_line(row)
+        if self._branches:
+            header["thread"] |= self._branches[self._branch].header
         return [
-            header_line(row),
+            header,
             *map(context_line, connection.execute(context_statement.order_by(thread_context.c.key))),
             *map(summary_line, connection.execute(summary_statement.order_by(summaries.c.to_seq, summaries.c.id))),
         ]
+
+    def _end(self) -> tuple[list[Record], tuple[str, int]]:
+        """The end of the thread, or of a branch; the next one follows."""
+        end = {"kind": "end", "lines": self._lines}
+        self._branch += 1
+        # Counted anew: this one is added to it.
+        self._lines = -1
+        return [end], ("thread", 0) if self._branch < len(self._branches) else ("", 0)
 
     def _read_turns(self, connection: Connection, after: int) -> Sequence[AnyRow]:
         assert self._thread is not None
@@ -117,6 +137,8 @@ class Export:
             turns.c.id == messages.c.turn_id, turns.c.thread_key == lineage.key
         )
         in_turn = is_finished.scalar_subquery().label("in_turn")
+        if self._branches:
+            after = max(after, self._branches[self._branch].shared_to_seq)
         statement = message_rows.kept_rows(lineage, in_turn, after_seq=after, to_seq=to_seq, limit=PAGE)
         rows = connection.execute(statement).all()
         loaded_messages = message_rows.load(connection, lineage, rows)

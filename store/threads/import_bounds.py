@@ -48,6 +48,10 @@ class FileBounds:
             _check_limits(message, self.settings)
 
 
+#: The bounds of files where no settings say more.
+ANY_FILES = FileBounds()
+
+
 def _check_limits(message: Message, settings: Settings) -> None:
     files = message.attachments
     if len(files) > settings.attachments_max_count:

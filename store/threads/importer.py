@@ -8,14 +8,15 @@ refused; the thread is never longer than its lines say, and never under legal ho
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select, update
 
 from conversation.arguments import INTEGER_MAX, check_flag
+from conversation.branch_address import address_of
 from conversation.errors import InvalidInput
 from conversation.ids import is_our_id
 from conversation.message import Message
@@ -29,6 +30,7 @@ from store.history.counters import recount
 from store.history.visibility import is_summary_of
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
+from store.threads.branch_imports import FIRST, BranchPlace, ImportedBranches, ImportOutcome, Names, until_end
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (
     CONTEXT,
@@ -42,35 +44,14 @@ from store.threads.export_format import (
     locate_errors,
     parse_lines,
 )
-from store.threads.import_bounds import FILES_MAX, FileBounds, ImportingUser
+from store.threads.import_bounds import ANY_FILES, FILES_MAX, FileBounds, ImportingUser
 
 #: Messages whose files are stored by one statement.
 FILES_PAGE = 50
-#: The bounds of files where no settings say more.
-ANY_FILES = FileBounds()
 #: What a line has beside its message.
 _OF_ROW = ("kind", "tokens", "rolled_back")
 #: Namespace of the ids of copies: each is derived from the id that it copies, the same one each time.
 _COPY_NAMESPACE = uuid.UUID("2f6e64a0-2f3c-5c0e-9d4e-3f1f6c6f1f0b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportOutcome:
-    """The outcome of an import: what it stored."""
-
-    tenant: str
-    thread_id: str
-    messages: int
-    turns: int
-    summaries: int
-    context: int
-    #: Hashes of the files of its messages.
-    blobs: tuple[str, ...]
-    #: Hashes whose bytes are not here; once they are in the file store, they are read.
-    missing_blobs: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def import_thread(
@@ -83,7 +64,7 @@ def import_thread(
     file_bounds: FileBounds = ANY_FILES,
     is_archive: bool = False,
 ) -> ImportOutcome:
-    """Store a thread out of its lines; under another tenant or id where they are named.
+    """Store a thread out of its lines, with its branches; under another tenant or id where they are named.
 
     With `user`, as a file of theirs: the thread is theirs, with no system text and with their own files alone. An
     archive of ours may be a part of its thread, which ends where its header says.
@@ -96,18 +77,30 @@ def import_thread(
     header = next(remaining_lines, None)
     if header is None:
         raise InvalidInput("line 1", "is missing", "pass what export_thread gave")
-    with locate_errors(header.number):
-        thread_import = _begin(connection, header, tenant, thread_id, user)
-    thread_import.file_bounds = file_bounds
-    thread_import.is_archive = is_archive
-    while page := list(islice(remaining_lines, PAGE)):
-        thread_import.store_lines(page)
-    return thread_import.finish()
+
+    names: Names = tenant, thread_id, user
+
+    def store(header: Line, place: BranchPlace = FIRST) -> tuple[_ThreadImport, ImportOutcome]:
+        with locate_errors(header.number):
+            thread_import = _begin(connection, header, names, place)
+        thread_import.file_bounds, thread_import.is_archive = file_bounds, is_archive
+        return thread_import, thread_import.store(remaining_lines)
+
+    first, outcome = store(header)
+    names = first.tenant, first.thread_id, user
+    branches = ImportedBranches(connection, first.key)
+    branches.note_first(header)
+    for header in remaining_lines:
+        place = branches.find_place(header)
+        branch, branch_outcome = store(header, place)
+        branches.note(branch.key, place)
+        outcome = outcome.add(branch_outcome)
+    branches.choose()
+    return outcome
 
 
-def _begin(
-    connection: Connection, header: Line, tenant: str | None, thread_id: str | None, user: str | None
-) -> "_ThreadImport":
+def _begin(connection: Connection, header: Line, names: Names, place: BranchPlace) -> "_ThreadImport":
+    tenant, thread_id, user = names
     if header["kind"] != "thread" or header["format"] != FORMAT:
         raise InvalidInput("format", "is not ours", f"the first line is the header of a {FORMAT}")
     version = check_count("version", header["version"])
@@ -129,18 +122,20 @@ def _begin(
         last_seq=columns["last_seq"],
         summary_id=columns["summary_id"],
         importing_user=importing_user,
-        _seq=columns["history_starts_after"],
+        lineage=place.lineage,
+        _seq=max(columns["history_starts_after"], place.shared_to_seq),
     )
     # What only its lines can say is not taken from the header: its end and its summary stand at `finish`. A hold is
     # an operator's word on this installation. Version 0 would say that there is no context: lines may bring some.
-    own_values = {"tenant": target[0], "id": target[1], "owner": user or columns["owner"], "context_version": 1}
-    values = columns | own_values | {"last_seq": 0, "summary_id": None, "legal_hold": False}
+    row_id = address_of(target[1], place.branch)
+    own_values = {"tenant": target[0], "id": row_id, "owner": user or columns["owner"], "context_version": 1}
+    values = columns | own_values | dict(place.values) | {"last_seq": 0, "summary_id": None, "legal_hold": False}
     statement = insert_for(connection, threads).values(values)
     statement = statement.on_conflict_do_nothing(index_elements=["tenant", "id"])
     key = connection.execute(statement.returning(threads.c.key)).scalar_one_or_none()
     if key is None:
         fix = "delete that thread first, or name another thread_id"
-        raise InvalidInput("thread.id", f"{target[1]!r} is stored already", fix)
+        raise InvalidInput("thread.id", f"{row_id!r} is stored already", fix)
     thread_import.key = key
     return thread_import
 
@@ -161,6 +156,8 @@ class _ThreadImport:
     importing_user: ImportingUser
     #: The seq of the newest message, or up to which all were deleted before.
     _seq: int
+    #: The column of a branch that shares the history of another one.
+    lineage: list[list[int]] | None = None
     key: int = 0
     file_bounds: FileBounds = ANY_FILES
     is_archive: bool = False
@@ -175,6 +172,14 @@ class _ThreadImport:
     #: Of the newest line: its number, and the index of its kind.
     _number: int = 1
     _kind_index: int = 0
+
+    def store(self, lines: Iterator[Line]) -> ImportOutcome:
+        """Store the lines up to the next end."""
+        while page := list(islice(until_end(lines), PAGE)):
+            self.store_lines(page)
+            if page[-1]["kind"] == "end":
+                break
+        return self.finish()
 
     def store_lines(self, page: Sequence[Line]) -> None:
         """Store the next lines."""
@@ -238,7 +243,7 @@ class _ThreadImport:
                 last_seq=self.end_seq,
                 summary_id=summary_id,
                 retained_from=message_rows.oldest_created_at(self.key),
-                **recount(Lineage.build(self.key, None), after_seq=covered_to.scalar_subquery()),
+                **recount(Lineage.build(self.key, self.lineage), after_seq=covered_to.scalar_subquery()),
             )
         )
 

@@ -9,24 +9,24 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from conversation.validation import check_id
+from conversation.branch_address import check_address
 from store.open_store import OpenStore
 from store.threads import importer
+from store.threads.branch_imports import ImportOutcome
 from store.threads.export import Export, read_next_page
 from store.threads.export_format import spool_lines
 from store.threads.import_bounds import FileBounds
-from store.threads.importer import ImportOutcome
 
 
 class ThreadExports(OpenStore):
     """The methods of `ThreadStore` for exports and imports."""
 
     async def export_thread(self, thread_id: str) -> AsyncIterator[str]:
-        """The thread as JSON Lines, page by page; no connection is held between them.
+        """The thread with its branches as JSON Lines, page by page; no connection is held between them.
 
-        Raises `ThreadNotFound`. `import_thread` reads them.
+        Of one branch alone, by its address. Raises `ThreadNotFound`. `import_thread` reads them.
         """
-        export = Export(self.tenant, check_id("thread_id", thread_id))
+        export = Export(self.tenant, check_address("thread_id", thread_id))
         while True:
             page, export = await self.database.run_async(read_next_page, export=export)
             if not page:

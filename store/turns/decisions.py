@@ -6,6 +6,7 @@ written. The same decision again changes nothing. Who decided, and when, stands 
 A call that its turn left open when it went on is taken up by a new turn, which begins with that very call.
 """
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, false, func, literal, select, update
@@ -16,6 +17,7 @@ from conversation.pending_call import Decision, DecisionKind, PendingCall
 from conversation.quotation import quote
 from conversation.task_contract import WakeUp
 from conversation.turn import TurnState
+from conversation.validation import check_sha256, check_text
 from store import slack_messages
 from store.audit import hash_of, write_audit_row
 from store.database.column_types import clock
@@ -26,6 +28,9 @@ from store.turns.pending_calls import build_call
 from store.turns.records import is_turn, turn_not_found
 from store.turns.requester import check_requester
 from store.turns.taken_up_calls import take_up
+
+#: The ids that a run gives to calls.
+_CALL_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ def decide(
     `DigestMismatch` and `InvalidInput`.
     """
     requester = check_requester(by)
+    if digest is not None:
+        check_sha256("digest", digest)
+    if not _CALL_ID.fullmatch(check_text("call_id", call_id)):
+        # No call has another one.
+        raise _not_found(turn_id, call_id)
     turn = _lock_turn(connection, turn_id, call_id, tenant)
     call = _load_call(connection, turn_id, call_id)
     if digest is not None and digest != call.arguments_digest:

@@ -51,7 +51,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "retention_rescans": ("", "", "SIUD"),
     # Webhooks. Deliveries are written by a function with its owner's rights.
     "webhooks": ("SIUD", "", "SIUD"),
-    "webhook_deliveries": ("SIU", "", "SIUD"),
+    "webhook_deliveries": ("SUD", "", "SIUD"),
     # Access. Keys are found and noted by functions, whose ever they are.
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
@@ -71,8 +71,9 @@ CALLERS: Mapping[str, tuple[str, ...]] = {
     "find_api_keys_v1": (GATEWAY,),
     "find_inbound_source_v1": (GATEWAY,),
     "note_key_uses_v1": (GATEWAY,),
-    # Called by its trigger alone, for which nobody needs a right.
+    # Called by their triggers alone, for which nobody needs a right.
     "record_turn_event_v1": (),
+    "record_switch_v1": (),
 }
 
 

@@ -11,10 +11,13 @@ from store.tables import pending_calls
 
 
 def compose_body(connection: Connection, row: AnyRow, link_template: str | None) -> str:
-    """Compose the body of a delivery: a row of it, with the id of its thread as `thread_id`."""
-    data: dict[str, Any] = {"tenant": row.tenant, "thread_id": split_address(row.thread_id)[0]}
+    """Compose the body of a delivery: a row of it, with the address of its branch as `thread_id`."""
+    thread_id, branch = split_address(row.thread_id)
+    data: dict[str, Any] = {"tenant": row.tenant, "thread_id": thread_id}
+    if branch is not None:
+        data["branch"] = branch
     if row.turn_id is not None:
-        data |= {"turn_id": row.turn_id}
+        data["turn_id"] = row.turn_id
     data |= row.details
     if row.kind != WebhookKind.TURN_FAILED:
         data.pop("error_kind", None)

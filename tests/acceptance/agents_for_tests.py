@@ -43,6 +43,13 @@ async def hold_again(gate: str, context: RunContext) -> str:
     return "held again"
 
 
+@tool(needs_approval=True)
+def refund(amount: int, context: RunContext) -> str:
+    """Give money back, if somebody says so."""
+    note("refund", context, amount=amount)
+    return f"refunded {amount}"
+
+
 @tool(idempotent=True)
 def die(context: RunContext) -> str:
     """Take the whole process along, each time that it is tried."""
@@ -115,7 +122,7 @@ class Talker(RecallModel):
             yield item
 
 
-TOOLS = (write, hold, hold_again, die, fail)
+TOOLS = (write, hold, hold_again, refund, die, fail)
 
 register(Agent(name="worker", purpose="Do as you are told.", tools=TOOLS))
 register(Agent(name="thinker", model=Thinker(), streams=False, tools=TOOLS))

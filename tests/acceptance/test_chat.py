@@ -166,6 +166,68 @@ def test_an_answer_comes_once_through_a_dead_worker_a_restarted_gateway_and_cut_
     assert [text.split() for text in said[3::2]] == [row["content"].split() for row in replies]
 
 
+def test_what_waits_for_a_person_is_decided_with_its_arguments_in_view(
+    open_chat: Callable[..., Chat], installation: Installation
+) -> None:
+    one = open_chat()
+    one.send('call refund with {"amount": 5}')
+    one.see("May refund run with this?")
+    one.see('"amount": 5')
+    expect(one.page.locator("#progress-text")).to_contain_text("Waits for a decision")
+    two = open_chat(beside=one)
+    two.see("May refund run with this?")
+
+    two.page.get_by_role("button", name="Approve").click()
+    one.see("refund returned: refunded 5")
+    wait_until_over(one)
+    expect(one.page.locator(".call")).to_have_count(0)
+    one.send('call refund with {"amount": 7}')
+    one.page.get_by_role("button", name="Deny").click()
+    wait_until_over(one)
+
+    decided = installation.query("SELECT decision, decided_by FROM pending_calls ORDER BY requested_at")
+    assert [row["decision"] for row in decided] == ["approve", "deny"]
+    assert installation.query("SELECT count(*) AS n FROM pending_calls WHERE decided_by IS NULL")[0]["n"] == 0
+
+
+def test_an_answer_has_alternatives_and_a_question_too(open_chat: Callable[..., Chat]) -> None:
+    chat = open_chat()
+    chat.send("The first question.")
+    chat.see('You wrote: "The first question."')
+    wait_until_over(chat)
+
+    chat.page.get_by_role("button", name="Answer again").click()
+    branches = chat.page.locator("#branches option")
+    expect(branches).to_have_count(2, timeout=PATIENCE)
+    wait_until_over(chat)
+    chat.page.get_by_role("button", name="Ask in another way").last.click()
+    chat.send("Another question.")
+    chat.see('You wrote: "Another question."')
+    expect(branches).to_have_count(3, timeout=PATIENCE)
+    wait_until_over(chat)
+    chat.page.locator("#branches").select_option(index=0)
+
+    chat.see('You wrote: "The first question."')
+    expect(chat.page.locator("#log")).not_to_contain_text("Another question.", timeout=PATIENCE)
+
+
+def test_a_message_is_sent_into_the_answer_that_is_written(
+    open_chat: Callable[..., Chat], installation: Installation
+) -> None:
+    chat = open_chat()
+    chat.send('call hold with {"gate": "steered"}')
+    chat.see("Tool hold · runs")
+    chat.page.get_by_label("While an answer is written").select_option("steer")
+    chat.send("and mind this")
+    chat.see("Waits")
+    installation.open_gate("steered")
+    wait_until_over(chat)
+
+    chat.see("and mind this")
+    steered = installation.query("SELECT merged_into FROM turns WHERE merged_into IS NOT NULL")
+    assert len(steered) == 1
+
+
 def test_a_bare_event_source_with_a_token_goes_on_behind_its_last_event(
     installation: Installation, gateway: Gateway, browser: Browser
 ) -> None:

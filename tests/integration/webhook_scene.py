@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from agent.web import NotReached, WebLimits
 from agent.web.answer import PostAnswer
+from conversation.branch_address import address_of
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Ending, Failed, TurnError
@@ -103,7 +104,10 @@ class WebhookScene:
             endpoints.create_webhook, request, new_id(), secret or make_secret(), self.sealed_secrets
         )
 
-    def claim(self, thread: str = "t", *, agent: str = "a", tenant: str = "default") -> ClaimedTurn:
+    def claim(
+        self, thread: str = "t", *, agent: str = "a", tenant: str = "default", branch: str | None = None
+    ) -> ClaimedTurn:
+        """A turn of a thread that begins; `branch` is the chosen one, where that is not the first."""
         request = SendRequest(
             turn_id=new_id(),
             tenant=tenant,
@@ -113,7 +117,8 @@ class WebhookScene:
             allow_unknown_agent=True,
         )
         self.database.run(inbox.accept, request=request)
-        claimed = self.database.run(claims.claim, tenant=tenant, thread_id=thread, claimant=self.worker)
+        address = address_of(thread, branch)
+        claimed = self.database.run(claims.claim, tenant=tenant, thread_id=address, claimant=self.worker)
         assert isinstance(claimed, ClaimedTurn)
         return claimed
 

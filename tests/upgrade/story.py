@@ -13,10 +13,11 @@ from conversation.ids import new_id
 from conversation.inbound_source import make_source_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.parts import FilePart, ImagePart, TextPart
+from conversation.pending_call import PendingKind, PendingRequest
 from conversation.step import Step
 from conversation.summary import NewSummary
 from conversation.thread import Thread
-from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RetryLater, TurnError, Waiting
 from conversation.water_marks import WaterMarks
 from store import idempotent_answers, schedule_runs, slack_messages, tables
 from store.database.column_types import clock
@@ -100,6 +101,7 @@ class _Story:
         self._claim(running)
         queued = self._send("and then?", priority=3, metadata={"channel": "mail"})
         self._waits()
+        self._asks()
         return Told(completed, failed, running, queued)
 
     def _library(self) -> None:
@@ -186,6 +188,14 @@ class _Story:
         put_off = RetryLater(after=timedelta(hours=1), error=TurnError("model_error", "away", retryable=True))
         turns.settle(self.connection, claimed.lease, claimed.id, put_off, release=True)
         self._send("is it allowed?", "waits")
+
+    def _asks(self) -> None:
+        """A thread whose turn waits for the approval of a call."""
+        claimed = self._claim(self._send("money back", "asks"), "asks")
+        request = PendingRequest(
+            call_id="call_1", step_index=1, kind=PendingKind.APPROVAL, name="refund", arguments='{"amount": 5}'
+        )
+        turns.settle(self.connection, claimed.lease, claimed.id, Waiting(pending=(request,)), release=True)
 
 
 def _webhook(connection: Connection) -> None:

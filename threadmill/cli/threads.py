@@ -19,7 +19,7 @@ from threadmill.cli.turn_words import advise, describe
 
 if TYPE_CHECKING:
     from store.thread_store import ThreadStore
-    from store.threads.importer import ImportOutcome
+    from store.threads.branch_imports import ImportOutcome
     from store.threads.listing import Order
     from store.threads.search import Hit
     from store.turns.unanswered_turns import UnansweredTurn

@@ -46,6 +46,7 @@ FUNCTIONS: tuple[str, ...] = (
     "find_inbound_source_v1",
     "note_key_uses_v1",
     "record_turn_event_v1",
+    "record_switch_v1",
 )
 
 
@@ -862,7 +863,7 @@ def _create_webhook_tables() -> None:
 
 
 def _create_sqlite_turn_events() -> None:
-    """Create SQLite's trigger that writes a delivery for each webhook that is told of a turn."""
+    """Create SQLite's triggers that write a delivery for each webhook that is told of an event."""
     op.execute(
         "CREATE TRIGGER webhooks_record_turn_event AFTER UPDATE OF state ON turns "
         "WHEN new.state IN ('completed', 'failed', 'cancelled', 'waiting') AND old.state <> new.state BEGIN "
@@ -877,6 +878,23 @@ def _create_sqlite_turn_events() -> None:
         "(SELECT 1 FROM json_each(webhooks.kinds) AS kind WHERE kind.value = 'turn.' || new.state)) "
         "AND (webhooks.agents IS NULL OR EXISTS "
         "(SELECT 1 FROM json_each(webhooks.agents) AS agent WHERE agent.value = new.agent)); END"
+    )
+    op.execute(
+        "CREATE TRIGGER webhooks_record_switch AFTER UPDATE OF chosen_key ON threads "
+        "WHEN old.chosen_key IS NOT new.chosen_key AND new.deleted_at IS NULL BEGIN "
+        "INSERT INTO webhook_deliveries "
+        "(id, tenant, webhook_id, thread_key, kind, created_at, details, state, next_try_at) "
+        "SELECT lower(hex(randomblob(16))), new.tenant, webhooks.id, new.key, 'thread.switched', "
+        "strftime('%Y-%m-%d %H\\:%M\\:%f', 'now') || '000', json_object('agent', chosen.agent, 'branch', "
+        "CASE instr(chosen.id, '/') WHEN 0 THEN 'main' ELSE substr(chosen.id, instr(chosen.id, '/') + 1) END, "
+        "'shared_to_seq', coalesce(chosen.shared_to_seq, 0)), "
+        "'pending', strftime('%Y-%m-%d %H\\:%M\\:%f', 'now') || '000' "
+        "FROM webhooks JOIN threads AS chosen ON chosen.key = coalesce(new.chosen_key, new.key) "
+        "WHERE webhooks.tenant = new.tenant AND webhooks.state = 'enabled' "
+        "AND (webhooks.kinds IS NULL OR EXISTS "
+        "(SELECT 1 FROM json_each(webhooks.kinds) AS kind WHERE kind.value = 'thread.switched')) "
+        "AND (webhooks.agents IS NULL OR EXISTS "
+        "(SELECT 1 FROM json_each(webhooks.agents) AS agent WHERE agent.value = chosen.agent)); END"
     )
 
 

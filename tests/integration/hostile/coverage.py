@@ -55,6 +55,7 @@ NO_VERBS = {
     "Agent": "asks a model; what it stores goes through the verbs of a store",
     "register": "a worker's module names its agents",
     "tool": "a worker's module names its tools",
+    "ask_user": "a tool",
     "hand_over_to": "a worker's module names its tools",
     "Tool": "a worker's module names its tools",
     "mcp": "a worker's module names its tool servers",

@@ -10,7 +10,15 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 import producers
-from conversation.errors import InboundSourceNotFound, ScheduleNotFound, ThreadNotFound, UploadNotFound, WebhookNotFound
+from conversation.errors import (
+    BranchInUse,
+    BranchNotFound,
+    InboundSourceNotFound,
+    ScheduleNotFound,
+    ThreadNotFound,
+    UploadNotFound,
+    WebhookNotFound,
+)
 from producers.sqlalchemy_orm import send_message_in
 from tests.integration.hostile.stage import Stage
 from tests.integration.hostile.verb import MOMENT, Make, Verb, just
@@ -108,6 +116,29 @@ PRODUCERS: dict[str, Verb] = {
     ),
     **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id, tenant=just("default")),
     **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
+    **_of_producers("regenerate", _raises=BranchInUse, thread_id=just("sent")),
+    **_of_producers(
+        "edit_message", _raises=BranchInUse, thread_id=just("sent"), message_id=just("m"), content=just("x")
+    ),
+    **_of_producers(
+        "make_branch",
+        thread_id=just("t"),
+        at=just(None),
+        name=just("a name"),
+        branch=just("main"),
+        tenant=just("default"),
+    ),
+    **_of_producers("list_branches", thread_id=just("t"), tenant=just("default")),
+    **_of_producers("choose_branch", thread_id=just("t"), branch=just("main"), tenant=just("default")),
+    **_of_producers(
+        "rename_branch", thread_id=just("t"), branch=just("main"), name=just("first"), tenant=just("default")
+    ),
+    **_of_producers(
+        "compare_branches", thread_id=just("t"), ours=just("main"), theirs=just("main"), tenant=just("default")
+    ),
+    **_of_producers(
+        "delete_branch", _raises=BranchNotFound, thread_id=just("t"), branch=just("b"), tenant=just("default")
+    ),
     **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
     **_of_producers("hand_over_thread", thread_id=just("sent"), agent=just("a"), tenant=just("default")),
     **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me"), tenant=just("default")),

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.agent import Agent
 from conversation.attachment import Attachment
-from conversation.errors import ThreadNotFound
+from conversation.errors import BranchNotFound, ThreadNotFound
 from conversation.message import Message
 from store.thread_store import ThreadStore
 from store.threads.export_format import CONTEXT, SUMMARY, THREAD, TURN
@@ -17,7 +17,7 @@ from tests.integration.hostile.verb import MESSAGE_FIELDS, MOMENT, Make, Verb, j
 AGENT = Agent(name="hostile", purpose="Answer.", model="offline/recall")
 
 
-def _of_store(name: str, *, _raises: type[Exception] | None = None, **arguments: Make) -> Verb:
+def _of_store(name: str, /, *, _raises: type[Exception] | None = None, **arguments: Make) -> Verb:
     raises = () if _raises is None else (_raises,)
     return Verb(lambda stage, **given: getattr(stage.store, name)(**given), arguments, raises=raises)
 
@@ -151,6 +151,17 @@ STORE: dict[str, Verb] = {
         messages=just([]),
     ),
     "ThreadStore.fork": _of_store("fork", thread_id=just("t"), at=just(0), new_thread_id=just(None)),
+    "ThreadStore.branch": _of_store("branch", thread_id=just("t"), at=just(None), name=just("x"), branch=just("main")),
+    "ThreadStore.get_branch": _of_store("get_branch", thread_id=just("t"), branch=just("main"), last=just(1)),
+    "ThreadStore.list_branches": _of_store("list_branches", thread_id=just("t")),
+    "ThreadStore.choose_branch": _of_store("choose_branch", thread_id=just("t"), branch=just("main")),
+    "ThreadStore.rename_branch": _of_store("rename_branch", thread_id=just("t"), branch=just("main"), name=just("x")),
+    "ThreadStore.compare_branches": _of_store(
+        "compare_branches", thread_id=just("t"), ours=just("main"), theirs=just("main")
+    ),
+    "ThreadStore.delete_branch": _of_store(
+        "delete_branch", _raises=BranchNotFound, thread_id=just("t"), branch=just("b")
+    ),
     "ThreadStore.import_messages": Verb(
         _import_messages,
         {"thread_id": just("imported"), "messages": just([]), "user": just("me")}

@@ -52,6 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "a user": {"user": "auth0|5f7c8ec7"},
     "a user in metadata": {"metadata": {"user": 4.50}},
+    "a policy": {"when_busy": "merge", "merge_window": 2.5, "idempotency_key": "k"},
     "everything": {
         "tenant": "acme",
         "user": "ann@example.com",
@@ -260,7 +261,7 @@ def test_a_role_that_may_send_can_do_nothing_else(raw: Raw, database_url: str, d
             attempts = [f"SELECT * FROM public.{table}" for table in tables]
             attempts += [f"DELETE FROM public.{table}" for table in tables]
             attempts += [
-                "SELECT threadmill.send_message_v1('t','x',null,null,null,null,null,null,null,null,null,null)",
+                f"SELECT threadmill.send_message_v1('t', 'x'{', null' * 12})",
                 "SELECT threadmill.send_turn_v1(gen_random_uuid(), 'default', 't', 'assistant')",
             ]
             for attempt in attempts:
@@ -270,3 +271,23 @@ def test_a_role_that_may_send_can_do_nothing_else(raw: Raw, database_url: str, d
         raw.execute(f"DROP OWNED BY {role}")
         raw.execute(f"DROP ROLE {role}")
     assert counts(database)["turns"] == 2
+
+
+def test_a_message_that_is_to_be_refused_while_its_thread_is_busy_is_refused_with_the_turn(raw: Raw) -> None:
+    first = send(raw)
+
+    with pytest.raises(psycopg.errors.ObjectInUse, match=first):
+        send(raw, content="two", when_busy="reject")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"when_busy": "later"}, "when_busy: is 'later'; use one of enqueue, reject"),
+        ({"when_busy": "merge", "not_before": LATER}, "when_busy: is 'merge' for a message of a later time"),
+        ({"merge_window": 61}, "merge_window: is 61; pass at most 60 seconds"),
+    ],
+)
+def test_a_policy_that_is_none_is_refused(raw: Raw, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=re.escape(words)):
+        send(raw, **options)

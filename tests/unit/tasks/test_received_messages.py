@@ -88,7 +88,8 @@ ODD = {
     "wrong_arguments": [
         *({"body/1": {}}, {"body/1/v": 2}, {"body/1/v": True}, {"body/1/v": "1"}, {"body/1/more": 1}),
         *({"body/1/tenant": name} for name in ("", "a/b", "..", 5, None, "é", "x" * 64, ["default"], "a\x00")),
-        *({"body/1/thread": name} for name in ("", "a b", "a/b", 5, None, "\x00", "\ud800", "x" * 256, {"id": "x"})),
+        *({"body/1/thread": name} for name in ("", "a b", "a/", "/b", "a/b/c", "\x00", "\ud800", "x" * 256)),
+        *({"body/1/thread": name} for name in (5, None, {"id": "x"})),
         *({"body/1/turn": name} for name in ("", "t", 5, None, "0" * 36, {}, "\ud800")),
         {"body/1/turn": DELETE},
     ],

@@ -1,24 +1,15 @@
 """A summary of what branches share is written once, and serves those whose history it covers."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import func, select
 
 from conversation.summary import Draft, NewSummary
 from store import tables
-from store.database.engine import Database
 from store.lineage import Lineage
 from store.summaries import repository as summaries
 from store.threads import forks
-from tests.integration.store.conftest import scene_over
 from tests.integration.store.retention.test_doctor_agrees import findings
 from tests.integration.store.scenes import TURN, Scene
-
-
-@pytest.fixture
-def scene(any_database: Database, tmp_path: Path) -> Scene:
-    return scene_over(any_database, tmp_path)
 
 
 def fork(scene: Scene, new: str, at: int) -> None:

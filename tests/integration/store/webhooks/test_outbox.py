@@ -1,5 +1,6 @@
 """The outbox: what is written when a turn ends, what is sent when, and in which order."""
 
+import asyncio
 import base64
 import random
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from conversation.turn import Completed, Waiting
 from conversation.webhooks import make_secret
 from store import tables
 from store.retention.delete_thread import delete_thread
+from store.thread_store import ThreadStore
 from store.turns import decisions, settle
 from store.webhooks import endpoints, listing, outbox, reseal, upkeep
 from tests.integration.webhook_scene import WebhookScene, cancelled, failed
@@ -351,3 +353,29 @@ def test_the_operators_keys_are_rotated_without_a_gap(scene: WebhookScene) -> No
     use(old)
     scene.turn()
     assert scene.send() == {}
+
+
+async def test_a_switch_to_another_branch_is_told_with_the_branch(scene: WebhookScene) -> None:
+    scene.webhook()
+    await asyncio.to_thread(scene.turn, "order-1")
+    store = ThreadStore(scene.settings)
+    store.database = scene.database
+    thread = await store.get_thread("order-1")
+    branch = await store.branch("order-1", at=thread.messages[0].id)
+    await store.choose_branch("order-1", branch.id)
+    await store.choose_branch("order-1", branch.id)
+    await asyncio.to_thread(scene.turn, "order-1", branch=branch.id)
+    await store.choose_branch("order-1", "main")
+    await scene.database.close_async()
+    await asyncio.to_thread(scene.send)
+
+    events = [request.event for request in scene.receiver.received]
+    of_first = [event["type"] for event in events if "turn_id" not in event["data"]]
+    assert of_first == ["thread.switched"] * 2
+    switches = [event["data"] for event in events if event["type"] == "thread.switched"]
+    assert switches == [
+        {"tenant": "default", "thread_id": "order-1", "agent": "a", "branch": branch.id, "shared_to_seq": 1},
+        {"tenant": "default", "thread_id": "order-1", "agent": "a", "branch": "main", "shared_to_seq": 0},
+    ]
+    (answer,) = [event["data"] for event in events if event["type"] == "turn.completed" and "branch" in event["data"]]
+    assert (answer["thread_id"], answer["branch"]) == ("order-1", branch.id)
