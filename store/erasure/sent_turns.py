@@ -12,9 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, false, select,
 
 from conversation.errors import ThreadUnderLegalHold
 from conversation.turn import FINAL_STATES
-from store.audit import hash_of
 from store.database.statements import AnyRow
-from store.erasure.items import record_items
+from store.erasure.items import hash_of_thread, record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.history.row_ids import thread_id_of
@@ -56,9 +55,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     A turn that has not ended is asked to stop. Raises `ThreadUnderLegalHold`.
     """
     first_key = select_shared_keys(subject).order_by(turns.c.arrival_seq).limit(1).scalar_subquery()
-    query = select(threads.c.key, threads.c.tenant, threads.c.id, threads.c.legal_hold).where(
-        threads.c.key == first_key
-    )
+    query = select(threads).where(threads.c.key == first_key)
     # Before its turns are read: no claim moves a message meanwhile.
     thread = connection.execute(query.with_for_update(key_share=True)).one_or_none()
     if thread is None:
@@ -81,7 +78,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
     _erase_quotes(connection, thread.key, ids)
-    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
+    record_items(connection, erasure_id, "shared", [hash_of_thread(thread)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True

@@ -8,7 +8,7 @@ refused; the thread is never longer than its lines say, and never under legal ho
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Table, func, select, update
 from conversation.arguments import INTEGER_MAX, check_flag
 from conversation.branch_address import address_of
 from conversation.errors import InvalidInput
-from conversation.ids import is_our_id
 from conversation.message import Message
 from conversation.quotation import quote
 from conversation.validation import check_id, check_tenant_of_user
@@ -30,7 +29,15 @@ from store.history.counters import recount
 from store.history.visibility import is_summary_of
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
-from store.threads.branch_imports import FIRST, BranchPlace, ImportedBranches, ImportOutcome, Names, until_end
+from store.threads.branch_imports import (
+    FIRST,
+    BranchPlace,
+    ImportedBranches,
+    ImportOutcome,
+    Names,
+    find_taken_ids,
+    until_end,
+)
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (
     CONTEXT,
@@ -84,7 +91,11 @@ def import_thread(
         with locate_errors(header.number):
             thread_import = _begin(connection, header, names, place)
         thread_import.file_bounds, thread_import.is_archive = file_bounds, is_archive
-        return thread_import, thread_import.store(remaining_lines)
+        # Up to the next end: a branch may follow.
+        section = until_end(remaining_lines)
+        while page := list(islice(section, PAGE)):
+            thread_import.store_lines(page)
+        return thread_import, thread_import.finish()
 
     first, outcome = store(header)
     names = first.tenant, first.thread_id, user
@@ -173,20 +184,12 @@ class _ThreadImport:
     _number: int = 1
     _kind_index: int = 0
 
-    def store(self, lines: Iterator[Line]) -> ImportOutcome:
-        """Store the lines up to the next end."""
-        while page := list(islice(until_end(lines), PAGE)):
-            self.store_lines(page)
-            if page[-1]["kind"] == "end":
-                break
-        return self.finish()
-
     def store_lines(self, page: Sequence[Line]) -> None:
         """Store the next lines."""
         page_messages: list[Message] = []
         rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
         if self.is_archive and not self.is_copy:
-            self._note_taken_ids(page)
+            self.taken_ids |= find_taken_ids(self.connection, page)
         for line in page:
             with locate_errors(line.number):
                 self._check_order(line)
@@ -202,11 +205,6 @@ class _ThreadImport:
         _insert(self.connection, messages, rows["message"], location)
         for start in range(0, len(page_messages), FILES_PAGE):
             self._store_files(page_messages[start : start + FILES_PAGE])
-
-    def _note_taken_ids(self, page: Sequence[Line]) -> None:
-        ids = [line.values.get("id") for line in page if line["kind"] == "turn"]
-        if ids := [id_ for id_ in ids if is_our_id(id_)]:
-            self.taken_ids.update(self.connection.execute(select(turns.c.id).where(turns.c.id.in_(ids))).scalars())
 
     @property
     def end_seq(self) -> int:
@@ -342,10 +340,9 @@ class _ThreadImport:
 def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
     if not rows:
         return
-    statement = insert_for(connection, table).on_conflict_do_nothing()
-    if table is thread_context:
-        statement = statement.values(updated_at=clock())
-    column = next(iter(table.primary_key.columns))
-    inserted_rows = connection.execute(statement.returning(column), rows).all()
+    statement = insert_for(connection, table).on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
+    inserted_rows = connection.execute(
+        statement.values(updated_at=clock()) if table is thread_context else statement, rows
+    ).all()
     if len(inserted_rows) != len(rows):
         raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
