@@ -1,4 +1,4 @@
-"""What a turn waits for, as people in Slack see it: the arguments of a call with buttons, a question with choices.
+"""Prompts for what a turn waits for, as people in Slack see them: the arguments of a call with buttons, a question with choices.
 
 What stays true: whoever approves has seen all of the arguments, and approves what they have seen: the button carries
 their digest. What does not fit is shown without a button, to be decided elsewhere.
