@@ -275,7 +275,7 @@ def read(database: Database, table: Table, **values: object) -> Row | None:
 
 
 def stored_columns(table: Table) -> list[Column[Any]]:
-    """The columns that hold something of their own, but for those of branches: others the database computes of these."""
+    """The columns that hold something of their own, but for those of branches: others the database computes."""
     return [column for column in table.c if column.computed is None and column.name not in OF_BRANCHES]
 
 
