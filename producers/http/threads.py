@@ -126,7 +126,8 @@ async def fork(
 
 
 def _answer(view: ThreadView, response: Response) -> Thread:
-    response.headers["ETag"] = write_etag(version_of(view.title, view.metadata, view.user, view.when_busy))
+    version = version_of(view.title, view.metadata, view.user, view.when_busy, view.agent)
+    response.headers["ETag"] = write_etag(version)
     return Thread.of(view)
 
 

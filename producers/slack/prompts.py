@@ -1,4 +1,4 @@
-"""Prompts for what a turn waits for, as people in Slack see them: the arguments of a call with buttons, a question with choices.
+"""The calls that a turn waits for, as people in Slack see them: arguments with buttons, a question with choices.
 
 What stays true: whoever approves has seen all of the arguments, and approves what they have seen: the button carries
 their digest. What does not fit is shown without a button, to be decided elsewhere.

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from store.database.statements import insert_for
+from store.audit import hash_of
+from store.database.statements import AnyRow, insert_for
+from store.history.row_ids import thread_id_of
 from store.tables.retention import erasure_items
 
 
@@ -19,3 +21,8 @@ def record_items(
             index_elements=["erasure_id", "kind", "sha256"], set_={"done": False}
         )
         connection.execute(reopening if reopens else statement.on_conflict_do_nothing())
+
+
+def hash_of_thread(row: AnyRow) -> str:
+    """The hash of a thread's id, out of any of its rows; of one that was left to others, of the name that it has."""
+    return hash_of(row.tenant, thread_id_of(row.id) or row.id)

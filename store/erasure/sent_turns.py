@@ -12,9 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, false, select,
 
 from conversation.errors import ThreadUnderLegalHold
 from conversation.turn import FINAL_STATES
-from store.audit import hash_of
 from store.database.statements import AnyRow
-from store.erasure.items import record_items
+from store.erasure.items import hash_of_thread, record_items
 from store.erasure.subject import Subject
 from store.files.garbage_collection import note_dropped
 from store.history.row_ids import thread_id_of
@@ -56,9 +55,7 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     A turn that has not ended is asked to stop. Raises `ThreadUnderLegalHold`.
     """
     first_key = select_shared_keys(subject).order_by(turns.c.arrival_seq).limit(1).scalar_subquery()
-    query = select(threads.c.key, threads.c.tenant, threads.c.id, threads.c.legal_hold).where(
-        threads.c.key == first_key
-    )
+    query = select(threads).where(threads.c.key == first_key)
     # Before its turns are read: no claim moves a message meanwhile.
     thread = connection.execute(query.with_for_update(key_share=True)).one_or_none()
     if thread is None:
@@ -80,17 +77,21 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(nameless))
-    # A provider may have quoted them in its refusal.
-    for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
-        quotes = turn_id.in_(ids) & table.c.error_message.is_not(None)
-        connection.execute(update(table).where(quotes).values(error_message=ERASED))
-    # The question or the arguments that a person was asked about may quote them.
-    of_turns = (webhook_deliveries.c.thread_key == thread.key) & webhook_deliveries.c.turn_id.in_(ids)
-    connection.execute(delete(webhook_deliveries).where(of_turns))
-    record_items(connection, erasure_id, "shared", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
+    _erase_quotes(connection, thread.key, ids)
+    record_items(connection, erasure_id, "shared", [hash_of_thread(thread)])
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
+
+
+def _erase_quotes(connection: Connection, thread_key: int, turn_ids: Sequence[str]) -> None:
+    # A provider may have quoted them in its refusal.
+    for table, turn_id in ((turns, turns.c.id), (turn_attempts, turn_attempts.c.turn_id)):
+        quotes = turn_id.in_(turn_ids) & table.c.error_message.is_not(None)
+        connection.execute(update(table).where(quotes).values(error_message=ERASED))
+    # The question or the arguments that a person was asked about may quote them.
+    of_turns = (webhook_deliveries.c.thread_key == thread_key) & webhook_deliveries.c.turn_id.in_(turn_ids)
+    connection.execute(delete(webhook_deliveries).where(of_turns))
 
 
 def _erase_calls(connection: Connection, turn_ids: Sequence[str]) -> None:

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, exists, false,
 
 from conversation.errors import ThreadUnderLegalHold
 from conversation.ids import new_id
-from store.audit import hash_of, pseudonymize_thread, redact_file_hashes
+from store.audit import pseudonymize_thread, redact_file_hashes
 from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_for
 from store.erasure.archives import names_subject, thread_keys_naming
-from store.erasure.items import record_items
+from store.erasure.items import hash_of_thread, record_items
 from store.erasure.sent_turns import select_shared_keys
 from store.erasure.slack import has_slack_messages
 from store.erasure.standing_rows import has_keys, has_schedules
@@ -96,7 +96,7 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     _lock_out(connection, thread)
     _take_over_deletion(connection, erasure_id, thread)
     # Of one that was left to others, under the name that it has left: its files are found by that.
-    record_items(connection, erasure_id, "thread", [hash_of(thread.tenant, thread_id_of(thread.id) or thread.id)])
+    record_items(connection, erasure_id, "thread", [hash_of_thread(thread)])
     return True
 
 
@@ -158,12 +158,6 @@ def load_locked_out_keys(connection: Connection, erasure_id: str, after: int | N
     if after is not None:
         page = page.where(key < after)
     return list(connection.execute(page.order_by(key.desc()).limit(PAGE)).scalars())
-
-
-def load_branch_keys(connection: Connection, key: int) -> list[int]:
-    """Load the keys of the branches of a thread, those that were made last first."""
-    of_thread = (threads.c.root_key == key) & threads.c.deleted_at.is_(None)
-    return list(connection.execute(select(threads.c.key).where(of_thread).order_by(threads.c.key.desc())).scalars())
 
 
 def release_thread(connection: Connection, erasure_id: str, key: int) -> None:

@@ -70,6 +70,13 @@ def load_thread_keys(
     return list(connection.execute(statement.order_by(order).limit(limit)).scalars())
 
 
+@read_only
+def load_branch_keys(connection: Connection, key: int) -> list[int]:
+    """Load the keys of the branches of a thread, those that were made last first."""
+    of_thread = (threads.c.root_key == key) & threads.c.deleted_at.is_(None)
+    return list(connection.execute(select(threads.c.key).where(of_thread).order_by(threads.c.key.desc())).scalars())
+
+
 def select_thread_keys(subject: Subject) -> Select[Any]:
     """The statement for the keys of the subject's threads."""
     of_tenant = threads.c.tenant == subject.tenant

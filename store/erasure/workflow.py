@@ -19,7 +19,7 @@ from store.database.engine import Operation, TransactionRunner
 from store.erasure import archives, certificate, sent_turns, slack, steps
 from store.erasure.certificate import Certificate
 from store.erasure.standing_rows import delete_keys, delete_schedules
-from store.erasure.subject import Subject, load_thread_keys
+from store.erasure.subject import Subject, load_branch_keys, load_thread_keys
 from store.erasure.unfinished import ErasureOver, OutOfTime, record_work
 from store.retention import archive, deletion
 from store.tables.retention import ARCHIVES
@@ -147,7 +147,7 @@ def iterate_thread_keys(database: TransactionRunner, subject: Subject, *, newest
 def _erase_thread(database: TransactionRunner, erasure_id: str, subject: Subject, key: int) -> None:
     """Erase a thread batch by batch, with what is sent to it meanwhile, until its row is gone."""
     while database.run(steps.lock_out_thread, erasure_id=erasure_id, subject=subject, key=key):
-        for branch_key in database.run(steps.load_branch_keys, key=key):
+        for branch_key in database.run(load_branch_keys, key=key):
             _erase_thread(database, erasure_id, subject, branch_key)
         has_more = True
         while has_more:

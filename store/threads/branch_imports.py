@@ -4,7 +4,7 @@ What stays true: a branch shares the history of one that stands before it in the
 file that says otherwise, nothing is stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection, select, update
 from conversation.arguments import check_one_of
 from conversation.branch_address import BRANCH_NAME_MAX_CHARS, MAIN
 from conversation.errors import InvalidInput
+from conversation.ids import is_our_id
 from conversation.quotation import quote
 from conversation.validation import check_id, check_text
 from store.lineage import Lineage
-from store.tables import messages, threads
+from store.tables import messages, threads, turns
 from store.threads.export_format import Line, check_count, locate_errors
 
 #: A tenant, a thread's id and a user, where they are named.
@@ -152,3 +153,10 @@ def until_end(lines: Iterator[Line]) -> Iterator[Line]:
         yield line
         if line["kind"] == "end":
             return
+
+
+def find_taken_ids(connection: Connection, lines: Sequence[Line]) -> set[str]:
+    """Find the ids of turns in these lines that are stored already."""
+    ids = [line.values.get("id") for line in lines if line["kind"] == "turn"]
+    statement = select(turns.c.id).where(turns.c.id.in_([each for each in ids if is_our_id(each)]))
+    return set(connection.execute(statement).scalars()) if ids else set()

@@ -70,7 +70,8 @@ def edit_thread(
     if when_busy is not UNCHANGED and when_busy is not None:
         when_busy = check_when_busy("when_busy", when_busy)
     row = lock_visible_thread(connection, viewer, thread_id)
-    if versions is not None and version_of(row.title, row.metadata, row.owner, row.when_busy) not in versions:
+    chosen = row.when_busy, row.assigned_agent
+    if versions is not None and version_of(row.title, row.metadata, row.owner, *chosen) not in versions:
         return None
     values: dict[str, Any] = {} if title is UNCHANGED else {"title": title}
     if assigned_agent is not UNCHANGED:
@@ -85,9 +86,15 @@ def edit_thread(
     return read_view(connection, viewer, thread_id)
 
 
-def version_of(title: str | None, metadata: Mapping[str, Any], owner: str | None, when_busy: str | None = None) -> str:
+def version_of(
+    title: str | None,
+    metadata: Mapping[str, Any],
+    owner: str | None,
+    when_busy: str | None = None,
+    assigned_agent: str | None = None,
+) -> str:
     """The version of what can be changed of a thread: a hash of it."""
-    text = canonical_json([title, _without_times(metadata), owner, when_busy])
+    text = canonical_json([title, _without_times(metadata), owner, when_busy, assigned_agent])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

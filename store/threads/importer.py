@@ -8,7 +8,7 @@ refused; the thread is never longer than its lines say, and never under legal ho
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Table, func, select, update
 from conversation.arguments import INTEGER_MAX, check_flag
 from conversation.branch_address import address_of
 from conversation.errors import InvalidInput
-from conversation.ids import is_our_id
 from conversation.message import Message
 from conversation.quotation import quote
 from conversation.validation import check_id, check_tenant_of_user
@@ -30,7 +29,15 @@ from store.history.counters import recount
 from store.history.visibility import is_summary_of
 from store.lineage import Lineage
 from store.tables import messages, summaries, thread_context, threads, turns
-from store.threads.branch_imports import FIRST, BranchPlace, ImportedBranches, ImportOutcome, Names, until_end
+from store.threads.branch_imports import (
+    FIRST,
+    BranchPlace,
+    ImportedBranches,
+    ImportOutcome,
+    Names,
+    find_taken_ids,
+    until_end,
+)
 from store.threads.export import FORMAT, PAGE, VERSION
 from store.threads.export_format import (
     CONTEXT,
@@ -84,7 +91,11 @@ def import_thread(
         with locate_errors(header.number):
             thread_import = _begin(connection, header, names, place)
         thread_import.file_bounds, thread_import.is_archive = file_bounds, is_archive
-        return thread_import, thread_import.store(remaining_lines)
+        # Up to the next end: a branch may follow.
+        section = until_end(remaining_lines)
+        while page := list(islice(section, PAGE)):
+            thread_import.store_lines(page)
+        return thread_import, thread_import.finish()
 
     first, outcome = store(header)
     names = first.tenant, first.thread_id, user
@@ -173,20 +184,12 @@ class _ThreadImport:
     _number: int = 1
     _kind_index: int = 0
 
-    def store(self, lines: Iterator[Line]) -> ImportOutcome:
-        """Store the lines up to the next end."""
-        while page := list(islice(until_end(lines), PAGE)):
-            self.store_lines(page)
-            if page[-1]["kind"] == "end":
-                break
-        return self.finish()
-
     def store_lines(self, page: Sequence[Line]) -> None:
         """Store the next lines."""
         page_messages: list[Message] = []
         rows: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
         if self.is_archive and not self.is_copy:
-            self._note_taken_ids(page)
+            self.taken_ids |= find_taken_ids(self.connection, page)
         for line in page:
             with locate_errors(line.number):
                 self._check_order(line)
@@ -197,16 +200,11 @@ class _ThreadImport:
                     rows[line["kind"]].append(self._row(line))
         location = f"line {page[0].number}" if len(page) == 1 else f"lines {page[0].number}-{page[-1].number}"
         for kind, table in (("context", thread_context), ("summary", summaries), ("turn", turns)):
-            self._insert(table, rows[kind], location)
+            _insert(self.connection, table, rows[kind], location)
         self._check_turns(rows["message"], location)
-        self._insert(messages, rows["message"], location)
+        _insert(self.connection, messages, rows["message"], location)
         for start in range(0, len(page_messages), FILES_PAGE):
             self._store_files(page_messages[start : start + FILES_PAGE])
-
-    def _note_taken_ids(self, page: Sequence[Line]) -> None:
-        ids = [line.values.get("id") for line in page if line["kind"] == "turn"]
-        if ids := [id_ for id_ in ids if is_our_id(id_)]:
-            self.taken_ids.update(self.connection.execute(select(turns.c.id).where(turns.c.id.in_(ids))).scalars())
 
     @property
     def end_seq(self) -> int:
@@ -328,17 +326,6 @@ class _ThreadImport:
         if missing_ids:
             raise InvalidInput(f"{location}: turn_id", f"{min(missing_ids)!r} is no turn before it", "keep its line")
 
-    def _insert(self, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
-        if not rows:
-            return
-        statement = insert_for(self.connection, table).on_conflict_do_nothing()
-        if table is thread_context:
-            statement = statement.values(updated_at=clock())
-        column = next(iter(table.primary_key.columns))
-        inserted_rows = self.connection.execute(statement.returning(column), rows).all()
-        if len(inserted_rows) != len(rows):
-            raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")
-
     def _store_files(self, new_messages: Sequence[Message]) -> None:
         """Store the files of messages, in statements of a bounded size."""
         new_files = [file for message in new_messages for file in message.attachments if file.sha256 not in self.files]
@@ -348,3 +335,14 @@ class _ThreadImport:
             reservations = self.file_bounds.reserve(self.connection, self.tenant, new_files)
             self.files |= {sha256: row.is_stored for sha256, row in reservations.items()}
         insert_attachments(self.connection, self.key, self.tenant, new_messages)
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], location: str) -> None:
+    if not rows:
+        return
+    statement = insert_for(connection, table).on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
+    inserted_rows = connection.execute(
+        statement.values(updated_at=clock()) if table is thread_context else statement, rows
+    ).all()
+    if len(inserted_rows) != len(rows):
+        raise InvalidInput(f"{location}: id", "is stored already, or there twice", "each has an id of its own")

@@ -4,7 +4,7 @@ What stays true: a page costs the same number of statements, wherever it begins 
 bounded memory, however long its messages are; a message that retention hides is on none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from conversation.arguments import check_one_of, check_whole_number
 from conversation.cursor import read_cursor, write_cursor
+from conversation.events import number_of_switch
 from conversation.message import Message
 from conversation.pending_message import PendingMessage
 from store.database.statements import AnyRow
@@ -74,10 +75,17 @@ def list_messages(
     claimed_ids = {message.id for message in page}
     return MessagePage(
         messages=page,
-        numbers=number_messages(connection, thread, page if order == "asc" else page[::-1]),
+        numbers=_number_page(connection, thread, page if order == "asc" else page[::-1]),
         pending=tuple(each for each in pending if each.message.id not in claimed_ids),
         next_cursor=write_cursor(page[-1].seq) if has_more else None,
     )
+
+
+def _number_page(connection: Connection, thread: AnyRow, page: Sequence[Message]) -> Mapping[str, int]:
+    """The numbers behind which a stream goes on: whoever has read the chosen branch is told of no switch to it."""
+    numbers = number_messages(connection, thread, page)
+    switch = 0 if thread.chosen_fence is None else number_of_switch(thread.chosen_fence)
+    return {message_id: max(number, switch) for message_id, number in numbers.items()}
 
 
 def _load_rows(

@@ -83,6 +83,7 @@ def is_read(field: str, monkeypatch: Environment) -> bool:
         "s3_part_bytes": "19000000",
         "s3_multipart_bytes": "19000000",
         "slack_api_url": "https://elsewhere/",
+        "when_busy": "reject",
         "slack_bot_tokens": "T0ELSEWHERE=xoxb-elsewhere",
         "slack_tenants": "T0=elsewhere",
         "summarize_after_messages": "119",

@@ -18,6 +18,21 @@ from store.summaries.repository import load_draft, put
 from tests.integration.producers.http.site import Site
 
 
+def test_a_thread_is_handed_over_to_an_agent_and_given_back(site: Site) -> None:
+    thread = site.make_thread("ada")["id"]
+    tag = site.ask("ada", "GET", f"/threads/{thread}").headers["ETag"]
+
+    handed_over = site.ask("ada", "PATCH", f"/threads/{thread}", json={"agent": "billing"})
+
+    assert (handed_over.status_code, handed_over.json()["agent"]) == (200, "billing")
+    assert handed_over.headers["ETag"] != tag
+    kept = site.ask("ada", "PATCH", f"/threads/{thread}", json={"title": "Invoice"})
+    assert kept.json()["agent"] == "billing"
+    given_back = site.ask("ada", "PATCH", f"/threads/{thread}", json={"agent": None})
+    assert given_back.json()["agent"] is None
+    assert site.ask("ada", "PATCH", f"/threads/{thread}", json={"agent": ""}).status_code == 400
+
+
 def test_a_change_is_made_to_the_version_that_its_writer_saw(site: Site) -> None:
     path = f"/threads/{site.make_thread('ada', title='first', metadata={'a': 1, 'b': 2})['id']}"
     tag = site.ask("ada", "GET", path).headers["ETag"]

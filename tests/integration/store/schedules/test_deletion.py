@@ -31,7 +31,7 @@ from tests.integration.store.schedules.agenda import HOUR, Agenda
 from threadmill.installation_problems import list_problems
 
 
-@pytest.fixture(params=["database_url", "sqlite_url"])
+@pytest.fixture(params=[pytest.param("database_url", marks=pytest.mark.soak), "sqlite_url"])
 def agenda(request: pytest.FixtureRequest) -> Iterator[Agenda]:
     """On one road of PostgreSQL: nothing here is sent by a function alone."""
     database = Database(load(database_url=request.getfixturevalue(request.param)))

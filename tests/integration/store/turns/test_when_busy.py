@@ -1,5 +1,6 @@
 """Two messages at once: what each policy does at each moment, on each database and road."""
 
+import json
 import os
 import re
 from itertools import product
@@ -9,10 +10,16 @@ import pytest
 
 from conversation.errors import IdempotencyConflict, ThreadBusy
 from conversation.message import Message
+from conversation.replay import replay_transcript
 from conversation.turn import Cancelled, ClaimedTurn, Completed, RefusedTurn, RetryLater, TurnError, TurnState
 from conversation.when_busy import WhenBusy
+from store.blobs.memory import MemoryBlobs
 from store.database.engine import Database
-from store.turns import cancel, steering
+from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
+from store.threads.export import Export, read_next_page
+from store.threads.importer import import_thread
+from store.turns import cancel, journal, steering
 from tests.integration.store.turns.busy_scene import MOMENTS, BusyScene, play
 
 PAGE = Path("docs/explanation/two-messages-at-once.md")
@@ -370,3 +377,45 @@ def test_a_stale_worker_takes_no_message(scene: BusyScene) -> None:
         scene.database.run(steering.take, claimed.lease, claimed.id, 0, limit=20)
 
     assert scene.read(second).state is TurnState.QUEUED
+
+
+# What keeps histories
+
+
+def test_what_is_out_of_view_stays_so_in_an_import_of_its_export(scene: BusyScene) -> None:
+    scene.send("one")
+    claimed = scene.claim_turn()
+    scene.send("two", WhenBusy.ROLLBACK)
+    scene.end(claimed)
+    scene.run_all()
+    lines: list[dict[str, object]] = []
+    export = Export("default", scene.thread)
+    while (page := scene.database.run(read_next_page, export))[0]:
+        lines += page[0]
+        export = page[1]
+
+    copy = BusyScene(scene.database)
+    scene.database.run(import_thread, [json.dumps(line) for line in lines], thread_id=copy.thread)
+
+    assert copy.stored(in_view=True) == ["two", "to two"]
+    assert copy.stored(in_view=False) == ["one", "I be"]
+
+
+def test_an_erased_users_message_is_erased_where_another_turn_answered_it(scene: BusyScene) -> None:
+    scene.send("hello", user="owner")
+    scene.run_all()
+    scene.send("my secret", user="ann")
+    claimed = scene.claim_turn()
+    scene.send("my other secret", WhenBusy.STEER, user="ann")
+    scene.take(claimed, 0)
+    scene.settle(claimed, Completed(messages=tuple(_told(scene, claimed))))
+
+    run_erasure(scene.database, MemoryBlobs(), Subject(tenant="default", user="ann"))
+
+    assert not any("secret" in text for text in scene.stored())
+    told = scene.database.run(journal.load, claimed.id)
+    assert "secret" not in json.dumps([step.result for step in told.values()])
+
+
+def _told(scene: BusyScene, claimed: ClaimedTurn) -> tuple[Message, ...]:
+    return replay_transcript(claimed.id, scene.database.run(journal.load, claimed.id), {}).close()
