@@ -40,7 +40,8 @@ def row_id_of(address: str) -> str:
 
 def check_address(field: str, value: object) -> str:
     """Check the id of a thread, or the address of one of its branches. Raises `InvalidInput`."""
-    if isinstance(value, str) and _SLASH in value:
+    # What a subclass of `str` says of itself is its own code's; the check of an id refuses such a text.
+    if type(value) is str and _SLASH in value:
         thread_id, branch = split_address(value)
         check_id(field, thread_id)
         check_id("branch", branch or "")

@@ -110,7 +110,7 @@ async def make(
 ) -> ThreadBranch:
     """Make a branch behind a message. It shares the history before, and is not chosen by this."""
     body = body or NewBranch()
-    at = body.at_message if body.at_message is not None else body.at
+    at = body.at if body.at_message is None else check_id("at_message", body.at_message)
     verb = partial(branches.make_branch, branch_id=_branch_id(request), at=at, name=body.name)
     made = await database_of(gateway, principal).run_async(verb, viewer_of(principal), read_address(thread_id, branch))
     response.headers["Location"] = path_of(request, f"/v1/threads/{thread_id}/branches/{made.id}")

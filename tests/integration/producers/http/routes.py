@@ -28,6 +28,10 @@ class World:
     waiting: str
     #: The turn of another thread of hers that waits for the approval of a call.
     undecided: str
+    #: Another thread of hers: its question, answered, and a branch beside `main`.
+    answered: str
+    message: str
+    branch: str
     upload: str = ""
     schedule: str = ""
     sha256: str = SHA256
@@ -39,8 +43,8 @@ def make_world(site: Site, *, messages: int = 0) -> World:
     """Make such a thread, with so many messages before."""
     thread = f"thread-{new_id()}"
     site.make_thread("ada", thread, title="Parcel", metadata={"plan": "pro"})
-    if messages:
-        site.append(thread, [Message(role="user", content=f"earlier {index}") for index in range(messages)])
+    earlier = [Message(role="user", content=f"earlier {index}") for index in range(messages)]
+    site.append(thread, earlier)
     path = f"/threads/{thread}/messages"
     answer = site.ask("ada", "POST", path, data={"content": "see this"}, files={"files": FORM["file"]})
     turn = answer.json()["turn"]["id"]
@@ -63,9 +67,21 @@ def make_world(site: Site, *, messages: int = 0) -> World:
         cancelled,
         waiting=site.send("ada", thread, "and this?")["id"],
         undecided=make_undecided(site),
+        **make_answered(site, messages=messages),
         upload=new_id(),
         schedule=schedule,
     )
+
+
+def make_answered(site: Site, *, messages: int) -> dict[str, str]:
+    """Make a thread of Ada's whose last question is answered, with a branch; returns the ids of the world's fields."""
+    thread = site.make_thread("ada")["id"]
+    site.append(thread, [Message(role="user", content=f"earlier {index}") for index in range(messages)])
+    site.send("ada", thread, "how late is it?")
+    site.answer(thread)
+    listed = site.ask("ada", "GET", f"/threads/{thread}/messages", params={"order": "desc"}).json()["messages"]
+    branch = site.ask("ada", "POST", f"/threads/{thread}/branches", json={"name": "other"}).json()["id"]
+    return {"answered": thread, "message": listed[1]["id"], "branch": branch}
 
 
 def make_undecided(site: Site, kind: PendingKind = PendingKind.APPROVAL, **options: Any) -> str:
@@ -360,6 +376,86 @@ ROUTES = [
     Route("POST", "/schedules/{schedule}/resume", 200, "write", {}, {"x": {"params": {"x": 1}}}, statements=5),
     Route("GET", "/schedules/{schedule}/turns", 200, "read", {}, {"limit": {"params": {"limit": 0}}}, statements=2),
     Route("DELETE", "/schedules/{schedule}", 204, "write", {}, {"x": {"params": {"x": 1}}}, statements=3),
+    Route(
+        "POST",
+        "/threads/{answered}/branches",
+        201,
+        "write",
+        {"json": {"name": "third"}},
+        {
+            "name": {"json": {"name": LONG}},
+            "at": {"json": {"at": 10**30}},
+            "at_message": {"json": {"at_message": "a b"}},
+            "branch": {"json": {}, "params": {"branch": "a b"}},
+            "thread_id": "/threads/a%20b/branches",
+        },
+        statements=8,
+    ),
+    Route("GET", "/threads/{answered}/branches", 200, "read", {}, {"x": {"params": {"x": 1}}}, statements=2),
+    Route(
+        "PATCH",
+        "/threads/{answered}/branches/{branch}",
+        200,
+        "write",
+        {"json": {"name": "second"}},
+        {"name": {"json": {"name": 5}}, "branch": "/threads/{answered}/branches/a%20b"},
+        statements=4,
+    ),
+    Route(
+        "GET",
+        "/threads/{answered}/branches/{branch}/compare",
+        200,
+        "read",
+        {"params": {"with": "main"}},
+        {"with": {"params": {}}, "branch": {"params": {"with": "a b"}}},
+        statements=4,
+    ),
+    Route(
+        "POST",
+        "/threads/{answered}/regenerate",
+        202,
+        "write",
+        {"json": {}},
+        {
+            "agent": {"json": {"agent": "a b"}},
+            "metadata": {"json": {"metadata": []}},
+            "user": {"json": {"user": "bob"}},
+            "priority": {"json": {"priority": 10}},
+            "branch": {"json": {}, "params": {"branch": "a b"}},
+        },
+        statements=17,
+    ),
+    Route(
+        "POST",
+        "/threads/{answered}/branches/{branch}/choose",
+        200,
+        "write",
+        {},
+        {"branch": "/threads/{answered}/branches/a%20b/choose"},
+        statements=7,
+    ),
+    Route(
+        "POST",
+        "/threads/{answered}/messages/{message}/edit",
+        202,
+        "write",
+        {"json": {"content": "how early is it?"}},
+        {
+            "content": {"json": {"content": " "}},
+            "user": {"json": {"content": "x", "user": "bob"}},
+            "message_id": "/threads/{answered}/messages/a%20b/edit",
+        },
+        statements=17,
+    ),
+    Route(
+        "DELETE",
+        "/threads/{answered}/branches/{branch}",
+        204,
+        "operate",
+        {},
+        {"branch": "/threads/{answered}/branches/a%20b"},
+        statements=14,
+    ),
     # The last of all: then the thread is gone. A fork still reads its history, which stays with it.
     Route("DELETE", "/threads/{thread}", 204, "operate", {}, {"thread_id": "/threads/" + LONG}, statements=21),
 ]

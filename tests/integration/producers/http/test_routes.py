@@ -30,6 +30,14 @@ def old_world(site: Site) -> World:
     return make_world(site)
 
 
+#: Field of the world → parameter of a path, where the names are not the same.
+PARAMETERS = {
+    **dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id"),
+    **{name: f"{name}_id" for name in ("thread", "message", "branch", "upload", "call", "schedule")},
+    "answered": "thread_id",
+}
+
+
 def ask(site: Site, who: str, route: Route, world: World, **options: Any) -> httpx.Response:
     path = options.pop("path", route.path)
     return site.ask(who, route.method, path.format(**vars(world)), **(options or route.options))
@@ -45,13 +53,12 @@ def test_every_route_is_in_the_table(site: Site) -> None:
         and path.startswith("/v1")
     }
 
-    names = dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id")
-    names |= {name: f"{name}_id" for name in ("thread", "upload", "call", "schedule")}
-    tabled = {
-        (route.method, re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path))
-        for route in ROUTES
-    }
-    assert documented == tabled
+    assert documented == {(route.method, documented_path(route)) for route in ROUTES}
+
+
+def documented_path(route: Route) -> str:
+    """A route's path as the document has it, without the version."""
+    return re.sub(r"\{(\w+)\}", lambda match: f"{{{PARAMETERS.get(match[1], match[1])}}}", route.path)
 
 
 def test_each_route_answers_what_its_description_says(site: Site) -> None:
@@ -67,10 +74,7 @@ def test_each_route_answers_what_its_description_says(site: Site) -> None:
 
 
 def check_shape(document: dict[str, Any], route: Route, answer: httpx.Response) -> None:
-    names = {name: f"{name}_id" for name in ("thread", "upload", "call", "schedule")}
-    names |= dict.fromkeys(("turn", "waiting", "cancelled", "undecided"), "turn_id")
-    path = re.sub(r"\{(\w+)\}", lambda match: f"{{{names.get(match[1], match[1])}}}", route.path)
-    described = document["paths"][f"/v1{path}"][route.method.lower()]["responses"][str(route.status)]
+    described = document["paths"][f"/v1{documented_path(route)}"][route.method.lower()]["responses"][str(route.status)]
     if "content" not in described:
         return
     schema = described["content"]["application/json"]["schema"]
@@ -83,17 +87,19 @@ def check_shape(document: dict[str, Any], route: Route, answer: httpx.Response) 
 
 
 def state_of(site: Site, world: World) -> list[Any]:
-    """All that is stored of a thread."""
+    """All that is stored of the threads, branches included."""
 
     def read(connection: Connection) -> list[Any]:
-        of_ada = (tables.threads.c.tenant == "acme") & (tables.threads.c.id == world.thread)
-        key = select(tables.threads.c.key).where(of_ada).scalar_subquery()
+        id_ = tables.threads.c.id
+        is_one = (id_ == world.thread) | (id_ == world.answered) | id_.startswith(f"{world.answered}/")
+        keys = select(tables.threads.c.key).where(tables.threads.c.tenant == "acme", is_one)
         of_thread = [
-            select(table).where(table.c.thread_key == key).order_by(*table.primary_key.columns)
+            select(table).where(table.c.thread_key.in_(keys)).order_by(*table.primary_key.columns)
             for table in (tables.messages, tables.thread_context, tables.summaries, tables.attachments, tables.turns)
         ]
         rows = [connection.execute(statement).all() for statement in of_thread]
-        return [connection.execute(select(tables.threads).where(tables.threads.c.key == key)).all(), *rows]
+        own = select(tables.threads).where(tables.threads.c.key.in_(keys)).order_by(tables.threads.c.key)
+        return [connection.execute(own).all(), *rows]
 
     return site.database.run(read)
 
@@ -109,6 +115,7 @@ def test_what_one_may_not_see_is_not_there(site: Site, old_world: World, who: st
             assert answer.status_code == 404, f"{route.name}: {answer.text}"
             elsewhere = {
                 "thread": "none",
+                "answered": "none",
                 "schedule": world.upload,
                 "upload": world.turn,
                 "turn": world.upload,
