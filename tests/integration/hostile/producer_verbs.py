@@ -126,12 +126,7 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
     **_of_producers("regenerate", _raises=BranchInUse, thread_id=just("sent"), **_ANSWERED),
     **_of_producers(
-        "edit_message",
-        _raises=BranchInUse,
-        thread_id=just("sent"),
-        message_id=just("m"),
-        content=just("x"),
-        **_EDITED,
+        "edit_message", _raises=BranchInUse, thread_id=just("sent"), message_id=just("m"), content=just("x"), **_EDITED
     ),
     **_of_producers(
         "make_branch",

@@ -28,7 +28,7 @@ class World:
     waiting: str
     #: The turn of another thread of hers that waits for the approval of a call.
     undecided: str
-    #: Another thread of hers: its question, answered, and a branch beside `main`.
+    #: Another thread of hers: its question, answered, and a branch of it, which is chosen.
     answered: str
     message: str
     branch: str
@@ -81,6 +81,7 @@ def make_answered(site: Site, *, messages: int) -> dict[str, str]:
     site.answer(thread)
     listed = site.ask("ada", "GET", f"/threads/{thread}/messages", params={"order": "desc"}).json()["messages"]
     branch = site.ask("ada", "POST", f"/threads/{thread}/branches", json={"name": "other"}).json()["id"]
+    site.ask("ada", "POST", f"/threads/{thread}/branches/{branch}/choose")
     return {"answered": thread, "message": listed[1]["id"], "branch": branch}
 
 
@@ -148,7 +149,7 @@ ROUTES = [
             "q": {"params": {"q": "-"}},
             "titel": {"params": {"titel": "x"}},
         },
-        statements=1,
+        statements=2,
     ),
     Route("GET", "/threads/{thread}", 200, "read", {}, {"thread_id": "/threads/a%20b"}, statements=1),
     Route(
