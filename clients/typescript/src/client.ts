@@ -6,7 +6,7 @@
 import { Problem, TurnNotOver } from "./errors.ts";
 import { type Answer, type Call, Gateway, idempotency, type Key, type Options, path, pause, readJson } from "./requests.ts";
 import { follow, type StreamOptions } from "./stream.ts";
-import type { File, Message, Page, Part, StreamToken, Thread, ThreadEvent, Turn } from "./types.ts";
+import type { File, Message, Page, Part, StreamToken, Thread, ThreadEvent, Turn, WhenBusy } from "./types.ts";
 
 /** Bytes up to which a file goes through the gateway. */
 const SMALL_FILE_BYTES = 1024 * 1024;
@@ -28,7 +28,7 @@ export interface SendOptions {
   /** A turn that is not over by then fails. */
   deadline?: Date;
   /** What becomes of it while its thread has an unfinished turn. */
-  whenBusy?: "enqueue" | "reject" | "interrupt" | "rollback" | "merge" | "steer";
+  whenBusy?: WhenBusy;
   /** Make the thread where there is none of this id. */
   create?: boolean;
   /** Of your own, as the id of what causes the message: all calls with it make one turn. */
@@ -168,7 +168,7 @@ export class Threadmill {
       const wait = Math.max(0, Math.min(LOOK_SECONDS, (endsAt - beganAt) / 1000)).toFixed(3);
       const call = { path: path("turns", turnId), query: { wait }, extraMs: LOOK_SECONDS * 1000 };
       const turn = turnOf(await this.#gateway.send({ method: "GET", ...call, signal: options.signal }));
-      if (["completed", "failed", "cancelled"].includes(turn.state)) return turn;
+      if (["completed", "failed", "cancelled", "merged"].includes(turn.state)) return turn;
       if (Date.now() >= endsAt) throw new TurnNotOver(turn);
       // A gateway that lets nobody wait is not to be asked all the time.
       await pause(Math.min(beganAt + LEAST_LOOK_MS, endsAt) - Date.now(), options.signal);
