@@ -41,6 +41,8 @@ from threadmill_client.events import (
     UnknownEvent,
 )
 from threadmill_client.models import (
+    Branch,
+    BranchComparison,
     ContextEntry,
     File,
     Message,
@@ -62,8 +64,8 @@ __all__ = [  # noqa: RUF022 - by what they are
     # Clients
     "AsyncPages", "AsyncThreadmill", "Pages", "Threadmill", "UNSET", "__version__",
     # What they tell of
-    "ContextEntry", "File", "Message", "Model", "Page", "PendingCall", "Snippet", "StreamToken", "Summary", "Thread",
-    "ToolCall", "Turn", "TurnError", "Usage", "UsageRow",
+    "Branch", "BranchComparison", "ContextEntry", "File", "Message", "Model", "Page", "PendingCall", "Snippet",
+    "StreamToken", "Summary", "Thread", "ToolCall", "Turn", "TurnError", "Usage", "UsageRow",
     # Events
     "AgentStep", "AgentSteps", "Event", "MessageDelta", "MessageDone", "MessageRestarted", "ThreadDeleted",
     "ThreadSwitched", "ToolStarted", "TurnDecided", "TurnEnded", "TurnQueued", "TurnStarted", "TurnWaiting",

@@ -218,6 +218,39 @@ class Thread(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Branch(Model):
+    """One way that a thread went on, without its messages."""
+
+    #: `main` for the thread's first one.
+    id: str
+    name: str | None = None
+    #: `branch`, `regenerate` or `edit`; None for the thread's first one.
+    origin: str | None = None
+    #: Whether the thread's id stands for it.
+    is_chosen: bool = False
+    #: The branch that has the last message which it shares; None where it shares none.
+    parent: str | None = None
+    #: Its own messages come after this `seq`.
+    shared_to_seq: int = 0
+    #: The `seq` of its newest message.
+    last_seq: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    #: How many of its turns wait or run.
+    unfinished_turns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchComparison(Model):
+    """Two branches behind what they share."""
+
+    #: The newest `seq` up to which both are the same history.
+    shared_to_seq: int = 0
+    ours: tuple[Message, ...] = ()
+    theirs: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContextEntry(Model):
     """A text that the agent is told in each turn of a thread, under a key."""
 

@@ -149,6 +149,33 @@ export interface Thread {
   etag?: string;
 }
 
+/** One way that a thread went on, without its messages. */
+export interface Branch {
+  /** `main` for the thread's first one. */
+  id: string;
+  name: string | null;
+  /** null for the thread's first one. */
+  origin: "branch" | "regenerate" | "edit" | null;
+  /** Whether the thread's id stands for it. */
+  is_chosen: boolean;
+  /** The branch that has the last message which it shares; null where it shares none. */
+  parent: string | null;
+  /** Its own messages come after this `seq`. */
+  shared_to_seq: number;
+  last_seq: number;
+  created_at: string;
+  updated_at: string;
+  /** How many of its turns wait or run. */
+  unfinished_turns: number;
+}
+
+/** Two branches behind what they share. */
+export interface BranchComparison {
+  shared_to_seq: number;
+  ours: Message[];
+  theirs: Message[];
+}
+
 export interface StreamToken {
   token: string;
   expires_at: string;
