@@ -31,17 +31,23 @@ from threadmill_client.events import (
     MessageDone,
     MessageRestarted,
     ThreadDeleted,
+    ThreadSwitched,
     ToolStarted,
+    TurnDecided,
     TurnEnded,
     TurnQueued,
     TurnStarted,
+    TurnWaiting,
     UnknownEvent,
 )
 from threadmill_client.models import (
+    Branch,
+    BranchComparison,
     ContextEntry,
     File,
     Message,
     Page,
+    PendingCall,
     Snippet,
     StreamToken,
     Summary,
@@ -58,11 +64,12 @@ __all__ = [  # noqa: RUF022 - by what they are
     # Clients
     "AsyncPages", "AsyncThreadmill", "Pages", "Threadmill", "UNSET", "__version__",
     # What they tell of
-    "ContextEntry", "File", "Message", "Model", "Page", "Snippet", "StreamToken", "Summary", "Thread", "ToolCall",
-    "Turn", "TurnError", "Usage", "UsageRow",
+    "Branch", "BranchComparison", "ContextEntry", "File", "Message", "Model", "Page", "PendingCall", "Snippet",
+    "StreamToken", "Summary", "Thread", "ToolCall", "Turn", "TurnError", "Usage", "UsageRow",
     # Events
     "AgentStep", "AgentSteps", "Event", "MessageDelta", "MessageDone", "MessageRestarted", "ThreadDeleted",
-    "ToolStarted", "TurnEnded", "TurnQueued", "TurnStarted", "UnknownEvent",
+    "ThreadSwitched", "ToolStarted", "TurnDecided", "TurnEnded", "TurnQueued", "TurnStarted", "TurnWaiting",
+    "UnknownEvent",
     # Errors
     "Conflict", "ConnectionLost", "Forbidden", "GatewayFailed", "InvalidRequest", "NotFound", "PreconditionFailed",
     "Problem", "RateLimited", "ThreadmillError", "TooLarge", "TurnNotOver", "Unauthorized", "UnexpectedAnswer",

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 import httpx
 
-from threadmill_client import calls, following, listings, transfers
+from threadmill_client import branches, calls, following, listings, pending_calls, transfers
 from threadmill_client.configured_client import ConfiguredClient
 from threadmill_client.decoding import Model
 from threadmill_client.errors import ThreadmillError
@@ -93,6 +93,23 @@ class AsyncThreadmill(ConfiguredClient[httpx.AsyncClient]):
     wait_for_turn = _call(calls.wait_for_turn)
     cancel_turn = _call(calls.cancel_turn)
     requeue_turn = _call(calls.requeue_turn)
+
+    list_pending = _list(pending_calls.list_pending)
+    read_pending = _call(pending_calls.read_pending)
+    approve_call = _call(pending_calls.approve_call)
+    deny_call = _call(pending_calls.deny_call)
+    edit_call = _call(pending_calls.edit_call)
+    answer_call = _call(pending_calls.answer_call)
+    give_result = _call(pending_calls.give_result)
+
+    regenerate = _call(branches.regenerate)
+    edit_message = _call(branches.edit_message)
+    list_branches = _call(branches.list_branches)
+    make_branch = _call(branches.make_branch)
+    rename_branch = _call(branches.rename_branch)
+    choose_branch = _call(branches.choose_branch)
+    compare_branches = _call(branches.compare_branches)
+    delete_branch = _call(branches.delete_branch)
 
     turn_events = _follow(following.turn_events)
     thread_events = _follow(following.thread_events)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from threadmill_client.decoding import Model, read_model
-from threadmill_client.models import Message, ToolCall, TurnError, Usage
+from threadmill_client.models import Message, PendingCall, ToolCall, TurnError, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,23 @@ class TurnQueued(Event):
     due_at: datetime | None = None
     #: What its newest attempt failed of.
     error: TurnError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnWaiting(Event):
+    """A notice: the turn waits for decisions, and holds no worker meanwhile."""
+
+    kind: ClassVar[str] = "turn.waiting"
+    #: What is still to be decided, in the order of asking.
+    calls: tuple[PendingCall, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnDecided(Event):
+    """A notice: a call of a turn that waits was decided, and others are not yet."""
+
+    kind: ClassVar[str] = "turn.decided"
+    call: PendingCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +141,20 @@ class TurnEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThreadSwitched(Event):
+    """The thread's id stands for another branch from here on.
+
+    Drop what was shown behind `shared_to_seq`, and read the messages anew.
+    """
+
+    kind: ClassVar[str] = "thread.switched"
+    #: The id of the branch that was chosen.
+    branch: str = ""
+    #: The `seq` up to which it shares the history of another branch; 0 for the thread's first one.
+    shared_to_seq: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ThreadDeleted(Event):
     """A notice: the thread is not stored any more. Nothing of it follows."""
 
@@ -140,8 +171,8 @@ class UnknownEvent(Event):
 _KINDS: dict[str, type[Event]] = {
     each.kind: each
     for each in (
-        *(TurnQueued, TurnStarted, MessageDelta, MessageRestarted),
-        *(MessageDone, ToolStarted, AgentSteps, TurnEnded, ThreadDeleted),
+        *(TurnQueued, TurnWaiting, TurnDecided, TurnStarted, MessageDelta, MessageRestarted),
+        *(MessageDone, ToolStarted, AgentSteps, TurnEnded, ThreadSwitched, ThreadDeleted),
     )
 }
 

@@ -36,9 +36,13 @@ def turn_events(turn_id: str, *, after: int | str = 0) -> Feed:
     return Feed(where=path("turns", turn_id, "events"), after=_mark(after), last_kind=TurnEnded)
 
 
-def thread_events(thread_id: str, *, after: int | str = 0) -> Feed:
-    """Follow a thread, from its beginning or behind an event, as `thread.last_event_id`. It ends with the thread."""
-    return Feed(where=path("threads", thread_id, "events"), after=_mark(after), last_kind=ThreadDeleted)
+def thread_events(thread_id: str, *, after: int | str = 0, branch: str | None = None) -> Feed:
+    """Follow a thread, from its beginning or behind an event, as `thread.last_event_id`. It ends with the thread.
+
+    It follows the branch that is chosen, also when another one is, or `branch`.
+    """
+    where, query = path("threads", thread_id, "events"), drop_nones(branch=branch)
+    return Feed(where=where, query=query, after=_mark(after), last_kind=ThreadDeleted)
 
 
 def user_events(user: str | None = None, *, after: str = "") -> Feed:

@@ -32,7 +32,7 @@ class Listing(Generic[M]):
         body = answer.json()
         if not isinstance(body, dict):
             raise UnexpectedAnswer(f"the answer lacks {self.name!r}")
-        pending = read_models(self.kind, body.get("pending") or [])
+        pending = () if self.name == "pending" else read_models(self.kind, body.get("pending") or [])
         return Page(read_models(self.kind, body.get(self.name)), body.get("next_cursor"), pending)
 
 
@@ -57,10 +57,10 @@ def search_threads(words: str, *, user: str | None = None, page_size: int | None
 
 
 def list_messages(
-    thread_id: str, *, order: Literal["asc", "desc"] = "asc", page_size: int | None = None
+    thread_id: str, *, order: Literal["asc", "desc"] = "asc", branch: str | None = None, page_size: int | None = None
 ) -> Listing[Message]:
-    """List a thread's messages, the oldest first or, with `desc`, the newest."""
-    query = drop_nones(order=order, limit=page_size)
+    """List a thread's messages, the oldest first or, with `desc`, the newest: of the chosen branch, or of another."""
+    query = drop_nones(order=order, branch=branch, limit=page_size)
     return Listing(where=path("threads", thread_id, "messages"), name="messages", kind=Message, query=query)
 
 

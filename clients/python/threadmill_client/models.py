@@ -13,7 +13,7 @@ from threadmill_client.decoding import Model
 T = TypeVar("T")
 
 #: States of a turn after which nothing more comes of it.
-FINAL_STATES = frozenset({"completed", "failed", "cancelled"})
+FINAL_STATES = frozenset({"completed", "failed", "cancelled", "merged"})
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Turn(Model):
 
     id: str
     thread_id: str
-    #: `queued`, `running`, or one of `FINAL_STATES`.
+    #: `queued`, `running`, `waiting` for decisions, or one of `FINAL_STATES`.
     state: str
     agent: str = ""
     attempt: int = 0
@@ -126,6 +126,8 @@ class Turn(Model):
     cost: float | None = None
     #: Turns of the thread that come before it, while it waits.
     position: int | None = None
+    #: The schedule that sent its message.
+    schedule_id: str | None = None
     #: What it added after the user's message; () while it is not over.
     messages: tuple[Message, ...] = ()
     #: The turn that answers its message with its own.
@@ -144,6 +146,37 @@ class Turn(Model):
     def content(self) -> str:
         """The text of the last reply; "" where there is none."""
         return next((each.content for each in reversed(self.messages) if each.role == "assistant"), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingCall(Model):
+    """A tool call that waits for a decision, or got one."""
+
+    turn_id: str
+    #: Its name within the turn.
+    call_id: str
+    #: `approval`, `question`, `client_tool` or `child`.
+    kind: str = ""
+    #: The tool's.
+    name: str = ""
+    #: As the model gave them: these are what runs.
+    arguments: Any = None
+    #: SHA-256 of name and arguments: passed with a decision, it holds for these alone.
+    digest: str = ""
+    #: What the agent asks.
+    question: str | None = None
+    #: The only answers that are taken; None takes any.
+    choices: tuple[Any, ...] | None = None
+    #: JSON schema of an answer or a result.
+    schema: Mapping[str, Any] | None = None
+    requested_at: datetime | None = None
+    expires_at: datetime | None = None
+    #: `approve`, `deny`, `edit`, `answer`, `result`, or `closed` without one; None while it is open.
+    decision: str | None = None
+    #: Of a denial.
+    reason: str | None = None
+    decided_by: str | None = None
+    decided_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,10 +209,45 @@ class Thread(Model):
     last_event_id: int = 0
     #: The id of the turn that runs, if one does.
     running_turn: str | None = None
+    #: What becomes of a message that does not say it, while a turn is unfinished; None where the agent says it.
+    when_busy: str | None = None
     #: Of a search: what was found in it, best first.
     snippets: tuple[Snippet, ...] = ()
-    #: Of the title and metadata that were read; None in lists.
+    #: Of what `update_thread` changes, as it was read; None in lists.
     etag: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch(Model):
+    """One way that a thread went on, without its messages."""
+
+    #: `main` for the thread's first one.
+    id: str
+    name: str | None = None
+    #: `branch`, `regenerate` or `edit`; None for the thread's first one.
+    origin: str | None = None
+    #: Whether the thread's id stands for it.
+    is_chosen: bool = False
+    #: The branch that has the last message which it shares; None where it shares none.
+    parent: str | None = None
+    #: Its own messages come after this `seq`.
+    shared_to_seq: int = 0
+    #: The `seq` of its newest message.
+    last_seq: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    #: How many of its turns wait or run.
+    unfinished_turns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchComparison(Model):
+    """Two branches behind what they share."""
+
+    #: The newest `seq` up to which both are the same history.
+    shared_to_seq: int = 0
+    ours: tuple[Message, ...] = ()
+    theirs: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

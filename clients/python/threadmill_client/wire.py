@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -99,6 +100,15 @@ def json_request(method: str, where: str, values: Mapping[str, Any], **more: Any
 def drop_nones(**values: Any) -> dict[str, Any]:
     """The values that are given."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def write_moment(name: str, value: datetime | None) -> str | None:
+    """A moment of RFC 3339. Raises `ValueError` for one without a time zone."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError(f"{name} has no time zone: pass datetime.now(timezone.utc) + …, or the like")
+    return value.isoformat()
 
 
 def idempotency(key: str | None = None) -> dict[str, str]:

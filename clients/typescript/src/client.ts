@@ -3,10 +3,32 @@
  *
  * What stays true: a verb that changes something is done once, however often its request is sent.
  */
+import { chosen, hex, holds, isAfterLostAnswer, threadOf, turnOf } from "./answers.ts";
 import { Problem, TurnNotOver } from "./errors.ts";
+import type {
+  AnswerOptions,
+  BranchOptions,
+  DecisionOptions,
+  EditOptions,
+  SendOptions,
+  ThreadChanges,
+  ThreadFilter,
+} from "./options.ts";
+import { Pages } from "./pages.ts";
 import { type Answer, type Call, Gateway, idempotency, type Key, type Options, path, pause, readJson } from "./requests.ts";
 import { follow, type StreamOptions } from "./stream.ts";
-import type { File, Message, Page, Part, StreamToken, Thread, ThreadEvent, Turn } from "./types.ts";
+import type {
+  Branch,
+  BranchComparison,
+  File,
+  Message,
+  Part,
+  PendingCall,
+  StreamToken,
+  Thread,
+  ThreadEvent,
+  Turn,
+} from "./types.ts";
 
 /** Bytes up to which a file goes through the gateway. */
 const SMALL_FILE_BYTES = 1024 * 1024;
@@ -15,56 +37,6 @@ const UPLOADS_NOT_SUPPORTED = "urn:threadmill:problem:uploads-not-supported";
 const LOOK_SECONDS = 25;
 /** Between the beginnings of two such requests. */
 const LEAST_LOOK_MS = 1000;
-
-export interface SendOptions {
-  /** Files that were uploaded. */
-  attachments?: Pick<File, "sha256" | "filename">[];
-  agent?: string;
-  metadata?: Record<string, unknown>;
-  user?: string;
-  priority?: number;
-  /** The message waits until then. */
-  notBefore?: Date;
-  /** A turn that is not over by then fails. */
-  deadline?: Date;
-  /** What becomes of it while its thread has an unfinished turn. */
-  whenBusy?: "enqueue" | "reject" | "interrupt" | "rollback" | "merge" | "steer";
-  /** Make the thread where there is none of this id. */
-  create?: boolean;
-  /** Of your own, as the id of what causes the message: all calls with it make one turn. */
-  idempotencyKey?: string;
-  signal?: AbortSignal | undefined;
-}
-
-export interface ThreadFilter {
-  user?: string;
-  title?: string;
-  order?: "created" | "updated";
-  pageSize?: number;
-}
-
-/** A list of the gateway: iterate over all of it, or take a page. */
-export class Pages<T> implements AsyncIterable<T> {
-  readonly #read: (cursor?: string) => Promise<Page<T>>;
-
-  constructor(read: (cursor?: string) => Promise<Page<T>>) {
-    this.#read = read;
-  }
-
-  /** The first page, or the one that begins at the `nextCursor` of another. */
-  page(cursor?: string): Promise<Page<T>> {
-    return this.#read(cursor);
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    let cursor: string | undefined;
-    do {
-      const page = await this.page(cursor);
-      yield* page.items;
-      cursor = page.nextCursor ?? undefined;
-    } while (cursor);
-  }
-}
 
 /** A client of one gateway: `new Threadmill("https://threads.example.com", key)`. */
 export class Threadmill {
@@ -97,22 +69,24 @@ export class Threadmill {
   }
 
   /**
-   * Change a thread's title (null removes it) and the keys of its metadata that are given. With the `etag` of the
-   * thread that you read, only if nobody else did.
+   * Change a thread's title, keys of its metadata, the agent that it is handed over to, or its policy `whenBusy`. With
+   * the `etag` of the thread that you read, only if nobody else did.
    */
   async updateThread(
     threadId: string,
-    changes: { title?: string | null; metadata?: Record<string, unknown>; agent?: string | null },
+    changes: ThreadChanges,
     options: { etag?: string | undefined } = {},
   ): Promise<Thread> {
+    const { whenBusy, ...others } = changes;
+    const values = whenBusy === undefined ? others : { ...others, when_busy: whenBusy };
     const headers: Record<string, string> = options.etag === undefined ? {} : { "If-Match": options.etag };
     try {
-      const call = { method: "PATCH", path: path("threads", threadId), json: changes, headers };
+      const call = { method: "PATCH", path: path("threads", threadId), json: values, headers };
       return threadOf(await this.#gateway.send(call));
     } catch (error) {
       if (!isAfterLostAnswer(error, 412)) throw error;
       const stored = await this.getThread(threadId);
-      if (!holds(stored, changes)) throw error;
+      if (!holds(stored, values)) throw error;
       return stored;
     }
   }
@@ -123,31 +97,32 @@ export class Threadmill {
   }
 
   async deleteThread(threadId: string): Promise<void> {
-    try {
-      await this.#gateway.send({ method: "DELETE", path: path("threads", threadId) });
-    } catch (error) {
-      if (!isAfterLostAnswer(error, 404)) throw error;
-    }
+    await this.#delete(path("threads", threadId));
   }
 
   /** Send a user's message; an agent answers in the turn that is returned. One call makes one turn. */
   async sendMessage(threadId: string, content: string | Part[], options: SendOptions = {}): Promise<Turn> {
-    const { attachments, notBefore, deadline, whenBusy, create, idempotencyKey, signal, ...others } = options;
+    const { attachments, notBefore, deadline, whenBusy, mergeWindow, ...others } = options;
+    const { branch, create, idempotencyKey, signal, ...same } = others;
     const values = {
       content,
-      attachments: attachments?.map(({ sha256, filename }) => ({ sha256, filename: filename || undefined })),
+      attachments: chosen(attachments),
       not_before: notBefore?.toISOString(),
       deadline: deadline?.toISOString(),
       when_busy: whenBusy,
-      ...others,
+      merge_window: mergeWindow,
+      ...same,
     };
-    const more = { key: idempotencyKey, signal, query: { create: create ? "true" : undefined } };
+    const more = { key: idempotencyKey, signal, query: { create: create ? "true" : undefined, branch } };
     return turnOf(await this.#post(path("threads", threadId, "messages"), values, more));
   }
 
   /** List a thread's messages, the oldest first or, with `desc`, the newest. */
-  listMessages(threadId: string, options: { order?: "asc" | "desc"; pageSize?: number } = {}): Pages<Message> {
-    const query = { order: options.order, limit: options.pageSize };
+  listMessages(
+    threadId: string,
+    options: { order?: "asc" | "desc"; branch?: string; pageSize?: number } = {},
+  ): Pages<Message> {
+    const query = { order: options.order, branch: options.branch, limit: options.pageSize };
     return this.#list("messages", path("threads", threadId, "messages"), query);
   }
 
@@ -168,7 +143,7 @@ export class Threadmill {
       const wait = Math.max(0, Math.min(LOOK_SECONDS, (endsAt - beganAt) / 1000)).toFixed(3);
       const call = { path: path("turns", turnId), query: { wait }, extraMs: LOOK_SECONDS * 1000 };
       const turn = turnOf(await this.#gateway.send({ method: "GET", ...call, signal: options.signal }));
-      if (["completed", "failed", "cancelled"].includes(turn.state)) return turn;
+      if (["completed", "failed", "cancelled", "merged"].includes(turn.state)) return turn;
       if (Date.now() >= endsAt) throw new TurnNotOver(turn);
       // A gateway that lets nobody wait is not to be asked all the time.
       await pause(Math.min(beganAt + LEAST_LOOK_MS, endsAt) - Date.now(), options.signal);
@@ -185,14 +160,113 @@ export class Threadmill {
     return turnOf(await this.#post(path("turns", turnId, "requeue"), options));
   }
 
+  /** List what turns wait for, the oldest first. */
+  listPending(filter: { user?: string; pageSize?: number } = {}): Pages<PendingCall> {
+    return this.#list("pending", path("pending"), { user: filter.user, limit: filter.pageSize });
+  }
+
+  /** Read what a turn waits for, with the arguments that would run. */
+  async readPending(turnId: string): Promise<PendingCall[]> {
+    const call = { method: "GET", path: path("turns", turnId, "pending") };
+    return (await this.#gateway.json<{ pending: PendingCall[] }>(call)).pending;
+  }
+
+  /** Have a call run as it was shown. */
+  approveCall(turnId: string, callId: string, options: DecisionOptions = {}): Promise<PendingCall> {
+    return this.#decide(turnId, callId, { decision: "approve", ...options });
+  }
+
+  /** Have a call not run, or a question not answered; the model reads the reason. */
+  denyCall(turnId: string, callId: string, reason?: string, options: DecisionOptions = {}): Promise<PendingCall> {
+    return this.#decide(turnId, callId, { decision: "deny", reason, ...options });
+  }
+
+  /** Have a call run with other arguments: all that it has. */
+  editCall(
+    turnId: string,
+    callId: string,
+    args: Record<string, unknown>,
+    options: DecisionOptions = {},
+  ): Promise<PendingCall> {
+    return this.#decide(turnId, callId, { decision: "edit", arguments: args, ...options });
+  }
+
+  /** Answer a question, with one of its choices if it has any. */
+  answerCall(turnId: string, callId: string, value: unknown, options: DecisionOptions = {}): Promise<PendingCall> {
+    return this.#decide(turnId, callId, { decision: "answer", value, ...options });
+  }
+
+  /** Give what a tool returned that you run yourself, as any JSON value. */
+  giveResult(turnId: string, callId: string, content: unknown, options: DecisionOptions = {}): Promise<PendingCall> {
+    return this.#decide(turnId, callId, { decision: "result", content, ...options });
+  }
+
+  /** Have the last question answered once more, on a branch of its own, which is chosen. */
+  async regenerate(threadId: string, options: AnswerOptions = {}): Promise<Turn> {
+    const { branch, idempotencyKey, ...values } = options;
+    const more = { key: idempotencyKey, query: { branch } };
+    return turnOf(await this.#post(path("threads", threadId, "regenerate"), values, more));
+  }
+
+  /** Send another message in the place of a user's, on a branch from before it, which is chosen. */
+  async editMessage(
+    threadId: string,
+    messageId: string,
+    content: string | Part[],
+    options: EditOptions = {},
+  ): Promise<Turn> {
+    const { attachments, branch, idempotencyKey, ...others } = options;
+    const values = { content, attachments: chosen(attachments), ...others };
+    const more = { key: idempotencyKey, query: { branch } };
+    return turnOf(await this.#post(path("threads", threadId, "messages", messageId, "edit"), values, more));
+  }
+
+  /** Read the branches of a thread, the oldest first. */
+  async listBranches(threadId: string): Promise<Branch[]> {
+    const call = { method: "GET", path: path("threads", threadId, "branches") };
+    return (await this.#gateway.json<{ branches: Branch[] }>(call)).branches;
+  }
+
+  /** Make a branch behind a message; it is not chosen by this. */
+  async makeBranch(threadId: string, options: BranchOptions = {}): Promise<Branch> {
+    const { at, name, branch } = options;
+    const values = typeof at === "string" ? { name, at_message: at } : { name, at };
+    return readJson(await this.#post(path("threads", threadId, "branches"), values, { query: { branch } })) as Branch;
+  }
+
+  /** Give a branch a name, or with null, none. */
+  renameBranch(threadId: string, branch: string, name: string | null): Promise<Branch> {
+    return this.#gateway.json({ method: "PATCH", path: path("threads", threadId, "branches", branch), json: { name } });
+  }
+
+  /** Have the thread's id stand for a branch. Those who follow the thread get `thread.switched`. */
+  async chooseBranch(threadId: string, branch: string): Promise<Branch> {
+    return readJson(await this.#post(path("threads", threadId, "branches", branch, "choose"))) as Branch;
+  }
+
+  /** Read what two branches have behind what they share: 200 messages of each at most. */
+  compareBranches(threadId: string, ours: string, theirs: string): Promise<BranchComparison> {
+    const where = path("threads", threadId, "branches", ours, "compare");
+    return this.#gateway.json({ method: "GET", path: where, query: { with: theirs } });
+  }
+
+  /** Delete a branch that is not chosen; what others share of it stays. */
+  deleteBranch(threadId: string, branch: string): Promise<void> {
+    return this.#delete(path("threads", threadId, "branches", branch));
+  }
+
   /** Follow one turn to its end. */
   turnEvents(turnId: string, options: StreamOptions = {}): AsyncGenerator<ThreadEvent, void, undefined> {
     return follow(this.#gateway, { path: path("turns", turnId, "events"), lastType: "turn.ended" }, options);
   }
 
   /** Follow a thread, from its beginning or behind an event, as `thread.last_event_id`. */
-  threadEvents(threadId: string, options: StreamOptions = {}): AsyncGenerator<ThreadEvent, void, undefined> {
-    return follow(this.#gateway, { path: path("threads", threadId, "events"), lastType: "thread.deleted" }, options);
+  threadEvents(
+    threadId: string,
+    options: StreamOptions & { branch?: string } = {},
+  ): AsyncGenerator<ThreadEvent, void, undefined> {
+    const feed = { path: path("threads", threadId, "events"), query: { branch: options.branch } };
+    return follow(this.#gateway, { ...feed, lastType: "thread.deleted" }, options);
   }
 
   /** Follow all threads of a user; a key that is bound to a user need not name it. */
@@ -238,6 +312,19 @@ export class Threadmill {
     return readJson(await this.#post(path("uploads", upload.id, "complete"))) as File;
   }
 
+  async #decide(turnId: string, callId: string, decision: Record<string, unknown>): Promise<PendingCall> {
+    const answer = await this.#post(path("turns", turnId, "pending", callId), decision);
+    return (readJson(answer) as { call: PendingCall }).call;
+  }
+
+  async #delete(where: string): Promise<void> {
+    try {
+      await this.#gateway.send({ method: "DELETE", path: where });
+    } catch (error) {
+      if (!isAfterLostAnswer(error, 404)) throw error;
+    }
+  }
+
   #post(
     where: string,
     json?: unknown,
@@ -255,31 +342,4 @@ export class Threadmill {
       return { items: page[name] as T[], nextCursor: (page.next_cursor as string | null | undefined) ?? null };
     });
   }
-}
-
-function threadOf(answer: Answer): Thread {
-  const thread = readJson(answer) as Thread;
-  const etag = answer.headers.get("etag");
-  return etag === null ? thread : { ...thread, etag };
-}
-
-function turnOf(answer: Answer): Turn {
-  const body = readJson(answer) as Turn | { turn: Turn };
-  return "turn" in body ? body.turn : body;
-}
-
-/** Whether a refusal may come of an earlier try, which did it and whose answer was lost. */
-function isAfterLostAnswer(error: unknown, status: number): boolean {
-  return error instanceof Problem && error.status === status && error.attempts > 1;
-}
-
-function holds(stored: Thread, changes: { title?: string | null; metadata?: Record<string, unknown>; agent?: string | null }): boolean {
-  const isTitled = changes.title === undefined || stored.title === changes.title;
-  const same = ([name, value]: [string, unknown]) =>
-    JSON.stringify(stored.metadata[name] ?? null) === JSON.stringify(value);
-  return isTitled && Object.entries(changes.metadata ?? {}).every(same);
-}
-
-function hex(buffer: ArrayBuffer): string {
-  return Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

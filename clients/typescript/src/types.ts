@@ -67,7 +67,7 @@ export interface TurnError {
 export interface Turn {
   id: string;
   thread_id: string;
-  state: "queued" | "running" | "completed" | "failed" | "cancelled" | "merged";
+  state: "queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "merged";
   agent: string;
   attempt: number;
   created_at: string;
@@ -79,6 +79,8 @@ export interface Turn {
   cost: number | null;
   /** Turns of the thread that come before it, while it waits. */
   position: number | null;
+  /** The schedule that sent its message. */
+  schedule_id: string | null;
   /** What it answered, once it is over. */
   messages: Message[] | null;
   /** The turn that answers its message with its own. */
@@ -87,6 +89,35 @@ export interface Turn {
   interrupted_by: string | null;
   /** What it asked and said is out of view. */
   rolled_back: boolean;
+}
+
+/** What becomes of a message while its thread has an unfinished turn. */
+export type WhenBusy = "enqueue" | "reject" | "interrupt" | "rollback" | "merge" | "steer";
+
+/** A tool call that waits for a decision, or got one. */
+export interface PendingCall {
+  turn_id: string;
+  /** Its name within the turn. */
+  call_id: string;
+  kind: "approval" | "question" | "client_tool" | "child";
+  /** The tool's. */
+  name: string;
+  /** As the model gave them: these are what runs. */
+  arguments: unknown;
+  /** SHA-256 of name and arguments: passed with a decision, it holds for these alone. */
+  digest: string;
+  question: string | null;
+  /** The only answers that are taken; null takes any. */
+  choices: unknown[] | null;
+  /** JSON schema of an answer or a result. */
+  schema: Record<string, unknown> | null;
+  requested_at: string;
+  expires_at: string;
+  /** `closed` without a decision; null while it is open. */
+  decision: "approve" | "deny" | "edit" | "answer" | "result" | "closed" | null;
+  reason: string | null;
+  decided_by: string | null;
+  decided_at: string | null;
 }
 
 export interface Snippet {
@@ -110,10 +141,39 @@ export interface Thread {
   /** `threadEvents(id, { after: last_event_id })` goes on from here. */
   last_event_id: number;
   running_turn: string | null;
+  /** Of its messages that do not say it; null where the agent says it. */
+  when_busy: WhenBusy | null;
   /** Of a search: what was found, best first. */
   snippets?: Snippet[] | null;
   /** For `updateThread`; not in lists. */
   etag?: string;
+}
+
+/** One way that a thread went on, without its messages. */
+export interface Branch {
+  /** `main` for the thread's first one. */
+  id: string;
+  name: string | null;
+  /** null for the thread's first one. */
+  origin: "branch" | "regenerate" | "edit" | null;
+  /** Whether the thread's id stands for it. */
+  is_chosen: boolean;
+  /** The branch that has the last message which it shares; null where it shares none. */
+  parent: string | null;
+  /** Its own messages come after this `seq`. */
+  shared_to_seq: number;
+  last_seq: number;
+  created_at: string;
+  updated_at: string;
+  /** How many of its turns wait or run. */
+  unfinished_turns: number;
+}
+
+/** Two branches behind what they share. */
+export interface BranchComparison {
+  shared_to_seq: number;
+  ours: Message[];
+  theirs: Message[];
 }
 
 export interface StreamToken {
@@ -139,6 +199,19 @@ export interface TurnQueued extends EventOfTurn {
   position: number;
   due_at: string | null;
   error: TurnError | null;
+}
+
+/** A notice: the turn waits for decisions, and holds no worker meanwhile. */
+export interface TurnWaiting extends EventOfTurn {
+  type: "turn.waiting";
+  /** What is still to be decided, in the order of asking. */
+  calls: PendingCall[];
+}
+
+/** A notice: a call of a turn that waits was decided, and others are not yet. */
+export interface TurnDecided extends EventOfTurn {
+  type: "turn.decided";
+  call: PendingCall;
 }
 
 /** A worker runs the turn. From the second attempt on, drop a message that is not done. */
@@ -204,6 +277,19 @@ export interface TurnEnded extends EventOfTurn {
   rolled_back: boolean;
 }
 
+/**
+ * The thread's id stands for another branch from here on: drop what was shown behind `shared_to_seq`, and read the
+ * messages anew.
+ */
+export interface ThreadSwitched extends EventOfThread {
+  type: "thread.switched";
+  turn_id: null;
+  /** The id of the branch that was chosen. */
+  branch: string;
+  /** The `seq` up to which it shares the history of another branch; 0 for the thread's first one. */
+  shared_to_seq: number;
+}
+
 /** The thread is not stored any more. */
 export interface ThreadDeleted extends EventOfThread {
   type: "thread.deleted";
@@ -222,6 +308,8 @@ export interface UnknownEvent extends EventOfThread {
 
 export type ThreadEvent =
   | TurnQueued
+  | TurnWaiting
+  | TurnDecided
   | TurnStarted
   | MessageDelta
   | MessageRestarted
@@ -229,11 +317,14 @@ export type ThreadEvent =
   | ToolStarted
   | AgentSteps
   | TurnEnded
+  | ThreadSwitched
   | ThreadDeleted
   | UnknownEvent;
 
 export const KNOWN_EVENTS: ReadonlySet<string> = new Set<Exclude<ThreadEvent["type"], "unknown">>([
   "turn.queued",
+  "turn.waiting",
+  "turn.decided",
   "turn.started",
   "message.delta",
   "message.restarted",
@@ -241,5 +332,6 @@ export const KNOWN_EVENTS: ReadonlySet<string> = new Set<Exclude<ThreadEvent["ty
   "tool.started",
   "turn.agents",
   "turn.ended",
+  "thread.switched",
   "thread.deleted",
 ]);

@@ -1,0 +1,73 @@
+/** What verbs of the client take besides what they are about. */
+import type { File, WhenBusy } from "./types.ts";
+
+export interface SendOptions {
+  /** Files that were uploaded. */
+  attachments?: Pick<File, "sha256" | "filename">[];
+  agent?: string;
+  metadata?: Record<string, unknown>;
+  user?: string;
+  priority?: number;
+  /** The message waits until then. */
+  notBefore?: Date;
+  /** A turn that is not over by then fails. */
+  deadline?: Date;
+  /** What becomes of it while its thread has an unfinished turn. */
+  whenBusy?: WhenBusy;
+  /** How many seconds a message to be merged waits for more. */
+  mergeWindow?: number;
+  /** Another branch than the one that is chosen. */
+  branch?: string;
+  /** Make the thread where there is none of this id. */
+  create?: boolean;
+  /** Of your own, as the id of what causes the message: all calls with it make one turn. */
+  idempotencyKey?: string;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ThreadFilter {
+  user?: string;
+  title?: string;
+  order?: "created" | "updated";
+  pageSize?: number;
+}
+
+export interface ThreadChanges {
+  /** null takes it away. */
+  title?: string | null;
+  /** The keys that change: a value of null removes its key. */
+  metadata?: Record<string, unknown>;
+  /** To whom the thread is handed over; null gives it back to the default agent. */
+  agent?: string | null;
+  /** Of messages that do not say it; null leaves it to the agent. */
+  whenBusy?: WhenBusy | null;
+}
+
+export interface AnswerOptions {
+  /** Who answers; the one who answered before without it. */
+  agent?: string;
+  metadata?: Record<string, unknown>;
+  user?: string;
+  priority?: number;
+  /** Another branch than the one that is chosen. */
+  branch?: string;
+  idempotencyKey?: string;
+}
+
+export interface EditOptions extends AnswerOptions {
+  /** Files in place of those of the old message, which it keeps without them. */
+  attachments?: Pick<File, "sha256" | "filename">[];
+}
+
+export interface BranchOptions {
+  /** The message that it begins behind, by its `seq` or its id; the last one without it. */
+  at?: number | string;
+  name?: string;
+  /** The branch that it begins on; the chosen one without it. */
+  branch?: string;
+}
+
+export interface DecisionOptions {
+  /** Of the call as it was shown: decide only if it is that one still. */
+  digest?: string;
+}

@@ -1,0 +1,133 @@
+"""The requests of verbs that decide, branch and change policies, and what they read; without a network."""
+
+import json
+from typing import Any
+
+import pytest
+from threadmill_client import Branch, File, NotFound, PendingCall, PreconditionFailed, Turn, branches, calls
+from threadmill_client import pending_calls as pending
+from threadmill_client.following import thread_events
+from threadmill_client.listings import list_messages
+from threadmill_client.wire import Answer, Plan, Request
+
+CALL = {"turn_id": "t", "call_id": "c/1", "kind": "approval", "arguments": {"amount": 20}, "decision": "approve"}
+TURN = {"id": "t", "thread_id": "a", "state": "queued"}
+BRANCH = {"id": "4f0c", "is_chosen": True}
+FILE = File(sha256="5" * 64)
+SENT_FILE = {"sha256": "5" * 64}
+
+
+def play(plan: Plan[Any], answer: object) -> tuple[Request, Any]:
+    """The one request of a plan, and what it makes of the answer."""
+    request = next(plan)
+    assert isinstance(request, Request)
+    with pytest.raises(StopIteration) as stop:
+        plan.send(Answer(status=200, body=json.dumps(answer).encode()))
+    return request, stop.value.value
+
+
+DECISIONS: list[tuple[Plan[Any], dict[str, Any]]] = [
+    (pending.approve_call("t", "c/1", digest="0" * 64), {"decision": "approve", "digest": "0" * 64}),
+    (pending.approve_call("t", "c/1"), {"decision": "approve"}),
+    (pending.deny_call("t", "c/1", "too much"), {"decision": "deny", "reason": "too much"}),
+    (pending.deny_call("t", "c/1"), {"decision": "deny"}),
+    (pending.edit_call("t", "c/1", {"amount": 1}), {"decision": "edit", "arguments": {"amount": 1}}),
+    (pending.answer_call("t", "c/1", None), {"decision": "answer", "value": None}),
+    (pending.give_result("t", "c/1", {"a": [1]}), {"decision": "result", "content": {"a": [1]}}),
+]
+
+
+@pytest.mark.parametrize(("plan", "body"), DECISIONS, ids=[str(number) for number in range(len(DECISIONS))])
+def test_a_decision_is_sent_under_a_key_and_the_call_read(plan: Plan[Any], body: object) -> None:
+    request, call = play(plan, {"call": CALL})
+
+    assert (request.method, request.path) == ("POST", "/v1/turns/t/pending/c%2F1")
+    assert json.loads(request.body or b"") == body  # type: ignore[arg-type]
+    assert request.headers["Idempotency-Key"]
+    assert call == PendingCall(**CALL)  # type: ignore[arg-type]
+
+
+def test_what_turns_wait_for_is_listed_once() -> None:
+    listing = pending.list_pending(user="ada", page_size=2)
+
+    request, page = play(listing.page("next"), {"pending": [CALL], "next_cursor": None})
+
+    assert (request.path, dict(request.query)) == ("/v1/pending", {"user": "ada", "limit": 2, "cursor": "next"})
+    assert ([call.call_id for call in page.items], page.pending) == (["c/1"], ())
+    request, found = play(pending.read_pending("t"), {"pending": [CALL]})
+    assert (request.path, found) == ("/v1/turns/t/pending", page.items)
+
+
+BRANCHING: list[tuple[Plan[Any], tuple[str, str], dict[str, Any], object]] = [
+    (branches.regenerate("a", agent="b", branch="4f0c"), ("POST", "/regenerate"), {"agent": "b"}, Turn(**TURN)),
+    (branches.edit_message("a", "m", "No"), ("POST", "/messages/m/edit"), {"content": "No"}, Turn(**TURN)),
+    (
+        branches.edit_message("a", "m", "No", attachments=[]),
+        ("POST", "/messages/m/edit"),
+        {"content": "No", "attachments": []},
+        Turn(**TURN),
+    ),
+    (
+        branches.edit_message("a", "m", "No", attachments=[FILE]),
+        ("POST", "/messages/m/edit"),
+        {"content": "No", "attachments": [SENT_FILE]},
+        Turn(**TURN),
+    ),
+    (branches.make_branch("a", at=0, name="x"), ("POST", "/branches"), {"at": 0, "name": "x"}, Branch(**BRANCH)),
+    (branches.make_branch("a", at="m"), ("POST", "/branches"), {"at_message": "m"}, Branch(**BRANCH)),
+    (branches.make_branch("a"), ("POST", "/branches"), {}, Branch(**BRANCH)),
+    (branches.rename_branch("a", "4f0c", None), ("PATCH", "/branches/4f0c"), {"name": None}, Branch(**BRANCH)),
+    (branches.choose_branch("a", "4f0c"), ("POST", "/branches/4f0c/choose"), {}, Branch(**BRANCH)),
+]
+
+
+@pytest.mark.parametrize(
+    ("plan", "where", "body", "read"), BRANCHING, ids=[f"{number}" for number in range(len(BRANCHING))]
+)
+def test_a_verb_of_branches_is_one_request(plan: Plan[Any], where: tuple[str, str], body: object, read: object) -> None:
+    request, outcome = play(plan, {"turn": TURN} if isinstance(read, Turn) else BRANCH)
+
+    assert (request.method, request.path.removeprefix("/v1/threads/a")) == where
+    assert json.loads(request.body or b"{}") == body  # type: ignore[arg-type]
+    assert ("Idempotency-Key" in request.headers) == (request.method == "POST")
+    assert outcome == read
+
+
+def test_branches_are_read_compared_and_named_by_verbs_of_threads() -> None:
+    _, found = play(branches.list_branches("a"), {"branches": [BRANCH]})
+    message = {"id": "m", "role": "user", "content": "Hi"}
+    compared, comparison = play(
+        branches.compare_branches("a", "main", "4f0c"), {"shared_to_seq": 3, "ours": [message], "theirs": []}
+    )
+    sent, _ = play(calls.send_message("a", "Hi", branch="4f0c", when_busy="merge", merge_window=0.5), {"turn": TURN})
+
+    assert found == (Branch(**BRANCH),)
+    assert (compared.path, compared.query) == ("/v1/threads/a/branches/main/compare", {"with": "4f0c"})
+    assert (comparison.shared_to_seq, comparison.ours[0].content, comparison.theirs) == (3, "Hi", ())
+    assert sent.query["branch"] == "4f0c"
+    assert json.loads(sent.body or b"") == {"content": "Hi", "when_busy": "merge", "merge_window": 0.5}  # type: ignore[arg-type]
+    assert list_messages("a", branch="4f0c").query["branch"] == "4f0c"
+    assert thread_events("a", branch="4f0c").query == {"branch": "4f0c"}
+
+
+def test_a_deletion_that_finds_nothing_may_have_been_done_by_the_try_before() -> None:
+    first, again = branches.delete_branch("a", "4f0c"), branches.delete_branch("a", "4f0c")
+    next(first)
+    next(again)
+
+    with pytest.raises(NotFound):
+        first.throw(NotFound(404, {}))
+    with pytest.raises(StopIteration):
+        again.throw(NotFound(404, {}, attempts=2))
+
+
+@pytest.mark.parametrize(("stored", "is_done"), [("steer", True), ("reject", False)])
+def test_a_policy_whose_answer_was_lost_is_looked_for(stored: str, is_done: bool) -> None:
+    plan = calls.update_thread("a", when_busy="steer", agent=None, etag='"1"')
+    request = next(plan)
+    assert isinstance(request, Request)
+    assert json.loads(request.body or b"") == {"agent": None, "when_busy": "steer"}  # type: ignore[arg-type]
+    plan.throw(PreconditionFailed(412, {}, attempts=2))
+
+    with pytest.raises(StopIteration if is_done else PreconditionFailed):
+        plan.send(Answer(status=200, body=json.dumps({"id": "a", "agent": None, "when_busy": stored}).encode()))
