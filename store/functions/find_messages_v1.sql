@@ -37,7 +37,9 @@ AS $$
                     ORDER BY below.key LIMIT 1
                 )
             END AS row_id
-        FROM messages JOIN threads ON messages.thread_key = threads.key
+        FROM messages
+        -- One by one: few are found of a rare word, and a plan that expects many reads all threads.
+        CROSS JOIN LATERAL (SELECT * FROM threads WHERE threads.key = messages.thread_key OFFSET 0) AS threads
         WHERE threads.tenant = nullif(current_setting('threadmill.tenant', true), '') AND NOT messages.rolled_back
             AND to_tsvector('simple', left(messages.content, 100000)) @@ p_words
     ) AS message

@@ -72,7 +72,8 @@ _SHOWN_BY = """
 _MATCHES_OF_POSTGRESQL = f"""
     SELECT * FROM (
         SELECT messages.id, messages.seq, messages.role, messages.content, messages.created_at, {_SHOWN_BY}
-        FROM messages JOIN threads ON messages.thread_key = threads.key
+        FROM messages
+        CROSS JOIN LATERAL (SELECT * FROM threads WHERE threads.key = messages.thread_key OFFSET 0) AS threads
         WHERE threads.tenant = :tenant
             AND NOT messages.rolled_back AND to_tsvector('simple', left(messages.content, {SEARCHED_CHARS}))
             @@ websearch_to_tsquery('simple', :query)

@@ -31,6 +31,8 @@ MESSAGES = 50
 WAITING_KIB_MAX = 80
 #: Bytes that a turn of a new thread may write to PostgreSQL's log, its sending included.
 WAL_BYTES_MAX = 6_000
+#: Columns that few turns have: their indexes do not hold the others.
+RARE = ("parent_turn_id", "when_busy", "steers", "merged_into", "rolled_back", "schedule_id")
 #: Blocks of Python's allocator that a turn may leave behind: a cache that grows with each would leave more.
 LEFT_BLOCKS_MAX = 8
 
@@ -124,7 +126,11 @@ def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> N
         for number in range(40):
             site.turn(f"t-{number}")
         written = (read_wal_position(connection) - before) / 40
-        indexes = connection.execute("select count(*) from pg_index where indrelid = 'turns'::regclass").fetchone()
+        indexes = connection.execute(
+            "select count(*) from pg_index where indrelid = 'turns'::regclass "
+            "and coalesce(pg_get_expr(indpred, indrelid), '') !~ %s",
+            ["|".join(RARE)],
+        ).fetchone()
 
     assert written < WAL_BYTES_MAX
     # A claim and an end write to each that holds the row: one more needs a reason, or takes the place of another.

@@ -154,25 +154,36 @@ def test_a_request_is_the_same_on_either_road(
     assert counts(database) == stored
 
 
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[[SendLimits], None]:
+    """Sets the limits of all sends."""
+    return lambda limits: monkeypatch.setattr("producers.producer.limits_of", lambda settings: limits)
+
+
 @pytest.mark.parametrize(
-    ("error", "options", "limits"),
+    ("error", "agent", "limits"),
     [
-        (UnknownAgent, {"agent": "nobody"}, UNLIMITED),
-        (LimitReached, {}, SendLimits(tenant_max_unfinished_turns=1)),
-        (LimitReached, {"agent": "nobody"}, SendLimits(tenant_max_unfinished_turns=1)),
+        (UnknownAgent, "nobody", UNLIMITED),
+        (LimitReached, "assistant", SendLimits(tenant_max_unfinished_turns=1)),
+        (LimitReached, "nobody", SendLimits(tenant_max_unfinished_turns=1)),
     ],
 )
 def test_both_refuse_in_the_same_words_and_store_nothing(
-    roads: list[Producer], database: Database, error: type[ThreadmillError], options: dict[str, Any], limits: SendLimits
+    roads: list[Producer],
+    limited: Callable[[SendLimits], None],
+    error: type[ThreadmillError],
+    agent: str,
+    limits: SendLimits,
 ) -> None:
+    database = roads[0].database
     roads[0].send("t", "hello")
     stored = counts(database)
     refusals = []
 
     for producer in roads:
-        producer._limits = limits
+        limited(limits)
         with pytest.raises(error) as refused:
-            producer.send("another", "hello", **options)
+            producer.send("another", "hello", agent=agent)
         refusals.append(str(refused.value))
 
     assert refusals[0] == refusals[1]

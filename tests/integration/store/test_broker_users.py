@@ -49,7 +49,7 @@ FOREIGN = {
     PRODUCER: """
         BRPOP turns 1, LLEN turns, RPUSH turns 1, LPUSH files 1, LPUSH maintenance 1
         LPUSH 0197.reply.celery.pidbox 1, LPUSH turns: 1, LPUSH turns2 1, SADD _kombu.binding.turns x
-        PUBLISH /0.celery.pidbox 1, PUBLISH threadmill:turn:x 1, PUBLISH threadmill:events:x 1
+        PUBLISH /0.celery.pidbox 1, PUBLISH threadmill:turn:x 1
         PUBLISH threadmill:watchers 1, PUBLISH /0.celeryev/task.sent 1, SUBSCRIBE threadmill:cancel
         SUBSCRIBE /0.celery.pidbox, PSUBSCRIBE /0.celeryev/*, SET threadmill:breaker:x y, GET threadmill:breaker:x
         GET threadmill:limits:x, EVALSHA x 0, SCRIPT LOAD return
@@ -76,7 +76,7 @@ FOREIGN = {
 }
 #: Some of the work of each user: what is refused above is not refused for another reason.
 ALLOWED = {
-    PRODUCER: f"LPUSH {URGENT} x, LPUSH quarantine x, PUBLISH threadmill:cancel x",
+    PRODUCER: f"LPUSH {URGENT} x, LPUSH quarantine x, PUBLISH threadmill:cancel x, PUBLISH threadmill:events:x x",
     GATEWAY: "LPUSH turns x, PUBLISH threadmill:watch x, GET threadmill:limits:x",
     WORKER: f"BRPOP turns {URGENT} 0.01, LLEN files, LPUSH 0197.reply.celery.pidbox x, GET threadmill:breaker:x",
     BEAT: "LPUSH maintenance x, SADD _kombu.binding.maintenance x",

@@ -177,13 +177,13 @@ def test_a_connection_that_dies_in_a_transaction_is_not_lent_on(pooler: Pooler) 
 
 async def test_a_turn_costs_as_many_round_trips_as_without_it(database_url: str, pooler: Pooler) -> None:
     costs = []
-    for url in (database_url, pooler.url):
+    for thread, url in (("straight", database_url), ("pooled", pooler.url)):
         with WireTap(url) as tap:
             stage = Stage(database_url, tap.url)
             await stage.open()
-            stage.sent(url)
+            stage.sent(thread)
             with tap.listening() as traffic:
-                found = await stage.ledger.claim("default", url, stage.claimant)
+                found = await stage.ledger.claim("default", thread, stage.claimant)
                 assert isinstance(found, ClaimedTurn)
                 await stage.ledger.settle(found, answer(), release=True)
             costs.append(traffic.round_trips)
