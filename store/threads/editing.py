@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, case, update
 
 from conversation.canonical_json import canonical_json
 from conversation.errors import InvalidInput
@@ -19,7 +19,7 @@ from conversation.validation import check_id, check_metadata, check_text
 from conversation.when_busy import WhenBusy, check_when_busy
 from store.database.column_types import clock
 from store.tables import threads
-from store.threads.branch_rows import write_all
+from store.threads.branch_rows import is_of_thread, root_key_of
 from store.threads.repository import insert_if_absent
 from store.threads.thread_views import ThreadView, read_view
 from store.threads.visible_threads import Viewer, lock_visible_thread
@@ -81,8 +81,10 @@ def edit_thread(
     if changes:
         values["metadata"] = _merge(row.metadata, changes, row.owner)
     if any(getattr(row, name) != value for name, value in values.items()):
-        connection.execute(update(threads).where(threads.c.key == row.key).values(**values, updated_at=clock()))
-        write_all(connection, row, **values)
+        # What all branches have in common, and the moment, which is this one's.
+        updated_at = case((threads.c.key == row.key, clock()), else_=threads.c.updated_at)
+        of_thread = is_of_thread(root_key_of(row))
+        connection.execute(update(threads).where(of_thread).values(**values, updated_at=updated_at))
     return read_view(connection, viewer, thread_id)
 
 

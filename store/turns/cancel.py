@@ -11,6 +11,7 @@ from sqlalchemy import Connection, case, func, literal, or_, select, update
 
 from conversation.turn import FINAL_STATES, TurnState
 from store.database.column_types import clock
+from store.database.statements import AnyRow
 from store.tables import threads, turns
 from store.turns.children import lock_parent, tell_parent
 from store.turns.interrupts import interrupt_turns, is_interrupted
@@ -39,16 +40,16 @@ def cancel_answering(
     connection: Connection, turn_id: str, *, by: str | None = None, tenant: str | None = None
 ) -> CancelOutcome:
     """As `request_cancel`, of the turn that answers this one's message. Raises `TurnNotFound`."""
+    requester = check_requester(by)
     # A turn is merged once, and by whoever holds the thread's lock: asked again, it is known.
     for _ in range(2):
-        merged_into = connection.execute(
-            select(turns.c.merged_into).where(is_turn(turn_id, tenant))
-        ).scalar_one_or_none()
-        turn_id = merged_into or turn_id
-        state = request_cancel(connection, turn_id, by=by, tenant=tenant)
+        turn = _find(connection, turn_id, tenant)
+        if turn.merged_into is not None:
+            turn = _find(connection, turn.merged_into, tenant)
+        state = _request_cancel(connection, turn, requester)
         if state is not TurnState.MERGED:
             break
-    return CancelOutcome(turn_id, state)
+    return CancelOutcome(turn.id, state)
 
 
 def request_cancel(
@@ -61,19 +62,27 @@ def request_cancel(
     Raises `TurnNotFound`.
     """
     requester = check_requester(by)
-    names = turns.c.thread_key, turns.c.tenant, turns.c.parent_turn_id
+    return _request_cancel(connection, _find(connection, turn_id, tenant), requester)
+
+
+def _find(connection: Connection, turn_id: str, tenant: str | None) -> AnyRow:
+    names = turns.c.id, turns.c.thread_key, turns.c.tenant, turns.c.parent_turn_id, turns.c.merged_into
     row = connection.execute(select(*names).where(is_turn(turn_id, tenant))).one_or_none()
     if row is None:
         raise turn_not_found(turn_id, tenant)
-    if row.parent_turn_id is not None:
-        lock_parent(connection, row.tenant, row.parent_turn_id)
-    connection.execute(select(threads.c.key).where(threads.c.key == row.thread_key).with_for_update(key_share=True))
+    return row
+
+
+def _request_cancel(connection: Connection, turn: AnyRow, requester: str | None) -> TurnState:
+    if turn.parent_turn_id is not None:
+        lock_parent(connection, turn.tenant, turn.parent_turn_id)
+    connection.execute(select(threads.c.key).where(threads.c.key == turn.thread_key).with_for_update(key_share=True))
     # What it was sent to end ends, though it is cancelled itself now.
-    interrupt_turns(connection, row.thread_key)
+    interrupt_turns(connection, turn.thread_key)
     has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
     connection.execute(
         update(turns)
-        .where(turns.c.id == turn_id, turns.c.state.not_in(FINAL_STATES))
+        .where(turns.c.id == turn.id, turns.c.state.not_in(FINAL_STATES))
         .values(
             cancel_requested_at=func.coalesce(turns.c.cancel_requested_at, clock()),
             cancel_requested_by=case(
@@ -86,8 +95,8 @@ def request_cancel(
             finished_at=case((has_not_begun, clock()), else_=None),
         )
     )
-    state = TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn_id)).scalar_one())
-    if row.parent_turn_id is not None and state.is_final:
+    state = TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).scalar_one())
+    if turn.parent_turn_id is not None and state.is_final:
         # The sweep publishes what it goes on with.
-        tell_parent(connection, turn_id)
+        tell_parent(connection, turn.id)
     return state

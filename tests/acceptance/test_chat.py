@@ -216,7 +216,7 @@ def test_a_message_is_sent_into_the_answer_that_is_written(
 ) -> None:
     chat = open_chat()
     chat.send('call hold with {"gate": "steered"}')
-    chat.see("Tool hold · runs")
+    expect(chat.page.locator("#progress-text")).to_contain_text("Answering", timeout=PATIENCE)
     chat.page.get_by_label("While an answer is written").select_option("steer")
     chat.send("and mind this")
     chat.see("Waits")

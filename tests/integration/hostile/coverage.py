@@ -5,7 +5,7 @@ What stays true: a new verb, or a new parameter of one, is here or the test of i
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import producers
 import threadmill
@@ -65,6 +65,8 @@ NO_VERBS = {
     "ThreadEvent": "a type",
     "create_gateway": "makes an app; what is asked of it is tried over HTTP",
     "run_gateway": "a part of an app's lifespan",
+    "create_slack_app": "makes an app; what is sent to it is tried over HTTP",
+    "attach_to_bolt": "makes an app of Bolt's hear what is sent to it",
     "Settings": "the operator's, read from the environment",
 }
 
@@ -93,7 +95,11 @@ def _name_parameters(name: str, function: Any) -> Iterator[str]:
     if name in LEFT_OUT:
         return
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in WIRING and parameter.kind is not parameter.VAR_KEYWORD:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            # Those that a `TypedDict` of ours names.
+            for keywords in get_args(parameter.annotation):
+                yield from (f"{name}({keyword})" for keyword in keywords.__annotations__)
+        elif parameter.name not in WIRING:
             yield f"{name}({parameter.name})"
 
 

@@ -51,6 +51,14 @@ _SENT: dict[str, Make] = {
     "deadline": just(MOMENT + timedelta(days=1)),
     "role": just("user"),
     "allow_unknown_agent": just(True),
+    "when_busy": just("enqueue"),
+    "merge_window": just(0),
+    "branch": just(None),
+}
+#: The options of a message that stands in for another one, and of a turn without a message of its own.
+_EDITED = {name: make for name, make in _SENT.items() if name not in ("thread_id", "content", "connection")}
+_ANSWERED = {
+    name: make for name, make in _EDITED.items() if name not in ("attachments", "role", "when_busy", "merge_window")
 }
 _OF_FILE: dict[str, Make] = {"file": lambda stage: stage.file, "tenant": just("default")}
 
@@ -116,9 +124,14 @@ PRODUCERS: dict[str, Verb] = {
     ),
     **_of_producers("find_turn", turn_id=lambda stage: stage.turn.id, tenant=just("default")),
     **_of_producers("list_turns", thread_id=just("sent"), tenant=just("default"), limit=just(1), cursor=just(None)),
-    **_of_producers("regenerate", _raises=BranchInUse, thread_id=just("sent")),
+    **_of_producers("regenerate", _raises=BranchInUse, thread_id=just("sent"), **_ANSWERED),
     **_of_producers(
-        "edit_message", _raises=BranchInUse, thread_id=just("sent"), message_id=just("m"), content=just("x")
+        "edit_message",
+        _raises=BranchInUse,
+        thread_id=just("sent"),
+        message_id=just("m"),
+        content=just("x"),
+        **_EDITED,
     ),
     **_of_producers(
         "make_branch",

@@ -37,6 +37,11 @@ class Does(StrEnum):
 
 COPIES, RESETS, SETS, LEAVES = Does
 
+#: The columns that say whose history a row shares, and which branch its id stands for: `turns/test_branches.py` and
+#: `threads/test_branch_exports.py` see what is done with them.
+OF_BRANCHES = {"root_key", "parent_key", "shared_to_seq", "lineage", "branch_origin", "branch_name"} | {
+    *("chosen_key", "chosen_fence", "chosen_after_seq", "deleted_at")
+}
 #: What a fork, and what an export that is imported under another id, does with each column of a thread.
 THREADS: dict[str, tuple[Does, Does]] = {
     "key": (SETS, SETS),
@@ -52,9 +57,9 @@ THREADS: dict[str, tuple[Does, Does]] = {
     # Workers that hold the source know nothing of the copy.
     "lease_owner": (RESETS, RESETS),
     "fencing_token": (RESETS, RESETS),
-    # The summary is copied as well, under an id of its own.
     # A copy of a conversation is used in the same way.
     "when_busy": (COPIES, COPIES),
+    # The summary is copied as well, under an id of its own.
     "summary_id": (SETS, SETS),
     "context_version": (COPIES, SETS),
     "uncovered_messages": (SETS, SETS),
@@ -72,8 +77,8 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "summary_version": (RESETS, RESETS),
     # The copy's next turn finds out.
     "window_tokens": (RESETS, RESETS),
-    # Retention inspects the copy as it does any thread.
-    "retained_from": (SETS, SETS),
+    # To retention, a fork is as old as the messages that it shares.
+    "retained_from": (COPIES, SETS),
     "retention_checked_at": (RESETS, RESETS),
 }
 
@@ -270,8 +275,8 @@ def read(database: Database, table: Table, **values: object) -> Row | None:
 
 
 def stored_columns(table: Table) -> list[Column[Any]]:
-    """The columns that hold something of their own: others the database computes of these."""
-    return [column for column in table.c if column.computed is None]
+    """The columns that hold something of their own, but for those of branches: others the database computes."""
+    return [column for column in table.c if column.computed is None and column.name not in OF_BRANCHES]
 
 
 def default_of(column: Column[Any]) -> object:

@@ -281,7 +281,7 @@ def waiting() -> Waiting:
     return Waiting(
         pending=(
             PendingRequest(
-                call_id="call 1/2", step_index=1, kind=PendingKind.APPROVAL, name="refund", arguments='{"amount": 5}'
+                call_id="call_1.2", step_index=1, kind=PendingKind.APPROVAL, name="refund", arguments='{"amount": 5}'
             ),
             PendingRequest(
                 call_id="call-2",
@@ -306,7 +306,7 @@ def test_a_turn_that_waits_tells_what_is_to_be_decided_and_where(scene: WebhookS
     approval, question = request.event["data"]["calls"]
     assert (approval["kind"], approval["name"], approval["arguments"]) == ("approval", "refund", '{"amount": 5}')
     assert approval["digest"] == waiting().pending[0].arguments_digest
-    assert approval["link"] == f"https://app.example/order-1/{turn_id}?call=call%201%2F2"
+    assert approval["link"] == f"https://app.example/order-1/{turn_id}?call=call_1.2"
     assert (question["question"], question["choices"]) == ("Which order?", ["A", "B"])
     assert datetime.fromisoformat(question["expires_at"]) > datetime.now(UTC)
 
@@ -316,7 +316,7 @@ def test_what_was_decided_before_it_was_told_is_not_asked_for(scene: WebhookScen
     turn_id = scene.turn("order-1", waiting())
     scene.receiver.answer = lambda _: 500
     decision = Decision(kind=DecisionKind.APPROVE)
-    scene.database.run(decisions.decide, turn_id, "call 1/2", decision, by="ann")
+    scene.database.run(decisions.decide, turn_id, "call_1.2", decision, by="ann")
     scene.send()
     scene.database.run(decisions.decide, turn_id, "call-2", Decision(kind=DecisionKind.ANSWER, value="A"), by="ann")
     scene.receiver.answer = lambda _: 200
