@@ -233,6 +233,7 @@ def walk(world: World, folder: Path) -> None:
         send_files(client, folder)
         branch_off(client)
         decide_calls(client)
+        plan_and_tell(client)
         control_turns(client)
         check_refusals(client, world)
 
@@ -324,6 +325,26 @@ def decide_calls(client: Threadmill) -> None:
     handed = client.update_thread("t", agent="a", when_busy="merge")
     assert (handed.agent, handed.when_busy) == ("a", "merge")
     assert client.update_thread("t", agent=None, when_busy=None).when_busy is None
+
+
+def plan_and_tell(client: Threadmill) -> None:
+    schedule = client.create_schedule("late?", cron="0 9 * * *", thread_id="t", time_zone="Europe/Berlin", name="late")
+    assert [each.id for each in client.list_schedules(thread_id="t")] == [schedule.id]
+    assert client.pause_schedule(schedule.id).state == "paused"
+    assert client.resume_schedule(schedule.id).next_at == schedule.next_at
+    run = client.run_schedule(schedule.id)
+    assert client.wait_for_turn(run.id, timeout_seconds=60).schedule_id == schedule.id
+    assert [turn.id for turn in client.list_schedule_turns(schedule.id)] == [run.id]
+    client.delete_schedule(schedule.id)
+    with pytest.raises(NotFound):
+        client.get_schedule(schedule.id)
+    made = client.create_webhook("https://example.org/hooks", kinds=["turn.failed"], name="billing")
+    changed = client.update_webhook(made.webhook.id, kinds=None, enabled=False)
+    assert (changed.kinds, changed.state, client.list_webhooks()) == (None, "disabled", (changed,))
+    assert client.rotate_webhook_secret(changed.id, grace_seconds=0).secret != made.secret
+    assert [*client.list_webhook_deliveries(changed.id, state="dead")] == []
+    assert client.replay_dead_webhook_deliveries(changed.id) == 0
+    client.delete_webhook(changed.id)
 
 
 def control_turns(client: Threadmill) -> None:
