@@ -1,6 +1,7 @@
 """The clients against the gateway itself, with keys, rows and a worker, behind a proxy that loses answers and cuts."""
 
 import asyncio
+import base64
 import json
 import random
 import socket
@@ -123,6 +124,7 @@ async def world(
         file_store_url=str(tmp_path / "files"),
         default_agent="a",
         gateway_cors_origins=origin,
+        webhook_encryption_keys=base64.b64encode(b"0" * 32).decode(),
     )
     producer = Producer(settings)
     async with (
