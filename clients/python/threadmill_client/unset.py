@@ -1,4 +1,4 @@
-"""What stands for a value that is not given, where None is one."""
+"""The value that stands for one that is not given, where None is one."""
 
 from typing import Any
 

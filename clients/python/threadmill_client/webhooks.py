@@ -27,7 +27,9 @@ def create_webhook(
 
     It is sent once, since its key is stored in no answer: after `ConnectionLost`, look whether it is in the list.
     """
-    values = drop_nones(url=url, kinds=_listed(kinds), agents=_listed(agents), link_template=link_template, name=name)
+    values = drop_nones(
+        url=url, kinds=_list_names(kinds), agents=_list_names(agents), link_template=link_template, name=name
+    )
     answer = yield json_request("POST", path("webhooks"), values, is_sent_once=True)
     return read_model(WebhookSecret, answer.json())
 
@@ -94,5 +96,5 @@ def replay_dead_webhook_deliveries(webhook_id: str, *, since: datetime | None = 
     return replayed
 
 
-def _listed(names: Sequence[str] | None) -> list[str] | None:
+def _list_names(names: Sequence[str] | None) -> list[str] | None:
     return None if names is None else list(names)
