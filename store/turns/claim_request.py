@@ -88,11 +88,14 @@ def refusal_of(
     """The error with which a claimed turn must end without being run; None for most."""
     if turn.local_process_id not in (None, claimant.local_process_id):
         return TurnError("abandoned", "the process that ran this turn for itself is gone", fault=Fault.CALLER)
+    # What killed its processes is told, also where it took too long with that.
+    if (poison := _poison_of(turn)) is not None:
+        return poison
     if remaining_seconds is not None and remaining_seconds <= 0:
         return TurnError("deadline", "the turn's deadline is over", fault=Fault.OPERATOR)
     if wait_is_over:
         return TurnError(WAITING_EXPIRED, "nobody decided in time what the turn waited for", fault=Fault.CALLER)
-    return _poison_of(turn)
+    return None
 
 
 def _poison_of(turn: StartedTurn) -> TurnError | None:

@@ -60,6 +60,8 @@ def claim(
         return NothingDue()
     held_token = held.fencing_token if held is not None else None
     lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
+    if lease_owner is not None and thread.is_held:
+        return NothingDue()
     interrupt_in_statements(connection, thread.key)
     if thread.has_merging_turn:
         merge_behind(connection, thread, may_start(thread, lease_owner, claimant), claimant.merge_max)
@@ -90,6 +92,7 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.context_version,
         threads.c.owner,
         threads.c.lineage,
+        is_alive(threads.c.lease_owner).label("is_held"),
         # Spares most claims that start nothing the question whether the head is quarantined.
         unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
         # The same of the question whether an attempt broke off.

@@ -30,6 +30,8 @@ def tell_calls(connection: Connection, thread_key: int) -> tuple[str, ...]:
         select(turns.c.arrival_seq, steps.c["index"], steps.c.name, steps.c.state)
         .join(turns, turns.c.id == steps.c.turn_id)
         .where(turns.c.thread_key == thread_key, turns.c.rolled_back, steps.c.kind == "tool")
+        # Nobody approved it, or it stopped to ask: it did nothing.
+        .where(steps.c.state != "waiting")
         .order_by(turns.c.arrival_seq.desc(), steps.c["index"].desc())
         .limit(CALLS_MAX)
     )

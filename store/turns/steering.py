@@ -7,7 +7,7 @@ steps. So it is read there in each attempt, or it is still a turn of its own; ne
 
 from itertools import takewhile
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, exists, select, update
 
 from conversation.errors import LeaseLost
 from conversation.step import Step, input_step
@@ -24,7 +24,7 @@ def take(connection: Connection, lease: Lease, turn_id: str, index: int, *, limi
     """Take the messages that steer a turn into its journal, from this index on; returns their steps, in order.
 
     Takes no more than so many, the oldest first; those of another user than the turn's stay turns of their own.
-    Raises `LeaseLost` if another worker has claimed the thread.
+    Raises `LeaseLost` if another worker has claimed the thread, or the turn has ended.
     """
     is_held = (
         threads.c.key == lease.thread_key,
@@ -34,16 +34,21 @@ def take(connection: Connection, lease: Lease, turn_id: str, index: int, *, limi
     thread = connection.execute(select(threads.c.owner).where(*is_held).with_for_update(key_share=True)).one_or_none()
     if thread is None:
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
+    turn = connection.execute(select(turns.c.sender, turns.c.agent, turns.c.state).where(turns.c.id == turn_id)).one()
+    if turn.state != "running":
+        # It was settled, and its worker keeps the lease for the next turn: nobody would read the messages here.
+        raise LeaseLost(f"turn {turn_id} no longer runs")
     of_turn = select(steps).where(steps.c.turn_id == turn_id, steps.c["index"] >= index)
     later = journal.steps_by_index(connection.execute(of_turn.order_by(steps.c["index"])))
     if later:
         # The answer to the commit was lost; or an earlier attempt went on from here without them.
         return list(takewhile(lambda step: step.kind == "input", later.values()))
-    turn = connection.execute(select(turns.c.sender, turns.c.agent).where(turns.c.id == turn_id)).one()
     waiting = (
         select(turns.c.id, turns.c.sender)
         .where(turns.c.steers == turn_id, turns.c.state == "queued", turns.c.attempt == 0)
         .where(turns.c.agent == turn.agent, turns.c.cancel_requested_at.is_(None))
+        # One that asks for an answer to the history as it stands has nothing to read.
+        .where(exists().where(inbox_messages.c.turn_id == turns.c.id))
         .order_by(turns.c.arrival_seq)
     )
     user = turn.sender or thread.owner

@@ -14,6 +14,7 @@ from threadmill_client.answers import delete, read_thread, read_turn, take
 from threadmill_client.decoding import read_model, read_models
 from threadmill_client.errors import PreconditionFailed, TurnNotOver
 from threadmill_client.models import ContextEntry, File, StreamToken, Summary, Thread, Turn, UsageRow
+from threadmill_client.unset import UNSET, Unset, drop_unset
 from threadmill_client.wire import Pause, Plan, Request, drop_nones, idempotency, json_request, path, write_moment
 
 Content = str | Sequence[Mapping[str, Any]]
@@ -21,17 +22,6 @@ Content = str | Sequence[Mapping[str, Any]]
 LOOK_SECONDS = 25
 #: Between the beginnings of two such requests.
 LEAST_LOOK_SECONDS = 1
-
-
-class Unset:
-    """The kind of `UNSET`."""
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-#: What is not to be changed, unlike None.
-UNSET = Unset()
 
 
 # Threads
@@ -72,8 +62,7 @@ def update_thread(
 
     Raises `PreconditionFailed` if somebody did.
     """
-    given = {"title": title, "metadata": metadata, "agent": agent, "when_busy": when_busy}
-    values = {name: value for name, value in given.items() if not isinstance(value, Unset)}
+    values = drop_unset(title=title, metadata=metadata, agent=agent, when_busy=when_busy)
     where = path("threads", thread_id)
     try:
         answer = yield json_request("PATCH", where, values, headers=drop_nones(**{"If-Match": etag}))

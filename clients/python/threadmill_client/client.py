@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 import httpx
 
-from threadmill_client import branches, calls, following, listings, pending_calls, transfers
+from threadmill_client import branches, calls, following, listings, pending_calls, schedules, transfers, webhooks
 from threadmill_client.configured_client import ConfiguredClient
 from threadmill_client.decoding import Model
 from threadmill_client.errors import ThreadmillError
@@ -108,6 +108,25 @@ class Threadmill(ConfiguredClient[httpx.Client]):
     choose_branch = _call(branches.choose_branch)
     compare_branches = _call(branches.compare_branches)
     delete_branch = _call(branches.delete_branch)
+
+    create_schedule = _call(schedules.create_schedule)
+    get_schedule = _call(schedules.get_schedule)
+    list_schedules = _list(schedules.list_schedules)
+    list_schedule_turns = _list(schedules.list_schedule_turns)
+    pause_schedule = _call(schedules.pause_schedule)
+    resume_schedule = _call(schedules.resume_schedule)
+    run_schedule = _call(schedules.run_schedule)
+    delete_schedule = _call(schedules.delete_schedule)
+
+    create_webhook = _call(webhooks.create_webhook)
+    get_webhook = _call(webhooks.get_webhook)
+    list_webhooks = _call(webhooks.list_webhooks)
+    update_webhook = _call(webhooks.update_webhook)
+    delete_webhook = _call(webhooks.delete_webhook)
+    rotate_webhook_secret = _call(webhooks.rotate_webhook_secret)
+    list_webhook_deliveries = _list(webhooks.list_webhook_deliveries)
+    replay_webhook_delivery = _call(webhooks.replay_webhook_delivery)
+    replay_dead_webhook_deliveries = _call(webhooks.replay_dead_webhook_deliveries)
 
     turn_events = _follow(following.turn_events)
     thread_events = _follow(following.thread_events)

@@ -1,7 +1,7 @@
 """When a request is sent again, and after how long.
 
-What stays true: each try sends the same bytes under the same idempotency key, so nothing is done twice. Tries are
-bounded, in number and in the time between them.
+What stays true: each try sends the same bytes under the same idempotency key, so nothing is done twice; what no key
+can guard is sent once. Tries are bounded, in number and in the time between them.
 """
 
 import json
@@ -85,7 +85,7 @@ def _send(request: Request, retries: Retries) -> Steps[Answer]:
             if not may_pass(failure):
                 raise failure
             wanted = failure.retry_after_seconds
-        pause = retries.pause_before(attempts, wanted)
+        pause = None if request.is_sent_once else retries.pause_before(attempts, wanted)
         if pause is None:
             raise failure
         yield Pause(pause)

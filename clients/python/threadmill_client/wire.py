@@ -38,6 +38,8 @@ class Request:
     extra_seconds: float = 0
     #: Whether an answer that points elsewhere is one.
     may_redirect: bool = False
+    #: Whether it is not to be repeated: no idempotency key makes two of it one.
+    is_sent_once: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

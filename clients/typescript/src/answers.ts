@@ -15,7 +15,7 @@ export function turnOf(answer: Answer): Turn {
 }
 
 /** Files in a request. */
-export function chosen(files: Pick<File, "sha256" | "filename">[] | undefined): object[] | undefined {
+export function writeFiles(files: Pick<File, "sha256" | "filename">[] | undefined): object[] | undefined {
   return files?.map(({ sha256, filename }) => ({ sha256, filename: filename || undefined }));
 }
 

@@ -3,7 +3,7 @@
  *
  * What stays true: a verb that changes something is done once, however often its request is sent.
  */
-import { chosen, hex, holds, isAfterLostAnswer, threadOf, turnOf } from "./answers.ts";
+import { hex, holds, isAfterLostAnswer, threadOf, turnOf, writeFiles } from "./answers.ts";
 import { Problem, TurnNotOver } from "./errors.ts";
 import type {
   AnswerOptions,
@@ -106,7 +106,7 @@ export class Threadmill {
     const { branch, create, idempotencyKey, signal, ...same } = others;
     const values = {
       content,
-      attachments: chosen(attachments),
+      attachments: writeFiles(attachments),
       not_before: notBefore?.toISOString(),
       deadline: deadline?.toISOString(),
       when_busy: whenBusy,
@@ -216,7 +216,7 @@ export class Threadmill {
     options: EditOptions = {},
   ): Promise<Turn> {
     const { attachments, branch, idempotencyKey, ...others } = options;
-    const values = { content, attachments: chosen(attachments), ...others };
+    const values = { content, attachments: writeFiles(attachments), ...others };
     const more = { key: idempotencyKey, query: { branch } };
     return turnOf(await this.#post(path("threads", threadId, "messages", messageId, "edit"), values, more));
   }

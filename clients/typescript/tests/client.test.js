@@ -88,6 +88,21 @@ test("a turn is waited for", async () => {
   assert.equal((await connect("plain").waitForTurn("t9")).state, "completed");
 });
 
+for (const behaviour of ["plain", "lose-1"]) {
+  test(`what a turn waits for is decided: ${behaviour}`, async () => {
+    const client = connect(behaviour);
+    const [call] = await client.readPending("t");
+    assert.deepEqual(await collect(client.listPending()), [call]);
+    const digest = "0".repeat(64);
+    const said = (answer) => Object.fromEntries(Object.entries(answer).slice(2));
+    assert.deepEqual(said(await client.approveCall("t", "c1", { digest })), { decision: "approve", digest });
+    assert.deepEqual(said(await client.denyCall("t", "c2", "no")), { decision: "deny", reason: "no" });
+    assert.deepEqual(said(await client.editCall("t", "c3", { a: 1 })), { decision: "edit", arguments: { a: 1 } });
+    assert.deepEqual(said(await client.answerCall("t", "c4", "b")), { decision: "answer", value: "b" });
+    assert.deepEqual(said(await client.giveResult("t", "c5", [1])), { decision: "result", content: [1] });
+  });
+}
+
 test("a refusal says why", async () => {
   await assert.rejects(connect("plain").getThread("missing"), (error) => {
     assert.ok(error instanceof Problem);

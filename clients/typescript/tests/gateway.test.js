@@ -34,6 +34,16 @@ test("a conversation", async () => {
   assert.deepEqual(stored, done.map((message) => message.id).reverse());
   assert.equal(new TextDecoder().decode(await client.downloadFile(thread.id, file.sha256)), "Hello");
   assert.match((await client.createStreamToken(thread.id)).token, /^tms_/);
+  const again = await client.waitForTurn((await client.regenerate(thread.id)).id);
+  const [main, other] = await client.listBranches(thread.id);
+  assert.deepEqual([again.state, other.origin, other.is_chosen], ["completed", "regenerate", true]);
+  const { ours, theirs } = await client.compareBranches(thread.id, main.id, other.id);
+  assert.deepEqual([ours.length, theirs.at(-1).content], [3, again.messages.at(-1).content]);
+  assert.equal((await client.renameBranch(thread.id, other.id, "shorter")).name, "shorter");
+  assert.equal((await client.chooseBranch(thread.id, "main")).is_chosen, true);
+  const made = await client.makeBranch(thread.id, { at: done[0].id });
+  await client.deleteBranch(thread.id, made.id);
+  assert.equal((await client.updateThread(thread.id, { whenBusy: "merge", agent: null })).when_busy, "merge");
   await assert.rejects(client.sendMessage(thread.id, "Hi", { priority: 99 }), (error) => {
     return error instanceof Problem && error.field === "priority";
   });

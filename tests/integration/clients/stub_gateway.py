@@ -187,6 +187,10 @@ def route(stub: Stub, call: Call) -> tuple[int, Any]:  # noqa: C901, PLR0911 - a
             return 201, call.json()
         case "POST", ["threads", _, "stream-tokens"]:
             return 201, {"token": "tms_hush", "expires_at": "2030-01-31T12:00:00Z"}
+        case "POST", ["turns", turn, "pending", call_id]:
+            return 200, {"call": {"turn_id": turn, "call_id": call_id, **call.json()}}
+        case ("GET", ["pending"]) | ("GET", ["turns", _, "pending"]):
+            return 200, {"pending": [{"turn_id": "t", "call_id": "c"}], "next_cursor": None}
         case "POST", ["uploads"]:
             address = f"{stub.url(call.behaviour)}/bucket/{call.json()['sha256']}?X-Amz-Signature=hush"
             return 201, {"id": "u1", "url": address, "method": "PUT", "headers": {"x-amz-checksum": "abc"}}

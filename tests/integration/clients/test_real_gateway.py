@@ -1,6 +1,7 @@
 """The clients against the gateway itself, with keys, rows and a worker, behind a proxy that loses answers and cuts."""
 
 import asyncio
+import base64
 import json
 import random
 import socket
@@ -30,12 +31,15 @@ from threadmill_client import (
     NotFound,
     PreconditionFailed,
     Threadmill,
+    ThreadSwitched,
     TurnEnded,
     TurnStarted,
+    TurnWaiting,
     UnknownEvent,
 )
 from threadmill_client.events import Event
 
+from agent.tools.tool import tool
 from conversation.task_contract import WakeUp
 from examples.client import ask
 from producers.http import sse
@@ -66,6 +70,12 @@ async ([url, key]) => {
   return { etag, numbers, title: changed.title, text: new TextDecoder().decode(bytes), refusal };
 }
 """
+
+
+@tool(needs_approval=lambda call: call.user == "careful")
+def look() -> str:
+    """Look."""
+    return "seen"
 
 
 @dataclass
@@ -114,11 +124,12 @@ async def world(
         file_store_url=str(tmp_path / "files"),
         default_agent="a",
         gateway_cors_origins=origin,
+        webhook_encryption_keys=base64.b64encode(b"0" * 32).decode(),
     )
     producer = Producer(settings)
     async with (
         LosingProxy(0) as proxy,
-        open_worker(settings, random.Random(1)) as runner,
+        open_worker(settings, random.Random(1), look) as runner,
         serving(create_gateway(settings), proxy),
         at_work(runner, producer),
     ):
@@ -222,6 +233,9 @@ def walk(world: World, folder: Path) -> None:
             client.create_thread("t")
         write_and_read(client)
         send_files(client, folder)
+        branch_off(client)
+        decide_calls(client)
+        plan_and_tell(client)
         control_turns(client)
         check_refusals(client, world)
 
@@ -268,6 +282,71 @@ def send_files(client: Threadmill, folder: Path) -> None:
         event.number for event in replayed if (event.number or 0) > (first.event_id or 0)
     )
     followed.close()
+
+
+def branch_off(client: Threadmill) -> None:
+    question = next(iter(client.list_messages("t")))
+    again = client.wait_for_turn(client.regenerate("t").id)
+    main, other = client.list_branches("t")
+    compared = client.compare_branches("t", main.id, other.id)
+    assert (main.is_chosen, other.is_chosen, other.origin, other.parent) == (False, True, "regenerate", "main")
+    assert (len(compared.ours), compared.theirs) == (3, again.messages)
+    assert client.rename_branch("t", other.id, "shorter").name == "shorter"
+    before = client.get_thread("t").last_event_id
+    assert client.choose_branch("t", "main").is_chosen
+    followed = client.thread_events("t", after=before)
+    switch = next(followed)
+    assert isinstance(switch, ThreadSwitched)
+    assert switch.branch == "main"
+    followed.close()
+    edited = client.edit_message("t", question.id, "Read them")
+    assert client.wait_for_turn(edited.id).state == "completed"
+    first = next(iter(client.list_messages("t")))
+    assert (first.content, len(first.attachments)) == ("Read them", 2)
+    made = client.make_branch("t", at=first.id, name="asked")
+    assert [message.id for message in client.list_messages("t", branch=made.id)] == [first.id]
+    client.delete_branch("t", made.id)
+    client.choose_branch("t", "main")
+    assert [branch.origin for branch in client.list_branches("t")] == [None, "regenerate", "edit"]
+
+
+def decide_calls(client: Threadmill) -> None:
+    turn = client.send_message("t", "Look, but ask", user="careful", when_busy="reject")
+    asked = next(event for event in client.turn_events(turn.id) if isinstance(event, TurnWaiting))
+    (call,) = client.read_pending(turn.id)
+    assert (client.get_turn(turn.id).state, asked.calls, [*client.list_pending()]) == ("waiting", (call,), [call])
+    assert (call.kind, call.name, call.arguments) == ("approval", "look", {})
+    with pytest.raises(Conflict):
+        client.approve_call(turn.id, call.call_id, digest="0" * 64)
+    denied = client.deny_call(turn.id, call.call_id, "not now", digest=call.digest)
+    assert (denied.decision, denied.reason) == ("deny", "not now")
+    with pytest.raises(Conflict):
+        client.approve_call(turn.id, call.call_id)
+    over = client.wait_for_turn(turn.id, timeout_seconds=60)
+    assert (over.state, "not now" in over.messages[1].content) == ("completed", True)
+    handed = client.update_thread("t", agent="a", when_busy="merge")
+    assert (handed.agent, handed.when_busy) == ("a", "merge")
+    assert client.update_thread("t", agent=None, when_busy=None).when_busy is None
+
+
+def plan_and_tell(client: Threadmill) -> None:
+    schedule = client.create_schedule("late?", cron="0 9 * * *", thread_id="t", time_zone="Europe/Berlin", name="late")
+    assert [each.id for each in client.list_schedules(thread_id="t")] == [schedule.id]
+    assert client.pause_schedule(schedule.id).state == "paused"
+    assert client.resume_schedule(schedule.id).next_at == schedule.next_at
+    run = client.run_schedule(schedule.id)
+    assert client.wait_for_turn(run.id, timeout_seconds=60).schedule_id == schedule.id
+    assert [turn.id for turn in client.list_schedule_turns(schedule.id)] == [run.id]
+    client.delete_schedule(schedule.id)
+    with pytest.raises(NotFound):
+        client.get_schedule(schedule.id)
+    made = client.create_webhook("https://example.org/hooks", kinds=["turn.failed"], name="billing")
+    changed = client.update_webhook(made.webhook.id, kinds=None, enabled=False)
+    assert (changed.kinds, changed.state, client.list_webhooks()) == (None, "disabled", (changed,))
+    assert client.rotate_webhook_secret(changed.id, grace_seconds=0).secret != made.secret
+    assert [*client.list_webhook_deliveries(changed.id, state="dead")] == []
+    assert client.replay_dead_webhook_deliveries(changed.id) == 0
+    client.delete_webhook(changed.id)
 
 
 def control_turns(client: Threadmill) -> None:
@@ -339,7 +418,7 @@ async def test_node_talks_to_it_as_well(world: World, tmp_path: Path) -> None:
 
     await asyncio.to_thread(run_node, "--test", "--no-warnings", "tests/gateway.test.js", GIVEN=str(given))
 
-    assert world.count(tables.turns) == 1
+    assert world.count(tables.turns) == 2
 
 
 @pytest.mark.soak

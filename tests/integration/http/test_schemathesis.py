@@ -1,5 +1,6 @@
 """The description of the API holds: schemathesis finds nothing that it says and the gateway does not do."""
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def test_schemathesis_finds_nothing(
         "THREADMILL_DATABASE_URL": settings.database_url.get_secret_value(),
         "THREADMILL_BROKER_URL": settings.broker_url.get_secret_value(),
         "THREADMILL_FILE_STORE_URL": settings.file_store_url,
+        "THREADMILL_WEBHOOK_ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"k" * 32).decode(),
         "THREADMILL_LOG_LEVEL": "error",
         "PATH": "",
     }

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from agent.agent import Agent
 from agent.models.protocol import ModelReply, ModelRequest, StreamRestarted, TextDelta
 from agent.tools.thread_pool import ToolThreads
-from agent.tools.tool import tool
+from agent.tools.tool import Tool, tool
 from conversation.ids import new_id
 from conversation.task_contract import WakeUp
 from producers.http.app import create_gateway
@@ -104,7 +104,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, plan: random.Random) -> AsyncIterator[Runner]:
+async def open_worker(settings: Settings, plan: random.Random, look: Tool = look) -> AsyncIterator[Runner]:
     """A worker's runner with its publishing, on the running loop."""
     database = Database(settings)
     worker = new_id()

@@ -1,14 +1,37 @@
-"""The requests of verbs that decide, branch and change policies, and what they read; without a network."""
+"""The requests of verbs that decide, branch, schedule and tell others, and what they read; without a network."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from threadmill_client import Branch, File, NotFound, PendingCall, PreconditionFailed, Turn, branches, calls
+from threadmill_client import (
+    Branch,
+    BranchComparison,
+    ConnectionLost,
+    File,
+    GatewayFailed,
+    NotFound,
+    PendingCall,
+    PreconditionFailed,
+    Schedule,
+    Turn,
+    Webhook,
+    WebhookDelivery,
+    WebhookSecret,
+    branches,
+    calls,
+    schedules,
+    webhooks,
+)
 from threadmill_client import pending_calls as pending
 from threadmill_client.following import thread_events
 from threadmill_client.listings import list_messages
+from threadmill_client.retries import Retries
+from threadmill_client.run import Run
 from threadmill_client.wire import Answer, Plan, Request
+
+from producers.http import branch_shapes, schedule_shapes, webhook_shapes
 
 CALL = {"turn_id": "t", "call_id": "c/1", "kind": "approval", "arguments": {"amount": 20}, "decision": "approve"}
 TURN = {"id": "t", "thread_id": "a", "state": "queued"}
@@ -108,6 +131,86 @@ def test_branches_are_read_compared_and_named_by_verbs_of_threads() -> None:
     assert json.loads(sent.body or b"") == {"content": "Hi", "when_busy": "merge", "merge_window": 0.5}  # type: ignore[arg-type]
     assert list_messages("a", branch="4f0c").query["branch"] == "4f0c"
     assert thread_events("a", branch="4f0c").query == {"branch": "4f0c"}
+
+
+SCHEDULE = {"id": "s", "content": "late?", "next_at": "2030-01-31T12:00:00Z"}
+WEBHOOK = {"id": "w", "url": "https://example.org", "kinds": ["turn.failed"], "secret": None}
+DELIVERY = {"id": "d", "state": "dead", "last_status": 500}
+AT = datetime(2030, 1, 31, 12, tzinfo=UTC)
+RUNNING: list[tuple[Plan[Any], tuple[str, str], object, object]] = [
+    (
+        schedules.create_schedule("late?", at=AT, thread_id="a"),
+        ("POST", "schedules"),
+        {"content": "late?", "at": "2030-01-31T12:00:00+00:00", "thread_id": "a"},
+        SCHEDULE,
+    ),
+    (schedules.get_schedule("s"), ("GET", "schedules/s"), None, SCHEDULE),
+    (schedules.list_schedules().page(), ("GET", "schedules"), None, {"schedules": [SCHEDULE]}),
+    (schedules.list_schedule_turns("s").page(), ("GET", "schedules/s/turns"), None, {"turns": [TURN]}),
+    (schedules.pause_schedule("s"), ("POST", "schedules/s/pause"), None, SCHEDULE),
+    (schedules.resume_schedule("s"), ("POST", "schedules/s/resume"), None, SCHEDULE),
+    (schedules.run_schedule("s"), ("POST", "schedules/s/run"), None, {"turn": TURN}),
+    (webhooks.list_webhooks(), ("GET", "webhooks"), None, {"webhooks": [WEBHOOK]}),
+    (webhooks.get_webhook("w"), ("GET", "webhooks/w"), None, WEBHOOK),
+    (
+        webhooks.update_webhook("w", kinds=("turn.failed",), agents=None, enabled=False),
+        ("PATCH", "webhooks/w"),
+        {"kinds": ["turn.failed"], "agents": None, "enabled": False},
+        WEBHOOK,
+    ),
+    (
+        webhooks.list_webhook_deliveries("w", state="dead").page(),
+        ("GET", "webhooks/w/deliveries"),
+        None,
+        {"deliveries": [DELIVERY]},
+    ),
+    (webhooks.replay_webhook_delivery("w", "d"), ("POST", "webhooks/w/deliveries/d/replay"), None, DELIVERY),
+    (
+        webhooks.replay_dead_webhook_deliveries("w", since=AT),
+        ("POST", "webhooks/w/replay-dead"),
+        {"since": "2030-01-31T12:00:00+00:00"},
+        {"replayed": 3},
+    ),
+]
+
+
+@pytest.mark.parametrize(("plan", "where", "body", "answer"), RUNNING, ids=[" ".join(each[1]) for each in RUNNING])
+def test_a_verb_of_schedules_and_webhooks_is_one_request(
+    plan: Plan[Any], where: tuple[str, str], body: object, answer: object
+) -> None:
+    request, outcome = play(plan, answer)
+
+    assert (request.method, request.path.removeprefix("/v1/")) == where
+    assert json.loads(request.body or b"null") == body  # type: ignore[arg-type]
+    assert ("Idempotency-Key" in request.headers) == (request.method == "POST")
+    assert outcome
+
+
+@pytest.mark.parametrize("failure", [ConnectionLost("no answer"), 503])
+def test_what_makes_a_key_is_sent_once_and_shows_it_to_its_caller_alone(failure: Any) -> None:
+    plan = webhooks.create_webhook("https://example.org", kinds=["turn.failed"])
+    _, made = play(plan, {"webhook": WEBHOOK, "secret": "whsec_hush"})
+    run = Run(webhooks.rotate_webhook_secret("w", grace_seconds=0), Retries())
+
+    with pytest.raises((ConnectionLost, GatewayFailed)):
+        run.resume(Answer(status=failure)) if isinstance(failure, int) else run.fail(failure)
+
+    assert (made.secret, made.webhook.kinds, "hush" in repr(made)) == ("whsec_hush", ("turn.failed",), False)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "shape"),
+    [
+        (Branch, branch_shapes.ThreadBranch),
+        (BranchComparison, branch_shapes.BranchComparison),
+        (Schedule, schedule_shapes.Schedule),
+        (Webhook, webhook_shapes.Webhook),
+        (WebhookSecret, webhook_shapes.WebhookSecret),
+        (WebhookDelivery, webhook_shapes.WebhookDelivery),
+    ],
+)
+def test_a_model_has_each_field_of_its_answer_and_no_other(theirs: Any, shape: Any) -> None:
+    assert set(theirs.__dataclass_fields__) - {"raw"} == set(shape.model_fields)
 
 
 def test_a_deletion_that_finds_nothing_may_have_been_done_by_the_try_before() -> None:

@@ -4,20 +4,22 @@ What stays true: a draw depends on the model alone, so that a failing run can be
 smaller. What is current is drawn more often than what is stale, or nothing would get far.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
+from tests.integration.store.turns.model_based import decision_choices as people
+from tests.integration.store.turns.model_based import policies
+from tests.integration.store.turns.model_based import producer_choices as producers
+from tests.integration.store.turns.model_based.draws import first_of, newest_or_any, weighed
 from tests.integration.store.turns.model_based.events import (
     ClosesSend,
     Dies,
     Event,
     Fate,
-    OpensSend,
     Race,
     Runs,
     Starts,
@@ -25,29 +27,24 @@ from tests.integration.store.turns.model_based.events import (
 )
 from tests.integration.store.turns.model_based.operations import (
     Beat,
-    Cancel,
     Claim,
     ForgetDead,
     HeldBy,
     Leave,
     Operation,
     Record,
-    Requeue,
-    Send,
     Settle,
     Sweep,
+    Take,
     TakeBackCrashes,
 )
 from tests.integration.store.turns.model_based.reference import FORGET, LEASE
-from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
+from tests.integration.store.turns.model_based.values import Claimed, End, Process
 
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.machine import Machine
 
-T = TypeVar("T")
-
-THREADS = ("x", "y")
-STATES = ("started", "finished", "failed", "unknown")
+STATES = ("waiting", "started", "finished", "failed", "unknown")
 ROLES = ("all", "some", "quarantine", "library")
 #: Processes and unfinished turns at most: enough for every meeting that there is.
 MANY = 6
@@ -73,7 +70,7 @@ ends = st.one_of(
 
 def events() -> SearchStrategy[Event]:
     """By weights: how often each kind is drawn, where there is anything to draw it from."""
-    return st.runner().flatmap(lambda machine: _weighed(_events(machine)))
+    return st.runner().flatmap(lambda machine: weighed(_events(machine)))
 
 
 def _events(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
@@ -89,28 +86,25 @@ def _events(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
     if machine.open_send is not None:
         found.append((2, st.builds(ClosesSend, st.booleans())))
     elif machine.model.threads:
-        found.append((1, _sends_in_a_transaction(machine)))
+        found.append((1, producers.sends_in_a_transaction(machine)))
     return found
-
-
-def _weighed(found: list[tuple[int, SearchStrategy[Any]]]) -> SearchStrategy[Any]:
-    kinds = [number for number, (weight, _) in enumerate(found) for _ in range(weight)]
-    return st.sampled_from(kinds).flatmap(lambda number: found[number][1])
 
 
 def _operations(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
     """Each kind of operation that there is something for."""
     found: list[tuple[int, SearchStrategy[Any]]] = [(2, sweeps)]
     if len(machine.model.unfinished()) < MANY:
-        found.append((5, sends(machine)))
+        found.append((9, producers.sends(machine)))
     if machine.model.turns:
-        found += [(2, cancels(machine)), (2, requeues(machine))]
+        found += [(2, producers.cancels(machine)), (2, producers.requeues(machine))]
+        found += _of_people(machine)
     if machine.living:
         found.append((5, _hearts(machine)))
     if machine.living and machine.model.threads:
         found.append((8, claims(machine)))
     if machine.jobs:
-        found += [(4, records(machine)), (6, settles(machine))]
+        is_steered = any(policies.waiting_for(machine.model, job.turn) for job in machine.jobs)
+        found += [(4, records(machine)), (9 if is_steered else 1, takes(machine)), (6, settles(machine))]
     if machine.kept:
         found.append((6, goes_on(machine)))
     if machine.seen:
@@ -118,69 +112,14 @@ def _operations(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
     return found
 
 
-def newest_or_any(found: Sequence[T]) -> SearchStrategy[T]:
-    return st.one_of(st.sampled_from(found[-2:]), st.sampled_from(list(found)))
-
-
-def _first_of(*choices: Sequence[T]) -> SearchStrategy[T]:
-    """From the first that has anything, more often than from the next."""
-    filled = [list(choice) for choice in choices if choice]
-    return _weighed([(2 * (len(filled) - place) - 1, st.sampled_from(one)) for place, one in enumerate(filled)])
-
-
-# Producers
-
-
-def sends(machine: "Machine") -> SearchStrategy[Send]:
-    known = [ask for ask in machine.model.asks.values() if ask.key]
-    new = _new_sends(machine, THREADS)
-    return st.one_of(new, new, _sends_again(machine, known)) if known else new
-
-
-def _new_sends(machine: "Machine", threads: Sequence[str]) -> SearchStrategy[Send]:
-    now = machine.model.now
-    libraries = [process.id for process in machine.living if process.is_library]
-    return st.builds(
-        Ask,
-        turn=st.builds(machine.new_id, st.just("b")),
-        thread=st.sampled_from(threads),
-        content=st.sampled_from(["hello", "and", "then", "so", None]),
-        agent=st.sampled_from(["assistant"] * 6 + ["clerk", "ghost"]),
-        allow_unknown=st.booleans(),
-        key=st.sampled_from([None, None, "k", "l"]),
-        priority=st.sampled_from([0, 5]),
-        not_before=st.sampled_from([None] * 4 + [now + 20]),
-        deadline=st.sampled_from([None] * 4 + [now + 30]),
-        runner=st.sampled_from([None] * 5 + libraries),
-        notifies=st.booleans(),
-        limit=st.sampled_from([0, 0, 0, 0, 3]),
-    ).map(Send)
-
-
-def _sends_again(machine: "Machine", known: list[Ask]) -> SearchStrategy[Send]:
-    """The same key: with the same request, or with another."""
-    return st.builds(
-        lambda ask, changed: Send(replace(ask, turn=machine.new_id("b"), **changed)),
-        st.sampled_from(known),
-        st.sampled_from([{}, {}, {"content": "other"}, {"priority": 9}, {"thread": "x"}]),
-    )
-
-
-def _sends_in_a_transaction(machine: "Machine") -> SearchStrategy[OpensSend]:
-    # Without a key or a limit, and to a thread that is there: it holds up no other sender.
-    return _new_sends(machine, sorted(machine.model.threads)).map(
-        lambda send: OpensSend(Send(replace(send.ask, key=None, limit=0, allow_unknown=True)))
-    )
-
-
-def cancels(machine: "Machine") -> SearchStrategy[Cancel]:
-    unfinished = [turn.id for turn in machine.model.unfinished()]
-    return _first_of(unfinished, list(machine.model.turns)).map(Cancel)
-
-
-def requeues(machine: "Machine") -> SearchStrategy[Requeue]:
-    ended = [turn.id for turn in machine.model.turns.values() if turn.state in ("failed", "cancelled")]
-    return _first_of(ended, list(machine.model.turns)).map(lambda turn: Requeue(turn, machine.new_id("b")))
+def _of_people(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
+    found: list[tuple[int, SearchStrategy[Any]]] = []
+    if any(turn.calls for turn in machine.model.turns.values()):
+        is_waiting = any(turn.state == "waiting" for turn in machine.model.unfinished())
+        found.append((8 if is_waiting else 1, people.decides(machine)))
+    if any(process.is_library for process in machine.living):
+        found.append((1, people.adopts(machine)))
+    return found
 
 
 # Workers
@@ -222,7 +161,7 @@ def claims(machine: "Machine") -> SearchStrategy[Claim]:
         for name, thread in sorted(model.threads.items())
         if not model.is_alive(thread.owner) and (head := model.head(name)) and model.can_start(head)
     ]
-    return st.builds(Claim, _living(machine), _first_of(ready, sorted(model.threads)))
+    return st.builds(Claim, _living(machine), first_of(ready, sorted(model.threads)))
 
 
 def goes_on(machine: "Machine") -> SearchStrategy[Claim]:
@@ -235,21 +174,37 @@ def goes_on(machine: "Machine") -> SearchStrategy[Claim]:
 
 def _jobs(machine: "Machine", believed: list[Claimed]) -> SearchStrategy[Claimed]:
     current = [job for job in believed if machine.model.holds(job.worker, job.thread, job.fence)]
-    return _first_of(current, believed[-4:], believed)
+    return first_of(current, believed[-4:], believed)
 
 
 def records(machine: "Machine") -> SearchStrategy[Record]:
     return st.builds(Record, _jobs(machine, machine.jobs), entries)
 
 
+def takes(machine: "Machine") -> SearchStrategy[Take]:
+    """At the end of the journal, as a run does that has read all of it; or again at an earlier place."""
+
+    def at_end(job: Claimed, index: int | None) -> Take:
+        return Take(job, _next_index(machine, job) if index is None else index)
+
+    return st.builds(at_end, _jobs(machine, machine.jobs), st.sampled_from([None, None, None, 0, 4]))
+
+
+def _next_index(machine: "Machine", job: Claimed) -> int:
+    return max(machine.model.turns[job.turn].steps, default=-1) + 1
+
+
 def settles(machine: "Machine") -> SearchStrategy[Settle]:
-    """Each try has replies of its own."""
+    """Each try has replies of its own, behind what its turn has read."""
 
-    def named(end: End) -> End:
+    def settle(job: Claimed, end: End, *, release: bool) -> Settle:
         name = machine.new_id("c")
-        return replace(end, replies=tuple(f"{name}.{reply}" for reply in end.replies))
+        replies = tuple(f"{name}.{reply}" for reply in end.replies)
+        read = machine.model.turns[job.turn].read if end.is_final else ()
+        return Settle(job, replace(end, replies=replies, read=read), release=release)
 
-    return st.builds(Settle, _jobs(machine, machine.jobs), ends.map(named), release=st.booleans())
+    any_end = st.one_of(ends, ends, ends, people.waits(machine))
+    return st.builds(settle, _jobs(machine, machine.jobs), any_end, release=st.booleans())
 
 
 # Time
@@ -258,7 +213,7 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
 def times(machine: "Machine") -> SearchStrategy[TimePasses]:
     """Part of a lease, a lease and more, or to the very second at which something is due or over."""
     rows = machine.model.unfinished()
-    moments = [moment for turn in rows for moment in (turn.retry_at, turn.not_before, turn.deadline)]
+    moments = [moment for turn in rows for moment in (turn.retry_at, turn.not_before, turn.deadline, turn.wait_over_at)]
     left = {(moment or 0) - machine.model.now for moment in (*moments, *machine.model.workers.values())}
     due = sorted(one for one in left if one > 0)
     seconds = st.one_of(st.sampled_from([1, 6, LEASE - 1, LEASE + 1, FORGET + 1]), st.sampled_from(due or [LEASE]))
@@ -269,8 +224,11 @@ def times(machine: "Machine") -> SearchStrategy[TimePasses]:
 
 
 def races(machine: "Machine") -> SearchStrategy[Race]:
-    """Any two that take locks, or the same one twice: as after a commit whose answer was lost on the way."""
-    any_one = _weighed(_that_wait(machine))
+    """Any two that take locks, or the same one twice: as after a commit whose answer was lost on the way.
+
+    But a run that reads messages has not ended yet: it does one after the other.
+    """
+    any_one = weighed(_that_wait(machine))
     pairs = st.one_of(
         st.tuples(any_one, any_one),
         st.tuples(any_one, any_one),
@@ -279,6 +237,7 @@ def races(machine: "Machine") -> SearchStrategy[Race]:
         st.tuples(sweeps, any_one),
     )
     commits = st.sampled_from([True, True, True, False])
+    pairs = pairs.filter(lambda pair: {type(one) for one in pair} != {Take, Settle})
     return st.builds(
         lambda pair, after, commits: Race(pair[0], pair[1], after, commits), pairs, st.integers(1, 6), commits
     )
@@ -286,11 +245,12 @@ def races(machine: "Machine") -> SearchStrategy[Race]:
 
 def _that_wait(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
     """Who holds a lease, or is about to, meets others more often than chance would have it."""
-    found: list[tuple[int, SearchStrategy[Any]]] = [(1, sends(machine)), (1, _hearts(machine))]
+    found: list[tuple[int, SearchStrategy[Any]]] = [(1, producers.sends(machine)), (1, _hearts(machine))]
     if machine.model.turns:
-        found += [(2, cancels(machine)), (1, requeues(machine)), (4, claims(machine))]
+        found += [(2, producers.cancels(machine)), (1, producers.requeues(machine)), (4, claims(machine))]
+        found += _of_people(machine)
     if machine.jobs:
-        found += [(3, records(machine)), (6, settles(machine))]
+        found += [(3, records(machine)), (3, takes(machine)), (6, settles(machine))]
     if machine.kept:
         found.append((4, goes_on(machine)))
     if machine.seen:

@@ -57,6 +57,8 @@ class OpenSend:
     connection: Connection
     position: int
     accepted_at: int
+    #: What there was when it was sent.
+    seen: Mailbox
 
 
 class Machine(RuleBasedStateMachine):
@@ -183,8 +185,9 @@ class Machine(RuleBasedStateMachine):
     def _open_send(self, send: Send) -> None:
         connection = self._open.enter_context(self.stage.open_transaction())
         self.position += 1
-        send.on_store(connection)
-        self.open_send = OpenSend(send, connection, self.position, self.model.now)
+        seen = copy.deepcopy(self.model)
+        self._same(send.on_store(connection), self._imagined(copy.deepcopy(seen), send))
+        self.open_send = OpenSend(send, connection, self.position, self.model.now, seen)
 
     def _close_send(self, *, commits: bool) -> None:
         sent, self.open_send = self.open_send, None
@@ -194,7 +197,7 @@ class Machine(RuleBasedStateMachine):
             return
         sent.connection.commit()
         now, self.model.now = self.model.now, sent.accepted_at
-        sent.send.on_model(self.model, sent.position)
+        sent.send.on_model(self.model, sent.position, sent.seen)
         self.model.now = now
 
     # Two at once
@@ -248,15 +251,17 @@ class Machine(RuleBasedStateMachine):
             for thread, _, queue in self.do(Sweep()):
                 self._answer(healers[queue], thread)
         assert not self.model.unfinished(), "a turn never ends"
-        assert all(thread.owner is None for thread in self.model.threads.values()), "a lease is left"
+        held = [thread for thread in self.model.threads.values() if self.model.is_alive(thread.owner)]
+        assert not held, "a lease is left"
         self.both_hold_the_same()
 
     def _answer(self, healer: Process, thread: str) -> None:
         """As a worker does: turn after turn, ended as what it was told asks for."""
         job = self.do(Claim(healer, thread))
         while isinstance(job, Claimed):
-            end = End(kind="completed", replies=(f"{self.new_id('c')}.answer",))
+            read = self.model.turns[job.turn].read
+            end = End(kind="completed", replies=(f"{self.new_id('c')}.answer",), read=read)
             if job.cancel or job.refused:
-                end = End(kind="failed" if job.refused else "cancelled", error=job.refused)
+                end = End(kind="failed" if job.refused else "cancelled", error=job.refused, read=read)
             _, keeps = self.do(Settle(job, end, release=False))
             job = self.do(Claim(healer, thread, job.fence)) if keeps else None

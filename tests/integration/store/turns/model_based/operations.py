@@ -4,40 +4,38 @@ What stays true: an operation is a value, with its ids in it: it may run again, 
 same. Both sides answer with the same plain values, a refusal as the name of its error.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from conversation.errors import ThreadmillError
-from conversation.message import Message
-from conversation.step import Step
-from conversation.turn import (
-    Cancelled,
-    ClaimedTurn,
-    Completed,
-    Ending,
-    Failed,
-    HandOver,
-    Lease,
-    RefusedTurn,
-    RetryLater,
-    TurnError,
-)
-from store import tables as t
-from store.turns import cancel, claims, inbox, journal, sweep, workers
+from conversation.step import message_of
+from conversation.turn import ClaimedTurn, Lease, RefusedTurn
+from conversation.when_busy import WhenBusy
+from store.turns import cancel, claims, inbox, journal, steering, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest, Quarantined
 from store.turns.send_request import SendLimits, SendRequest
+from tests.integration.store.turns.model_based import policies
+from tests.integration.store.turns.model_based.conversions import (
+    ending,
+    key_of,
+    lease,
+    moment,
+    said,
+    step,
+    told,
+    told_refused,
+)
+from tests.integration.store.turns.model_based.policies import MERGE_MAX, OF_AGENTS
 from tests.integration.store.turns.model_based.reference import GRACE, LEASE, Mailbox
 from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
 
 TENANT = "default"
-#: Second 0 of the clock.
-ZERO = datetime(2030, 1, 1, tzinfo=UTC)
+THREADS = ("x", "y")
 
 
 class Operation(Protocol):
@@ -79,13 +77,15 @@ class Send:
             not_before=moment(ask.not_before),
             deadline=moment(ask.deadline),
             local_process_id=ask.runner,
+            when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
+            merge_window_seconds=ask.merge_window,
         )
         limits = SendLimits(tenant_max_unfinished_turns=ask.limit)
         accepted = inbox.accept(connection, request, limits, mark_notified=ask.notifies)
         return accepted.turn_id, accepted.is_new
 
-    def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.accept(self.ask, position)
+    def on_model(self, mailbox: Mailbox, position: int, seen: Mailbox | None = None) -> Any:
+        return mailbox.accept(self.ask, position, seen)
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class Register:
             pid=1,
             serves=dict.fromkeys(self.process.agents, "1"),
             lease_duration_seconds=LEASE,
+            when_busy=OF_AGENTS,
         )
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -179,7 +180,8 @@ class HeldBy:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        held = workers.list_held_threads(connection, self.worker)
+        both = [(TENANT, thread) for thread in THREADS]
+        held = workers.list_held_threads(connection, self.worker, idle_threads=both)
         return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -216,6 +218,7 @@ class Claim:
             runs_quarantine=self.who.runs_quarantine,
             agents=dict.fromkeys(self.who.agents, "1"),
             tenant_max_running=self.who.max_running,
+            merge_max=MERGE_MAX,
         )
         held = None
         if self.held is not None:
@@ -238,10 +241,26 @@ class Record:
 
     def on_store(self, connection: Connection) -> Any:
         entries = [step(index, state) for index, state in self.entries]
-        journal.record(connection, lease(connection, self.job), self.job.turn, entries)
+        return journal.record(connection, lease(connection, self.job), self.job.turn, entries)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        mailbox.record(self.job, self.entries)
+        return mailbox.record(self.job, self.entries)
+
+
+@dataclass(frozen=True)
+class Take:
+    """Read, at this place of the journal, what was sent to the turn meanwhile."""
+
+    job: Claimed
+    index: int
+
+    def on_store(self, connection: Connection) -> Any:
+        held = lease(connection, self.job)
+        steps = steering.take(connection, held, self.job.turn, self.index, limit=MERGE_MAX)
+        return tuple((one.index, one.name, message_of(one).content) for one in steps)
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        return policies.take(mailbox, self.job, self.index)
 
 
 @dataclass(frozen=True)
@@ -272,68 +291,3 @@ class Sweep:
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return mailbox.sweep(self.limit, self.max_running)
-
-
-def moment(second: int | None) -> datetime | None:
-    return None if second is None else ZERO + timedelta(seconds=second)
-
-
-def said(role: Any, message_id: str, content: str) -> Message:
-    return Message(role=role, id=message_id, content=content, created_at=ZERO)
-
-
-def step(index: int, state: Any) -> Step:
-    return Step(index=index, kind="tool", call_id=f"call-{index}", name="look_up", state=state)
-
-
-def ending(end: End) -> Ending:
-    error = TurnError(end.error or "", "it went wrong")
-    replies = tuple(said("assistant", text, text) for text in end.replies)
-    match end.kind:
-        case "completed":
-            steps: Iterable[Step] = [] if end.step is None else [step(end.step, "finished")]
-            return Completed(messages=replies, steps=tuple(steps))
-        case "failed":
-            return Failed(messages=replies, error=error)
-        case "cancelled":
-            return Cancelled(messages=replies)
-        case "retry":
-            return RetryLater(after=timedelta(seconds=end.after), error=error)
-    return HandOver()
-
-
-def key_of(connection: Connection, thread: str) -> int:
-    key: int = connection.execute(select(t.threads.c.key).where(t.threads.c.id == thread)).scalar_one()
-    return key
-
-
-def lease(connection: Connection, job: Claimed) -> Lease:
-    return Lease(thread_key=key_of(connection, job.thread), worker=job.worker, fencing_token=job.fence)
-
-
-def told(found: ClaimedTurn) -> Claimed:
-    return Claimed(
-        thread=found.thread_id,
-        turn=found.id,
-        worker=found.lease.worker,
-        fence=found.lease.fencing_token,
-        attempt=found.attempt,
-        retries=found.retries,
-        cancel=False,
-        refused=None,
-        seconds_left=None if found.remaining_seconds is None else round(found.remaining_seconds),
-        window=tuple(message.content for message in found.window),
-        steps=tuple(sorted((index, entry.state) for index, entry in found.steps.items())),
-    )
-
-
-def told_refused(found: RefusedTurn) -> Claimed:
-    return Claimed(
-        thread=found.thread_id,
-        turn=found.id,
-        worker=found.lease.worker,
-        fence=found.lease.fencing_token,
-        attempt=found.attempt,
-        cancel=isinstance(found.ending, Cancelled),
-        refused=found.ending.error.kind if isinstance(found.ending, Failed) else None,
-    )

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from tests.integration.store.turns.model_based.reference import Mailbox
-from tests.integration.store.turns.model_based.values import Turn
+from tests.integration.store.turns.model_based.values import Decided, Turn
 
 Picture = dict[str, Any]
 
@@ -27,14 +27,20 @@ SELECT jsonb_build_object(
                 {_SECOND.format("u.not_before")}, {_SECOND.format("u.deadline")},
                 {_SECOND.format("u.retry_at")}, {_SECOND.format("u.notified_at")},
                 u.cancel_requested_at IS NOT NULL, u.error_kind, u.window_to_seq, u.requeued_from,
-                u.started_at IS NOT NULL, u.finished_at IS NOT NULL) ORDER BY u.arrival_seq)
+                u.started_at IS NOT NULL, u.finished_at IS NOT NULL,
+                u.when_busy, u.steers, u.merged_into, u.interrupted_by, u.rolled_back,
+                {_SECOND.format("u.wait_expires_at")}) ORDER BY u.arrival_seq)
             FROM turns u JOIN threads h ON h.key = u.thread_key),
   'inbox', (SELECT jsonb_agg(jsonb_build_array(turn_id, content) ORDER BY turn_id, index)
             FROM inbox_messages),
-  'history', (SELECT jsonb_agg(jsonb_build_array(h.id, m.seq, m.turn_id, m.content) ORDER BY h.id, m.seq)
+  'history', (SELECT jsonb_agg(jsonb_build_array(h.id, m.seq, m.turn_id, m.content, m.rolled_back) ORDER BY h.id, m.seq)
               FROM messages m JOIN threads h ON h.key = m.thread_key),
-  'steps', (SELECT jsonb_agg(jsonb_build_array(turn_id, index, state, fencing_token, finished_at IS NOT NULL)
+  'steps', (SELECT jsonb_agg(jsonb_build_array(turn_id, index, state, fencing_token, finished_at IS NOT NULL,
+                   CASE WHEN kind = 'input' THEN name END)
                    ORDER BY turn_id, index) FROM steps),
+  'pending', (SELECT jsonb_agg(jsonb_build_array(turn_id, call_id, kind,
+                     {_SECOND.format("requested_at")}, {_SECOND.format("expires_at")},
+                     decision, value -> 'value', reason, decided_by) ORDER BY turn_id, call_id) FROM pending_calls),
   'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("lease_expires_at")}) FROM workers)
 )"""
 
@@ -45,7 +51,7 @@ def of_store(connection: psycopg.Connection) -> Picture:
     return {name: rows or _EMPTY[name] for name, rows in found.items()}
 
 
-_EMPTY: Picture = {"threads": {}, "turns": [], "inbox": [], "history": [], "steps": [], "workers": {}}
+_EMPTY: Picture = {"threads": {}, "turns": [], "inbox": [], "history": [], "steps": [], "pending": [], "workers": {}}
 
 
 def of_model(mailbox: Mailbox) -> Picture:
@@ -60,17 +66,26 @@ def of_model(mailbox: Mailbox) -> Picture:
         "turns": [_row(turn) for turn in turns],
         "inbox": [[turn.id, content] for turn in by_id for content in turn.inbox],
         "history": [
-            [name, seq, turn, content]
+            [name, seq, line.turn, line.text, line.rolled_back]
             for name, thread in sorted(mailbox.threads.items())
-            for seq, (turn, content) in enumerate(thread.history, start=1)
+            for seq, line in enumerate(thread.history, start=1)
         ],
         "steps": [
-            [turn.id, index, state, fence, state != "started"]
+            [turn.id, index, one.state, one.fence, not one.is_open, one.told.turn if one.told else None]
             for turn in by_id
-            for index, (state, fence) in sorted(turn.steps.items())
+            for index, one in sorted(turn.steps.items())
+        ],
+        "pending": [
+            [turn.id, name, call.kind, call.asked_at, call.over_at, *_decided(call.decided)]
+            for turn in by_id
+            for name, call in sorted(turn.calls.items())
         ],
         "workers": dict(mailbox.workers),
     }
+
+
+def _decided(decided: Decided | None) -> tuple[str | None, ...]:
+    return (None,) * 4 if decided is None else (decided.kind, decided.value, decided.reason, decided.by)
 
 
 def _row(turn: Turn) -> list[Any]:
@@ -78,6 +93,7 @@ def _row(turn: Turn) -> list[Any]:
         turn.id, turn.thread, turn.state, turn.attempt, turn.retries, turn.crashes, turn.crashed_worker,
         turn.interruptions, turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.notified_at,
         turn.cancel_asked, turn.error, turn.window, turn.requeued_from, turn.has_begun, turn.is_final,
+        turn.when_busy, turn.steers, turn.merged_into, turn.interrupted_by, turn.rolled_back, turn.wait_over_at,
     ]  # fmt: skip
 
 
@@ -88,13 +104,18 @@ def check_by_itself(picture: Picture) -> None:
     assert len(threads) == len(set(threads)), "two turns of a thread run at once"
     assert all(picture["threads"][thread][0] for thread in threads), "a turn runs without a lease"
     assert all(crashes >= 0 for *_, crashes in (row[:6] for row in picture["turns"]))
+    waiting = {row[0]: row[1] for row in picture["turns"] if row[2] == "waiting"}
+    assert not any(picture["threads"][thread][0] for thread in waiting.values()), "a turn that waits holds a lease"
+    undecided = {turn for turn, *_, decision, _value, _reason, _by in picture["pending"] if decision is None}
+    assert undecided == set(waiting), "a turn waits for nothing, or what it waits for is left"
+    answering = {row[0]: row[21] or row[0] for row in picture["turns"]}
     for thread, rows in groupby(picture["history"], key=lambda row: row[0]):
         said = list(rows)
         assert [row[1] for row in said] == list(range(1, picture["threads"][thread][2] + 1)), "a gap"
-        assert _is_in_blocks(row[2] for row in said), "a turn stands in two places"
+        assert _is_in_blocks(answering[row[2]] for row in said), "a turn stands in two places"
 
 
 def _is_in_blocks(turns: Iterable[str]) -> bool:
-    """Each turn's messages stand together: its question, then its replies."""
+    """Each turn's messages stand together: the questions that it answers, what it was told, and its replies."""
     blocks = [turn for turn, _ in groupby(turns)]
     return len(blocks) == len(set(blocks))

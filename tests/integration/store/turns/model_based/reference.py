@@ -10,12 +10,14 @@ from conversation.errors import (
     IdempotencyConflict,
     LeaseLost,
     LimitReached,
+    ThreadBusy,
     TurnNotFound,
     TurnNotRequeueable,
     UnknownAgent,
 )
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
-from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process, Thread, Turn
+from tests.integration.store.turns.model_based import policies, waits
+from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Entry, Line, Process, Thread, Turn
 
 #: Seconds for which a worker that does not beat is believed to live.
 LEASE = 15
@@ -40,6 +42,8 @@ class Mailbox:
         #: Each worker's `until`.
         self.workers: dict[str, int] = {}
         self.agents: set[str] = set()
+        #: Turns that whoever acts now has not seen, or only later: they came in between.
+        self.unseen: set[str] = set()
 
     # What holds
 
@@ -57,10 +61,12 @@ class Mailbox:
         return next((t for t in begun + rest if t.has_begun or (t.not_before or 0) <= self.now), None)
 
     def can_start(self, turn: Turn) -> bool:
-        return (turn.retry_at or 0) <= self.now or self.must_end(turn)
+        has_work = turn.state != "waiting" and (turn.retry_at or 0) <= self.now
+        return has_work or self.must_end(turn)
 
     def must_end(self, turn: Turn) -> bool:
-        return turn.cancel_asked or (turn.deadline is not None and turn.deadline <= self.now)
+        moments = [moment for moment in (turn.deadline, turn.wait_over_at) if moment is not None]
+        return turn.cancel_asked or any(moment <= self.now for moment in moments)
 
     def is_abandoned(self, turn: Turn) -> bool:
         return turn.runner is not None and not self.is_alive(turn.runner)
@@ -75,7 +81,9 @@ class Mailbox:
 
     # Producers
 
-    def accept(self, ask: Ask, position: int) -> tuple[str, bool]:
+    def accept(self, ask: Ask, position: int, seen: "Mailbox | None" = None) -> tuple[str, bool]:
+        """`seen` is what it looked at, where others committed before it did."""
+        seen = seen or self
         for earlier in self.asks.values():
             if earlier.turn == ask.turn or (ask.key is not None and earlier.key == ask.key):
                 if earlier.said() != ask.said():
@@ -85,22 +93,33 @@ class Mailbox:
             raise LimitReached
         if ask.agent not in self.agents and not ask.allow_unknown:
             raise UnknownAgent
-        ahead = self.head(ask.thread)
-        is_waiting = ahead is not None and ahead.state == "queued"
-        is_awaited = is_waiting and (
-            (ahead.notified_at is not None and ahead.priority >= ask.priority) or (ahead.retry_at or 0) > self.now
-        )
+        ahead, policy = seen.head(ask.thread), policies.policy_of(seen, ask)
+        rejecting = [turn for turn in self.unfinished(ask.thread) if turn.when_busy == "reject"]
+        if policy == "reject" and (ahead is not None or rejecting):
+            raise ThreadBusy(ask.thread, (ahead or rejecting[0]).id)
+        window_end = self.now + ask.merge_window if policy == "merge" and ask.merge_window else None
+        is_awaited = policy not in policies.INTERRUPTING and self._is_awaited(ahead, ask.priority)
+        is_marked = ask.notifies and ask.not_before is None and window_end is None and not is_awaited
         self.asks[ask.turn] = ask
         self.threads.setdefault(ask.thread, Thread())
         self.turns[ask.turn] = Turn(
             ask.turn, ask.thread, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
-            notified_at=self.now if ask.notifies and ask.not_before is None and not is_awaited else None,
-            inbox=[] if ask.content is None else [ask.content],
+            notified_at=self.now if is_marked else None, retry_at=window_end,
+            inbox=[] if ask.content is None else [ask.content], sent_at=self.now, when_busy=policy,
+            steers=ahead.id if policy == "steer" and ahead is not None else None,
         )  # fmt: skip
         return ask.turn, True
 
+    def _is_awaited(self, head: Turn | None, priority: int) -> bool:
+        """Whether the head has a wake-up on the way that is no less urgent, or waits: for its retry, a decision."""
+        if head is None or head.state != "queued":
+            return head is not None and head.state == "waiting"
+        has_wake_up = head.notified_at is not None and head.priority >= priority
+        return has_wake_up or (head.retry_at or 0) > self.now
+
     def cancel(self, turn_id: str) -> str:
         turn = self._turn(turn_id)
+        policies.interrupt(self, turn.thread)
         if not turn.is_final:
             turn.cancel_asked, turn.retry_at = True, None
             if turn.state == "queued" and not turn.has_begun:
@@ -122,11 +141,13 @@ class Mailbox:
             turn.retries, turn.crashes, turn.crashed_worker, turn.error = 0, 0, None, None
             turn.interruptions = 0
             turn.retry_at, turn.not_before, turn.deadline, turn.cancel_asked = None, None, None, False
+            turn.wait_over_at = None
+            turn.when_busy, turn.steers, turn.interrupted_by, turn.rolled_back = None, None, None, False
             return turn.id, False
-        asked = [text for by, text in history[: turn.window or 0] if by == turn.id]
+        asked = [line.text for line in history[: turn.window or 0] if line.turn == turn.id]
         self.turns[new_turn] = Turn(
             new_turn, turn.thread, position, turn.agent, turn.priority,
-            notified_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox),
+            notified_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox), sent_at=self.now,
         )  # fmt: skip
         return new_turn, True
 
@@ -149,11 +170,11 @@ class Mailbox:
 
     def leave(self, worker: str) -> None:
         for name, thread in self.threads.items():
-            if thread.owner == worker:
+            running = next((turn for turn in self.unfinished(name) if turn.state == "running"), None)
+            # One that is kept between two turns nobody holds any more, though it says so.
+            if thread.owner == worker and running is not None:
                 thread.owner = None
-                for turn in self.unfinished(name):
-                    if turn.state == "running":
-                        turn.interrupt()
+                running.interrupt()
         self.workers.pop(worker, None)
 
     def forget_dead(self) -> int:
@@ -166,11 +187,14 @@ class Mailbox:
         """Thread, fence, the turn that runs there, and whether somebody asked it to stop."""
         running = {turn.thread: turn for turn in self.turns.values() if turn.state == "running"}
         return {
-            (name, thread.fence, turn.id if turn else None, turn.cancel_asked if turn else False)
+            (name, thread.fence, turn.id if turn else None, bool(turn and self._is_to_stop(turn)))
             for name, thread in self.threads.items()
             if thread.owner == worker
             for turn in [running.get(name)]
         }
+
+    def _is_to_stop(self, turn: Turn) -> bool:
+        return turn.cancel_asked or policies.is_interrupted(self, turn)
 
     def let_go(self, worker: str, thread: str, fence: int, turn_id: str | None) -> bool:
         if not self.holds(worker, thread, fence):
@@ -187,8 +211,11 @@ class Mailbox:
         if thread is None:
             return "nothing"
         owner = None if held == thread.fence else thread.owner
+        if self.is_alive(owner):
+            return "nothing"
+        policies.interrupt(self, thread_id)
         turn = self.head(thread_id)
-        if turn is None or self.is_alive(owner) or not self._may_run(who, turn):
+        if turn is None or not self._may_run(who, turn):
             if owner is None:
                 thread.owner = None
             return "nothing"
@@ -198,10 +225,14 @@ class Mailbox:
             return f"suspect {turn.id}"
         if died:
             turn.crashes, turn.crashed_worker = turn.crashes + 1, owner
+        if turn.state == "waiting":
+            waits.close(turn)
+        merged = policies.merge(self, turn)
         turn.state, turn.retry_at, turn.notified_at, turn.attempt = "running", None, None, turn.attempt + 1
         thread.owner, thread.fence = who.id, thread.fence + 1
-        thread.history += [(turn.id, text) for text in turn.inbox]
-        turn.inbox = []
+        for answered in (turn, *merged):
+            thread.history += [Line(answered.id, text) for text in answered.inbox]
+            answered.inbox = []
         turn.window = len(thread.history) if turn.window is None else turn.window
         return self._told(who, thread, turn, is_foreign=is_foreign)
 
@@ -212,7 +243,8 @@ class Mailbox:
 
     def _told(self, who: Process, thread: Thread, turn: Turn, *, is_foreign: bool) -> Claimed:
         left = None if turn.deadline is None else turn.deadline - self.now
-        too_late = "deadline" if left is not None and left <= 0 else None
+        is_undecided = turn.wait_over_at is not None and turn.wait_over_at <= self.now
+        too_late = "deadline" if left is not None and left <= 0 else "waiting_expired" if is_undecided else None
         is_poison = turn.crashes > SHARED_CRASHES or turn.interruptions >= INTERRUPTIONS
         poison = "poison" if is_poison else None
         refused = "abandoned" if is_foreign else poison or too_late
@@ -224,15 +256,20 @@ class Mailbox:
             return claimed
         return replace(
             claimed, retries=turn.retries, seconds_left=left,
-            window=tuple(text for _, text in thread.history[: turn.window]),
-            steps=tuple(sorted((index, state) for index, (state, _) in turn.steps.items())),
+            window=tuple(line.text for line in thread.history[: turn.window] if not line.rolled_back),
+            steps=tuple(sorted((index, entry.state) for index, entry in turn.steps.items())),
+            is_steered=any(one.id not in self.unseen for one in policies.waiting_for(self, turn.id)),
+            decided=waits.told(turn),
+            calls_told=policies.calls_told(self, turn.thread),
         )  # fmt: skip
 
-    def record(self, job: Claimed, entries: tuple[tuple[int, str], ...]) -> None:
+    def record(self, job: Claimed, entries: tuple[tuple[int, str], ...]) -> bool:
+        """Returns whether messages wait that the turn is to read."""
         if not self.holds(job.worker, job.thread, job.fence):
             raise LeaseLost
         for index, state in entries:
             self._write_step(job, index, state)
+        return bool(policies.waiting_for(self, job.turn))
 
     def settle(self, job: Claimed, end: End, *, release: bool) -> tuple[str | None, bool]:
         """Returns the next turn that can start, and whether the lease is kept for it."""
@@ -241,8 +278,11 @@ class Mailbox:
             return None, thread.owner == job.worker
         if not self.holds(job.worker, job.thread, job.fence) or turn.state != "running":
             raise LeaseLost
+        policies.interrupt(self, job.thread)
         self._end(job, turn, end)
-        thread.history += [(turn.id, text) for text in end.replies]
+        thread.history += [*end.read, *(Line(turn.id, text) for text in end.replies)]
+        if end.is_final:
+            policies.hide(self, turn)
         following = self.head(job.thread) if end.is_final else None
         if following is not None and (following.runner is not None or not self.can_start(following)):
             following = None
@@ -252,6 +292,11 @@ class Mailbox:
 
     def _end(self, job: Claimed, turn: Turn, end: End) -> None:
         turn.error = end.error if end.is_final else end.error or turn.error
+        if end.kind == "wait":
+            waits.begin(self, turn, end.requests)
+            if end.step is not None:
+                self._write_step(job, end.step, "waiting")
+            return
         if not end.is_final:
             if end.kind != "retry":
                 turn.interrupt()
@@ -263,15 +308,15 @@ class Mailbox:
         # Whoever asked to stop before the commit has won, though the reply is kept.
         turn.state = "cancelled" if end.kind == "completed" and turn.cancel_asked else end.kind
         if end.kind != "completed":
-            closed = {i: ("unknown", fence) for i, (state, fence) in turn.steps.items() if state == "started"}
-            turn.steps |= closed
+            opened = {index: entry for index, entry in turn.steps.items() if entry.state == "started"}
+            turn.steps |= {index: replace(entry, state="unknown") for index, entry in opened.items()}
         if end.step is not None:
             self._write_step(job, end.step, "finished")
 
     def _write_step(self, job: Claimed, index: int, state: str) -> None:
         steps = self.turns[job.turn].steps
-        if index not in steps or steps[index][0] == "started":
-            steps[index] = (state, job.fence)
+        if index not in steps or steps[index].is_open:
+            steps[index] = Entry(state, job.fence)
 
     # Wake-ups
 
@@ -288,7 +333,7 @@ class Mailbox:
 
     def _waits(self, turn: Turn, max_running: int) -> bool:
         return (
-            self.can_start(turn)
+            (self.can_start(turn) or (turn.has_begun and policies.is_interrupted(self, turn)))
             and self.has_room(turn, max_running)
             and (turn.runner is None or self.is_abandoned(turn))
             and (turn.notified_at is None or turn.notified_at < self.now - GRACE)

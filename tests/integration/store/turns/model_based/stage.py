@@ -21,7 +21,8 @@ from store.database.engine import Database
 from store.settings import load
 from tests.function_clock import move_function_clock
 from tests.integration.store.turns.model_based import picture
-from tests.integration.store.turns.model_based.operations import Operation, moment, outcome
+from tests.integration.store.turns.model_based.conversions import moment
+from tests.integration.store.turns.model_based.operations import Operation, outcome
 
 #: Seconds after which something hangs: no more than a guard, nothing is measured by it.
 HANGS = 60

@@ -26,10 +26,24 @@ class Ask:
     runner: str | None = None
     notifies: bool = True
     limit: int = 0
+    #: The policy that the message names; None takes its agent's.
+    when_busy: str | None = None
+    merge_window: int = 0
 
     def said(self) -> tuple[object, ...]:
         """What an idempotency key stands for."""
-        return (self.thread, self.content, self.agent, self.priority, self.not_before, self.deadline)
+        request = (self.thread, self.content, self.agent, self.priority, self.not_before, self.deadline)
+        return (*request, self.when_busy)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A message, and the turn that it was sent with, or that said it."""
+
+    turn: str
+    text: str
+    #: It is out of view.
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +59,53 @@ class Process:
     @property
     def runner(self) -> str | None:
         return self.id if self.is_library else None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision, and who made it."""
+
+    kind: str
+    value: str | None = None
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run waits for, for so many seconds."""
+
+    call: str
+    kind: str
+    seconds: int
+    #: Of its step.
+    index: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One row of `pending_calls`."""
+
+    kind: str
+    over_at: int
+    asked_at: int
+    index: int
+    decided: Decided | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A step of a turn's journal."""
+
+    state: str
+    #: That of its writer.
+    fence: int
+    #: The message that was told to the turn, where it is one.
+    told: Line | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("waiting", "started")
 
 
 @dataclass
@@ -74,8 +135,21 @@ class Turn:
     window: int | None = None
     #: What was said, as long as it has no place in the history.
     inbox: list[str] = field(default_factory=list)
-    #: By index: state, fence of the writer.
-    steps: dict[int, tuple[str, int]] = field(default_factory=dict)
+    #: By index.
+    steps: dict[int, Entry] = field(default_factory=dict)
+    #: What it waits for, or waited for, by name.
+    calls: dict[str, Call] = field(default_factory=dict)
+    wait_over_at: int | None = None
+    #: When it was sent.
+    sent_at: int = 0
+    #: What it asks of others, where it asks anything.
+    when_busy: str | None = None
+    #: The turn that is to read it.
+    steers: str | None = None
+    #: The turn that answers it.
+    merged_into: str | None = None
+    interrupted_by: str | None = None
+    rolled_back: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -84,6 +158,12 @@ class Turn:
     @property
     def has_begun(self) -> bool:
         return self.attempt > 0
+
+    @property
+    def read(self) -> tuple[Line, ...]:
+        """The messages that it read while it ran, in order."""
+        entries = [entry for _, entry in sorted(self.steps.items(), key=lambda step: step[0])]
+        return tuple(entry.told for entry in entries if entry.told is not None)
 
     def interrupt(self) -> None:
         """Queue it again: its run broke off, and its process lives, or left in good order."""
@@ -94,8 +174,8 @@ class Turn:
 class Thread:
     owner: str | None = None
     fence: int = 0
-    #: (turn, what it said), in order: the place is `seq - 1`.
-    history: list[tuple[str, str]] = field(default_factory=list)
+    #: In order: the place is `seq - 1`.
+    history: list[Line] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +193,24 @@ class Claimed:
     seconds_left: int | None = None
     window: tuple[str, ...] = ()
     steps: tuple[tuple[int, str], ...] = ()
+    #: Messages wait that it is to read while it runs.
+    is_steered: bool = False
+    #: What earlier runs waited for, and how that was decided.
+    decided: tuple[tuple[str, str | None], ...] = ()
+    #: Tool calls of turns that were rolled back, which its model is told.
+    calls_told: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """How a run ends: `completed`, `failed`, `cancelled`, `retry` after some seconds, or `handback`."""
+    """How a run ends: `completed`, `failed`, `cancelled`, `retry` after some seconds, `wait`, or `handback`."""
 
     kind: str
     replies: tuple[str, ...] = ()
+    #: The messages that it read while it ran: they come before its replies.
+    read: tuple[Line, ...] = ()
     step: int | None = None
+    requests: tuple[Request, ...] = ()
     after: int = 0
     error: str | None = None
 
