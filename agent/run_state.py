@@ -5,6 +5,7 @@ has all of its messages in one transcript. A run that is nested in a tool call o
 what it spends is spent by the outer one, too, and its steps are in the same journal.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -137,9 +138,27 @@ class RunState:
                 break
             told.append(self.claimed.steps[index])
         if not told and self.is_steered and self._taken >= len(self._known_indexes):
-            told = await self.dependencies.journal.take_messages(self.indexes.next_index)
-            self.indexes.next_index += len(told)
-            self.is_steered = False
+            return await self._take_new_messages()
+        return self._add_told(told)
+
+    async def _take_new_messages(self) -> list[Message]:
+        taking = asyncio.ensure_future(self.dependencies.journal.take_messages(self.indexes.next_index))
+        try:
+            await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # It may have been committed: what was taken belongs to the end that follows, or nobody would see it again.
+            await asyncio.wait([taking])
+            if not taking.cancelled() and taking.exception() is None:
+                self._add_new(taking.result())
+            raise
+        return self._add_new(taking.result())
+
+    def _add_new(self, told: Sequence[Step]) -> list[Message]:
+        self.indexes.next_index += len(told)
+        self.is_steered = False
+        return self._add_told(told)
+
+    def _add_told(self, told: Sequence[Step]) -> list[Message]:
         self._taken += len(told)
         messages = [message_of(step) for step in told]
         self.transcript.messages.extend(messages)

@@ -235,7 +235,10 @@ def _load_refused(
     connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, error: TurnError | None
 ) -> RefusedTurn:
     """The turn with the ending that it must get: a failure with the error, without one a cancellation."""
-    writes = [*move_inbox_into_history(thread, turn, lease), pending_calls.close_open(turn.id)]
+    writes = move_inbox_into_history(thread, turn, lease)
+    if turn.wait_expires_at is not None:
+        # What nobody decided is closed; what the turn left open when it went on stays.
+        writes.append(pending_calls.close_open(turn.id))
     rows = execute_together(connection, writes, journal.select_steps(turn.id))
     ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)

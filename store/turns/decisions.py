@@ -9,7 +9,7 @@ A call that its turn left open when it went on is taken up by a new turn, which 
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, false, func, literal, select, update
+from sqlalchemy import Connection, false, func, literal, or_, select, update
 
 from conversation.decisions import check_fits
 from conversation.errors import AlreadyDecided, DigestMismatch, PendingCallNotFound
@@ -24,7 +24,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.row_ids import thread_id_of
 from store.tables import pending_calls, threads, turns
-from store.turns.pending_calls import build_call
+from store.turns.pending_calls import build_call, select_first_expiry
 from store.turns.records import is_turn, turn_not_found
 from store.turns.requester import check_requester
 from store.turns.taken_up_calls import take_up
@@ -100,7 +100,8 @@ def adopt(connection: Connection, turn_id: str, tenant: str, process_id: str) ->
 
 
 def _lock_turn(connection: Connection, turn_id: str, call_id: str, tenant: str | None) -> AnyRow:
-    must_end = turns.c.cancel_requested_at.is_not(None) | func.coalesce(turns.c.deadline <= clock(), false())
+    is_over = or_(turns.c.deadline <= clock(), turns.c.wait_expires_at <= clock())
+    must_end = turns.c.cancel_requested_at.is_not(None) | func.coalesce(is_over, false())
     key = connection.execute(select(turns.c.thread_key).where(is_turn(turn_id, tenant))).scalar_one_or_none()
     # As a write: whoever follows the thread sees by its row that there is something new.
     touch = update(threads).where(threads.c.key == key).values(updated_at=clock()).returning(threads.c.id)
@@ -146,8 +147,7 @@ def _store(connection: Connection, turn: AnyRow, call: PendingCall, decision: De
 
 def _go_on(connection: Connection, turn: AnyRow) -> WakeUp | None:
     """Queue the turn again if nothing is left to decide; else it waits until the next of its calls expires."""
-    is_open = (pending_calls.c.turn_id == turn.id) & pending_calls.c.decision.is_(None)
-    expires_at = connection.execute(select(func.min(pending_calls.c.expires_at)).where(is_open)).scalar_one()
+    expires_at = connection.execute(select_first_expiry(turn.id)).scalar_one()
     of_turn = update(turns).where(turns.c.id == turn.id)
     if expires_at is not None:
         over_at = expires_at if turn.deadline is None else min(expires_at, turn.deadline)

@@ -7,7 +7,7 @@ it; whoever takes a turn out of that state decides or closes its calls in the sa
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Select, Update, select, update
+from sqlalchemy import Connection, Insert, Select, Update, func, select, update
 
 from conversation.pending_call import Decision, DecisionKind, PendingCall, PendingKind, PendingRequest
 from store.database.column_types import clock
@@ -41,6 +41,12 @@ def insert_requests(turn_id: str, tenant: str, requests: Sequence[PendingRequest
         rows.append(columns | of_turn)
     statement: Insert = with_rows(pending_calls.insert(), pending_calls, rows)
     return statement
+
+
+def select_first_expiry(turn_id: str) -> Select[Any]:
+    """Select when the first of a turn's open calls expires; null where none is open."""
+    is_open = (pending_calls.c.turn_id == turn_id) & pending_calls.c.decision.is_(None)
+    return select(func.min(pending_calls.c.expires_at)).where(is_open)
 
 
 def close_open(turn_id: str) -> Update:

@@ -184,13 +184,16 @@ def _finish_turn(turn_id: str, ending: Ending) -> Update:
             counts = {counted.name: counted + 1}
             return statement.values(state="queued", notified_at=None, waits_for=None, **counts, **error_values)
         case Waiting(pending=pending):
-            return statement.values(state="waiting", **_wait_columns(pending))
+            return statement.values(state="waiting", **_wait_columns(turn_id, pending))
         case _:
             assert_never(ending)
 
 
-def _wait_columns(pending: Sequence[PendingRequest]) -> dict[str, Any]:
-    expires_at = clock(plus_seconds=min(request.expire_seconds for request in pending))
+def _wait_columns(turn_id: str, pending: Sequence[PendingRequest]) -> dict[str, Any]:
+    asked_until = clock(plus_seconds=min(request.expire_seconds for request in pending))
+    # Of what an earlier attempt left open, too: its requests are not stored yet.
+    left_until = pending_calls.select_first_expiry(turn_id).scalar_subquery()
+    expires_at = case((left_until < asked_until, left_until), else_=asked_until)
     return {
         "notified_at": None,
         "waits_for": None,

@@ -1,7 +1,10 @@
 """Messages that are told to a turn while it runs: read between its steps, and at the same place in each attempt."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from agent.agent import Agent
 from agent.loop import Run
@@ -9,6 +12,7 @@ from agent.tools.tool import tool
 from conversation.errors import ModelError
 from conversation.ids import new_id
 from conversation.message import Message
+from conversation.step import Step
 from conversation.turn import RetryLater
 from tests.integration.scripted import Memory, Scripted, assert_well_formed, call, completed, run_of, says
 
@@ -80,3 +84,26 @@ async def test_a_message_that_comes_with_the_last_call_is_left_where_it_is() -> 
     await completed(run_of(Agent(name="a"), model, journal))
 
     assert [each.content for each in journal.told] == ["late"]
+
+
+async def test_a_turn_that_is_stopped_while_it_takes_a_message_keeps_it_in_its_end() -> None:
+    """The message was taken: it is no turn of its own any more."""
+    is_taking, may_end = asyncio.Event(), asyncio.Event()
+
+    class Slow(Memory):
+        async def take_messages(self, index: int) -> list[Step]:
+            is_taking.set()
+            await may_end.wait()
+            return await super().take_messages(index)
+
+    journal = Slow()
+    run = run_of(agent_that_tells(journal, "and this"), Scripted(says("I look", call("look", "c"))), journal)
+    running = asyncio.ensure_future(run.run())
+    await is_taking.wait()
+    running.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert [m.content for m in run.end_cancelled().messages] == ["I look", '"found"', "and this"]

@@ -51,9 +51,8 @@ class BusyScene:
             turn_id=new_id(),
             tenant="default",
             thread_id=self.thread,
-            message=Message(role="user", content=content),
             agent="assistant",
-            **options,
+            **{"message": Message(role="user", content=content)} | options,
         )
         return inbox.accept(connection, request).turn_id
 

@@ -182,6 +182,17 @@ def test_nobody_decides_in_time(database: Database) -> None:
         decide(database, turn.id)
 
 
+def test_once_one_of_its_calls_has_expired_a_turn_takes_no_decision_on_another(database: Database) -> None:
+    """It is only to be ended: who decides must not believe that it counts."""
+    turn = wait(database)
+    of_first = pending_calls.c.call_id == "call-1"
+    database.run(lambda c: c.execute(update(pending_calls).where(of_first).values(expires_at=clock(plus_seconds=-1))))
+    database.run(lambda c: c.execute(update(turns).values(wait_expires_at=clock(plus_seconds=-1))))
+
+    with pytest.raises(AlreadyDecided, match="too late"):
+        decide(database, turn.id, "call-2")
+
+
 def test_a_deadline_ends_a_wait_as_a_deadline(database: Database) -> None:
     turn = wait(database, deadline=None)
     past = update(turns).values(deadline=clock(plus_seconds=-1), wait_expires_at=clock(plus_seconds=-1))

@@ -99,7 +99,7 @@ def _operations(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
         found += [(2, producers.cancels(machine)), (2, producers.requeues(machine))]
         found += _of_people(machine)
     if machine.living:
-        found.append((5, _hearts(machine)))
+        found.append((3, _hearts(machine)))
     if machine.living and machine.model.threads:
         found.append((8, claims(machine)))
     if machine.jobs:
@@ -115,8 +115,7 @@ def _operations(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
 def _of_people(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
     found: list[tuple[int, SearchStrategy[Any]]] = []
     if any(turn.calls for turn in machine.model.turns.values()):
-        is_waiting = any(turn.state == "waiting" for turn in machine.model.unfinished())
-        found.append((8 if is_waiting else 1, people.decides(machine)))
+        found.append((8 if people.open_calls(machine) else 1, people.decides(machine)))
     if any(process.is_library for process in machine.living):
         found.append((1, people.adopts(machine)))
     return found
@@ -178,7 +177,9 @@ def _jobs(machine: "Machine", believed: list[Claimed]) -> SearchStrategy[Claimed
 
 
 def records(machine: "Machine") -> SearchStrategy[Record]:
-    return st.builds(Record, _jobs(machine, machine.jobs), entries)
+    """Now and then with something to be decided, while the turn goes on."""
+    requests = st.one_of(st.just(()), st.just(()), st.just(()), people.requests(machine))
+    return st.builds(Record, _jobs(machine, machine.jobs), entries, requests)
 
 
 def takes(machine: "Machine") -> SearchStrategy[Take]:

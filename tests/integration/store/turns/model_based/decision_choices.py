@@ -21,33 +21,41 @@ decided_by = st.sampled_from([None, "ann", "bob"])
 
 
 def waits(machine: "Machine") -> SearchStrategy[End]:
+    return st.builds(End, kind=st.just("wait"), requests=requests(machine), step=st.sampled_from([None, 0, 3]))
+
+
+def requests(machine: "Machine") -> SearchStrategy[tuple[Request, ...]]:
     """Each call has a name of its own."""
     names = st.builds(machine.new_id, st.just("d"))
     request = st.builds(Request, call=names, kind=kinds, seconds=st.sampled_from(SECONDS), index=st.integers(0, 3))
-    requests = st.lists(request, min_size=1, max_size=2).map(tuple)
-    return st.builds(End, kind=st.just("wait"), requests=requests, step=st.sampled_from([None, 0, 3]))
+    return st.lists(request, min_size=1, max_size=2).map(tuple)
 
 
 def decides(machine: "Machine") -> SearchStrategy[Decide]:
     """What is open more often than what is not; now and then what does not fit."""
     turns = list(machine.model.turns.values())
-    waiting = [turn for turn in turns if turn.state == "waiting"]
     of_calls = first_of(
-        [(turn, name) for turn in waiting for name, call in turn.calls.items() if call.decided is None],
+        open_calls(machine),
         [(turn, name) for turn in turns for name in turn.calls],
         [(turn, "nothing") for turn in turns],
     )
-    return of_calls.flatmap(lambda found: _decides(*found))
+    return of_calls.flatmap(lambda found: _decides(machine, *found))
 
 
-def _decides(turn: Turn, name: str) -> SearchStrategy[Decide]:
+def open_calls(machine: "Machine") -> list[tuple[Turn, str]]:
+    calls = [(turn, name, call) for turn in machine.model.turns.values() for name, call in turn.calls.items()]
+    return [(turn, name) for turn, name, call in calls if call.decided is None]
+
+
+def _decides(machine: "Machine", turn: Turn, name: str) -> SearchStrategy[Decide]:
     call = turn.calls.get(name)
     fitting = FITTING[call.kind] if call is not None else ("approve",)
     again = [call.decided] if call is not None and call.decided is not None and call.decided.kind != "closed" else []
     new = st.sampled_from([*fitting] * 3 + ["approve", "answer"]).flatmap(_decided)
     which = st.one_of(new, st.sampled_from(again)) if again else new
     digest = st.sampled_from([None, None, True, True, False])
-    return st.builds(Decide, st.just(turn.id), st.just(name), which, digest)
+    new_turn = st.builds(machine.new_id, st.just("b"))
+    return st.builds(Decide, st.just(turn.id), st.just(name), which, digest, new_turn)
 
 
 def _decided(kind: str) -> SearchStrategy[Decided]:

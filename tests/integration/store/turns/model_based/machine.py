@@ -29,6 +29,7 @@ from tests.integration.store.turns.model_based.events import (
     TimePasses,
 )
 from tests.integration.store.turns.model_based.operations import (
+    THREADS,
     Beat,
     Claim,
     HeldBy,
@@ -43,7 +44,7 @@ from tests.integration.store.turns.model_based.operations import (
 from tests.integration.store.turns.model_based.orders import explain
 from tests.integration.store.turns.model_based.reference import FORGET, LEASE, Mailbox
 from tests.integration.store.turns.model_based.stage import Stage
-from tests.integration.store.turns.model_based.values import Claimed, End, Process
+from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
 
 #: Rounds in which everything must have ended once everybody is well again.
 DRAIN_ROUNDS = 60
@@ -89,10 +90,14 @@ class Machine(RuleBasedStateMachine):
         self.ids += 1
         return f"{kind}0000000-0000-0000-0000-{self.ids:012}"
 
-    @initialize(roles=st.permutations(choices.ROLES))
-    def begin(self, roles: list[str]) -> None:
+    @initialize(roles=st.permutations(choices.ROLES), is_busy=st.sampled_from([True, True, False]))
+    def begin(self, roles: list[str], *, is_busy: bool) -> None:
         for role in roles:
             self._start(Starts(choices.process_of(role, self.new_id("a")), Fate.LIVES))
+        if is_busy:
+            ask = Ask(turn=self.new_id("b"), thread=THREADS[0], content="hello")
+            self.do(Send(ask))
+            self.do(Claim(next(one for one in self.living if not one.is_library), ask.thread))
 
     @rule(event=choices.events())
     def next(self, event: Event) -> None:

@@ -21,6 +21,7 @@ from store.turns.claims import ClaimRequest, Quarantined
 from store.turns.send_request import SendLimits, SendRequest
 from tests.integration.store.turns.model_based import policies
 from tests.integration.store.turns.model_based.conversions import (
+    asked,
     ending,
     key_of,
     lease,
@@ -32,7 +33,7 @@ from tests.integration.store.turns.model_based.conversions import (
 )
 from tests.integration.store.turns.model_based.policies import MERGE_MAX, OF_AGENTS
 from tests.integration.store.turns.model_based.reference import GRACE, LEASE, Mailbox
-from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
+from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process, Request
 
 TENANT = "default"
 THREADS = ("x", "y")
@@ -238,13 +239,16 @@ class Claim:
 class Record:
     job: Claimed
     entries: tuple[tuple[int, str], ...]
+    #: What the turn leaves to be decided while it goes on.
+    requests: tuple[Request, ...] = ()
 
     def on_store(self, connection: Connection) -> Any:
         entries = [step(index, state) for index, state in self.entries]
-        return journal.record(connection, lease(connection, self.job), self.job.turn, entries)
+        held, pending = lease(connection, self.job), [asked(request) for request in self.requests]
+        return journal.record(connection, held, self.job.turn, entries, pending)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.record(self.job, self.entries)
+        return mailbox.record(self.job, self.entries, self.requests)
 
 
 @dataclass(frozen=True)

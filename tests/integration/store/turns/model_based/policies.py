@@ -30,6 +30,14 @@ def policy_of(mailbox: "Mailbox", ask: Ask) -> str | None:
     return None if policy == "enqueue" else policy
 
 
+def is_awaited(mailbox: "Mailbox", head: Turn | None, priority: int) -> bool:
+    """Whether the head has a wake-up on the way that is no less urgent, or waits: for its retry, a decision."""
+    if head is None or head.state != "queued":
+        return head is not None and head.state == "waiting"
+    has_wake_up = head.notified_at is not None and head.priority >= priority
+    return has_wake_up or (head.retry_at or 0) > mailbox.now
+
+
 def interrupt(mailbox: "Mailbox", thread: str) -> None:
     """End the turns before those that were sent to end them."""
     for asking in _asking(mailbox, thread):
@@ -37,6 +45,11 @@ def interrupt(mailbox: "Mailbox", thread: str) -> None:
             for turn in mailbox.unfinished(thread):
                 if _is_before(turn, asking):
                     _end_for(turn, asking)
+
+
+def is_to_stop(mailbox: "Mailbox", turn: Turn) -> bool:
+    """Whether its worker is told to stop it."""
+    return turn.cancel_asked or is_interrupted(mailbox, turn)
 
 
 def is_interrupted(mailbox: "Mailbox", turn: Turn) -> bool:
@@ -132,6 +145,9 @@ def calls_told(mailbox: "Mailbox", thread: str) -> int:
     if not any(turn.has_begun for turn in hidden):
         return 0
     calls = [
-        entry for turn in hidden for entry in turn.steps.values() if entry.told is None and entry.state != "waiting"
+        entry
+        for turn in hidden
+        for entry in turn.steps.values()
+        if entry.told is None and entry.is_call and entry.state != "waiting"
     ]
     return min(len(calls), CALLS_MAX)

@@ -17,7 +17,17 @@ from conversation.errors import (
 )
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
 from tests.integration.store.turns.model_based import policies, waits
-from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Entry, Line, Process, Thread, Turn
+from tests.integration.store.turns.model_based.values import (
+    Ask,
+    Claimed,
+    End,
+    Entry,
+    Line,
+    Process,
+    Request,
+    Thread,
+    Turn,
+)
 
 #: Seconds for which a worker that does not beat is believed to live.
 LEASE = 15
@@ -98,7 +108,7 @@ class Mailbox:
         if policy == "reject" and (ahead is not None or rejecting):
             raise ThreadBusy(ask.thread, (ahead or rejecting[0]).id)
         window_end = self.now + ask.merge_window if policy == "merge" and ask.merge_window else None
-        is_awaited = policy not in policies.INTERRUPTING and self._is_awaited(ahead, ask.priority)
+        is_awaited = policy not in policies.INTERRUPTING and policies.is_awaited(self, ahead, ask.priority)
         is_marked = ask.notifies and ask.not_before is None and window_end is None and not is_awaited
         self.asks[ask.turn] = ask
         self.threads.setdefault(ask.thread, Thread())
@@ -109,13 +119,6 @@ class Mailbox:
             steers=ahead.id if policy == "steer" and ahead is not None else None,
         )  # fmt: skip
         return ask.turn, True
-
-    def _is_awaited(self, head: Turn | None, priority: int) -> bool:
-        """Whether the head has a wake-up on the way that is no less urgent, or waits: for its retry, a decision."""
-        if head is None or head.state != "queued":
-            return head is not None and head.state == "waiting"
-        has_wake_up = head.notified_at is not None and head.priority >= priority
-        return has_wake_up or (head.retry_at or 0) > self.now
 
     def cancel(self, turn_id: str) -> str:
         turn = self._turn(turn_id)
@@ -187,14 +190,11 @@ class Mailbox:
         """Thread, fence, the turn that runs there, and whether somebody asked it to stop."""
         running = {turn.thread: turn for turn in self.turns.values() if turn.state == "running"}
         return {
-            (name, thread.fence, turn.id if turn else None, bool(turn and self._is_to_stop(turn)))
+            (name, thread.fence, turn.id if turn else None, bool(turn and policies.is_to_stop(self, turn)))
             for name, thread in self.threads.items()
             if thread.owner == worker
             for turn in [running.get(name)]
         }
-
-    def _is_to_stop(self, turn: Turn) -> bool:
-        return turn.cancel_asked or policies.is_interrupted(self, turn)
 
     def let_go(self, worker: str, thread: str, fence: int, turn_id: str | None) -> bool:
         if not self.holds(worker, thread, fence):
@@ -263,12 +263,13 @@ class Mailbox:
             calls_told=policies.calls_told(self, turn.thread),
         )  # fmt: skip
 
-    def record(self, job: Claimed, entries: tuple[tuple[int, str], ...]) -> bool:
+    def record(self, job: Claimed, entries: tuple[tuple[int, str], ...], requests: tuple[Request, ...]) -> bool:
         """Returns whether messages wait that the turn is to read."""
         if not self.holds(job.worker, job.thread, job.fence):
             raise LeaseLost
         for index, state in entries:
             self._write_step(job, index, state)
+        waits.ask(self, self.turns[job.turn], requests)
         return bool(policies.waiting_for(self, job.turn))
 
     def settle(self, job: Claimed, end: End, *, release: bool) -> tuple[str | None, bool]:

@@ -19,9 +19,11 @@ from sqlalchemy import Connection, event
 from store.database.column_types import CLOCK_SQL
 from store.database.engine import Database
 from store.settings import load
+from store.turns import taken_up_calls
 from tests.function_clock import move_function_clock
 from tests.integration.store.turns.model_based import picture
 from tests.integration.store.turns.model_based.conversions import moment
+from tests.integration.store.turns.model_based.decision_operations import next_id
 from tests.integration.store.turns.model_based.operations import Operation, outcome
 
 #: Seconds after which something hangs: no more than a guard, nothing is measured by it.
@@ -159,7 +161,11 @@ def backend_of(connection: Connection) -> int:
 
 @contextmanager
 def model_clock() -> Iterator[None]:
-    """Let the store ask the model for the time. An engine that was opened before does not notice."""
+    """Let the store ask the model for the time, and for the id of a turn that it makes itself.
+
+    An engine that was opened before does not notice.
+    """
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(taken_up_calls, "new_id", next_id)
         patched.setitem(CLOCK_SQL, "postgresql", "model_now()")
         yield

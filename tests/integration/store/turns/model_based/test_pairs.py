@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.store.turns.model_based import picture
+from tests.integration.store.turns.model_based.decision_operations import Decide
 from tests.integration.store.turns.model_based.events import Race
 from tests.integration.store.turns.model_based.operations import (
     Beat,
@@ -22,12 +23,13 @@ from tests.integration.store.turns.model_based.operations import (
     Requeue,
     Send,
     Settle,
+    Take,
     outcome,
 )
 from tests.integration.store.turns.model_based.orders import explain
 from tests.integration.store.turns.model_based.reference import LEASE, Mailbox
 from tests.integration.store.turns.model_based.stage import Stage
-from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
+from tests.integration.store.turns.model_based.values import Ask, Claimed, Decided, End, Process, Request
 
 #: No operation has so many statements: what is held up after these stands before its commit.
 BEFORE_COMMIT = 99
@@ -88,8 +90,8 @@ def opening(stage: Stage) -> Scene:
     return scene
 
 
-def ask(turn: str, key: str | None = None) -> Ask:
-    return Ask(turn=turn, thread="x", content="hello", key=key)
+def ask(turn: str, key: str | None = None, when_busy: str | None = None) -> Ask:
+    return Ask(turn=turn, thread="x", content="hello", key=key, when_busy=when_busy)
 
 
 def claimed(scene: Scene) -> Claimed:
@@ -184,11 +186,78 @@ def requeue_twice(scene: Scene) -> tuple[Operation, Operation]:
     return Requeue(SECOND, AGAIN), Requeue(SECOND, AGAIN)
 
 
+def interrupting_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    return Send(ask(THIRD, when_busy="interrupt")), Settle(claimed(scene), ANSWERED, release=False)
+
+
+def rolling_back_and_commit(scene: Scene) -> tuple[Operation, Operation]:
+    return Send(ask(THIRD, when_busy="rollback")), Settle(claimed(scene), ANSWERED, release=False)
+
+
+def rolling_back_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    return Send(ask(THIRD, when_busy="rollback")), Claim(ONE, "x")
+
+
+def merging_and_claim(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(FIRST))
+    scene.do(Cancel(SECOND))
+    scene.do(Send(ask(THIRD, when_busy="merge")))
+    return Send(ask(AGAIN, when_busy="merge")), Claim(ONE, "x")
+
+
+def two_that_bear_no_other(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(FIRST))
+    scene.do(Cancel(SECOND))
+    return Send(ask(THIRD, when_busy="reject")), Send(ask(AGAIN, when_busy="reject"))
+
+
+def steered(scene: Scene) -> Claimed:
+    job = claimed(scene)
+    scene.do(Send(ask(THIRD, when_busy="steer")))
+    return job
+
+
+def reading_and_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    return Take(steered(scene), 1), Cancel(THIRD)
+
+
+def reading_and_letting_go(scene: Scene) -> tuple[Operation, Operation]:
+    job = steered(scene)
+    return Take(job, 1), LetGo(ONE.id, "x", job.fence, job.turn)
+
+
+def reading_and_rolling_back(scene: Scene) -> tuple[Operation, Operation]:
+    return Take(steered(scene), 1), Send(ask(AGAIN, when_busy="rollback"))
+
+
+def waiting(scene: Scene) -> None:
+    asked = Request(call="call", kind="approval", seconds=LEASE, index=0)
+    scene.do(Settle(claimed(scene), End(kind="wait", requests=(asked,)), release=False))
+
+
+def two_decisions(scene: Scene) -> tuple[Operation, Operation]:
+    waiting(scene)
+    return Decide(FIRST, "call", Decided("approve")), Decide(FIRST, "call", Decided("deny"))
+
+
+def decision_and_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    waiting(scene)
+    return Decide(FIRST, "call", Decided("approve")), Cancel(FIRST)
+
+
+def decision_and_interrupted_claim(scene: Scene) -> tuple[Operation, Operation]:
+    waiting(scene)
+    scene.do(Send(ask(THIRD, when_busy="interrupt")))
+    return Decide(FIRST, "call", Decided("approve")), Claim(TWO, "x")
+
+
 PAIRS = [
     two_claims, claim_and_stale_commit, claim_and_stale_step, claim_and_commit, cancel_and_commit,
     cancel_and_claim, send_and_claim, send_and_commit, two_sends_with_one_key, let_go_and_claim,
     let_go_and_commit, step_and_commit, one_commit_twice, one_commit_twice_that_goes_on, going_on_and_claim,
-    requeue_and_claim, requeue_twice,
+    requeue_and_claim, requeue_twice, interrupting_and_commit, rolling_back_and_commit, rolling_back_and_claim,
+    merging_and_claim, two_that_bear_no_other, reading_and_cancel, reading_and_letting_go,
+    reading_and_rolling_back, two_decisions, decision_and_cancel, decision_and_interrupted_claim,
 ]  # fmt: skip
 
 

@@ -102,6 +102,8 @@ class Entry:
     fence: int
     #: The message that was told to the turn, where it is one.
     told: Line | None = None
+    #: Not so of a reply of its model.
+    is_call: bool = True
 
     @property
     def is_open(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation.errors import AlreadyDecided, DigestMismatch, InvalidInput, PendingCallNotFound, TurnNotFound
-from tests.integration.store.turns.model_based.values import Call, Decided, Request, Turn
+from tests.integration.store.turns.model_based.values import Call, Decided, Entry, Request, Turn
 
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.reference import Mailbox
@@ -21,11 +21,16 @@ CHOICES = ("red", "blue")
 
 def begin(mailbox: "Mailbox", turn: Turn, requests: tuple[Request, ...]) -> None:
     """Have a turn wait: it belongs to no process any more."""
+    ask(mailbox, turn, requests)
+    turn.state, turn.notified_at, turn.runner = "waiting", None, None
+    turn.wait_over_at = _over_at(turn)
+
+
+def ask(mailbox: "Mailbox", turn: Turn, requests: tuple[Request, ...]) -> None:
+    """Have these be decided, whether the turn waits for them or goes on."""
     for request in requests:
         over_at = mailbox.now + request.seconds
         turn.calls[request.call] = Call(request.kind, over_at, asked_at=mailbox.now, index=request.index)
-    turn.state, turn.notified_at, turn.runner = "waiting", None, None
-    turn.wait_over_at = _over_at(turn)
 
 
 def _over_at(turn: Turn) -> int | None:
@@ -35,10 +40,16 @@ def _over_at(turn: Turn) -> int | None:
     return min(moments) if turn.deadline is None else min(*moments, turn.deadline)
 
 
-def decide(mailbox: "Mailbox", turn_id: str, call_id: str, decided: Decided, *, knows_digest: bool | None) -> bool:
-    """Returns whether nobody had decided the same before. `knows_digest`: whether the one it passes is right."""
+def decide(
+    mailbox: "Mailbox", call_id: tuple[str, str], decided: Decided, *, knows_digest: bool | None, taken_up: Turn
+) -> bool:
+    """Returns whether nobody had decided the same before. `knows_digest`: whether the one it passes is right.
+
+    `taken_up` is the turn that goes on with a call that its own turn has gone on without.
+    """
+    turn_id, name = call_id
     turn = mailbox.turns.get(turn_id)
-    call = turn.calls.get(call_id) if turn is not None else None
+    call = turn.calls.get(name) if turn is not None else None
     if turn is None or call is None:
         raise PendingCallNotFound
     if knows_digest is False:
@@ -49,9 +60,14 @@ def decide(mailbox: "Mailbox", turn_id: str, call_id: str, decided: Decided, *, 
         if call.decided == decided:
             return False
         raise AlreadyDecided
-    if call.over_at <= mailbox.now or mailbox.must_end(turn):
+    if call.over_at <= mailbox.now or (mailbox.must_end(turn) and not turn.is_final):
         raise AlreadyDecided
-    turn.calls[call_id] = replace(call, decided=decided)
+    turn.calls[name] = replace(call, decided=decided)
+    if turn.state != "waiting":
+        taken_up.steps = {0: Entry("finished", 0, is_call=False), 1: Entry("waiting", 0)}
+        taken_up.calls = {name: replace(call, decided=decided, index=1)}
+        mailbox.turns[taken_up.id] = taken_up
+        return True
     turn.wait_over_at = _over_at(turn)
     if turn.wait_over_at is None:
         turn.state, turn.notified_at = "queued", mailbox.now
