@@ -106,11 +106,20 @@ def test_the_settings_exist_and_hold_no_secret() -> None:
     assert given.keys() <= known - SECRET_SETTINGS
 
 
-@each_pod
-def test_only_those_that_talk_to_models_are_given_their_keys(name: str) -> None:
-    sources = [source["secretRef"]["name"] for source in container(name)["envFrom"] if "secretRef" in source]
+#: The secrets whose keys are variables, and who is given them.
+KEYS = {
+    "threadmill-model-keys": {"worker", "quarantine", "maintenance"},
+    "threadmill-webhook-keys": {"gateway", "maintenance"},
+    "threadmill-slack": {"gateway"},
+}
 
-    assert sources == (["threadmill-model-keys"] if name in ("worker", "quarantine", "maintenance") else [])
+
+@each_pod
+def test_only_those_that_need_them_are_given_keys(name: str) -> None:
+    sources = [source["secretRef"] for source in container(name)["envFrom"] if "secretRef" in source]
+
+    assert {source["name"] for source in sources} == {secret for secret, pods in KEYS.items() if name in pods}
+    assert all(source["optional"] for source in sources)
 
 
 @each_pod
