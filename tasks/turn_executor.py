@@ -19,12 +19,12 @@ from conversation.exhaustion import Resource, missing_resource, resource_of
 from conversation.foreign_exceptions import name_of
 from conversation.logs import bind_turn
 from conversation.replay import replay_transcript
+from conversation.shielding import run_to_completion
 from conversation.turn import ClaimedTurn, Ending, Failed, HandOver, RefusedTurn, TurnError
 from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRun, ActiveRuns, StopReason
 from tasks.agent_trace import trace_agent_error
-from tasks.shielding import run_to_completion
 
 #: The kind of error of a turn that its agent broke.
 AGENT_ERROR = "agent_error"

@@ -18,6 +18,7 @@ from conversation.errors import TurnFailed
 from conversation.logs import bind_turn
 from conversation.message import Message, Usage
 from conversation.pending_call import Decision
+from conversation.shielding import run_to_completion
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, Ending, Failed, FinalEnding, RefusedTurn, TurnResult, TurnState
 from conversation.validation import check_id
@@ -25,7 +26,6 @@ from store.file_store import FileStore
 from store.files.prepare import FilePreparer
 from store.files.reader import FileReader
 from store.thread_store import ThreadStore
-from tasks.shielding import run_to_completion
 from tasks.turn_executor import ExecutedTurn, TurnExecutor
 from threadmill.agent_result import AgentResult
 from threadmill.local_turn import LocalTurn

@@ -17,6 +17,7 @@ from conversation.branch_address import MAIN, address_of, row_id_of, split_addre
 from conversation.ids import new_id
 from conversation.message import Message
 from conversation.pending_call import Decision, PendingCall
+from conversation.shielding import run_to_completion
 from conversation.thread import Thread
 from conversation.turn import Cancelled, ClaimedTurn, RefusedTurn, TurnResult
 from store.thread_store import ThreadStore
@@ -28,7 +29,6 @@ from store.turns.pending_listing import read_pending
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
 from tasks.active_runs import ThreadName
-from tasks.shielding import run_to_completion
 from threadmill.process_lease import ProcessLease
 
 #: Seconds between two polls whether the thread is free, doubled up to the maximum.

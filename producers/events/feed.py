@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from conversation.branch_address import row_id_of, split_address
 from conversation.errors import ThreadNotFound, TurnNotFound
@@ -170,11 +171,12 @@ class Feed:
         self.is_over = self.is_closed = True
         self._wake_all()
 
-    def close(self) -> None:
-        """Stop reading: nobody follows any more."""
-        for task in (self._reading, *self._pages.values()):
-            if task is not None:
-                task.cancel()
+    def close(self) -> list[asyncio.Task[Any]]:
+        """Stop reading: nobody follows any more. Returns the tasks that were broken off."""
+        tasks = [task for task in (self._reading, *self._pages.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        return tasks
 
     async def _read_after(self, after: int) -> tuple[EventPage, int]:
         # Noted here, where the reading begins: whoever joins it later must not think that it is newer.

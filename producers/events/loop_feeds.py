@@ -8,7 +8,7 @@ topic and the thread that it came for.
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from conversation.backoff import add_jitter, backoff_seconds
 from conversation.branch_address import row_id_of
@@ -61,6 +61,8 @@ class LoopFeeds:
         #: Feeds whose threads were not looked at yet, and the task that does.
         self._unmarked: set[Feed] = set()
         self._marking: asyncio.Task[None] | None = None
+        #: Tasks that were broken off, until they have ended.
+        self._ending: set[asyncio.Task[Any]] = set()
 
     @contextmanager
     def use(self, source: Source) -> Iterator[Feed]:
@@ -119,6 +121,8 @@ class LoopFeeds:
         if listener is not None:
             listener.close()
             await listener.wait_closed()
+        # A read that was broken off gives its connection back, or closes it, before the pool is closed.
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _prepare(self, feed: Feed) -> None:
         """Listen to a feed's topic, then look at its thread: what changes after that is noticed."""
@@ -146,16 +150,20 @@ class LoopFeeds:
         if self._feeds.get(feed.source) is feed:
             del self._feeds[feed.source]
         self._unmarked.discard(feed)
-        feed.close()
+        self._break_off(*feed.close())
         self._remove_hearer(_topic_of(feed), feed)
         if not self._feeds:
             self._stop_polling()
 
     def _stop_polling(self) -> None:
-        for task in (self._polling, self._marking):
-            if task is not None:
-                task.cancel()
+        self._break_off(*(task for task in (self._polling, self._marking) if task is not None))
         self._polling = self._marking = None
+
+    def _break_off(self, *tasks: asyncio.Task[Any]) -> None:
+        for task in tasks:
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     def _add_hearer(self, topic: str, hearer: Hearer) -> None:
         if self._listener is None:

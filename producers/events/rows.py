@@ -10,6 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Protocol
 
+from conversation.shielding import run_to_completion
 from store.database.engine import Database
 from store.installation import read_signing_key
 from store.turns import event_rows, thread_marks
@@ -56,7 +57,10 @@ class EventRows(Protocol):
 
 
 class DatabaseRows:
-    """The rows of the database. All of it raises `DatabaseUnavailable`."""
+    """The rows of the database. All of it raises `DatabaseUnavailable`.
+
+    What was begun is read to its end, whoever stopped following: a connection broken off while it opens is lost.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,17 +71,16 @@ class DatabaseRows:
     async def read_page(self, source: Source, after: int) -> EventPage:
         runner = self._database.acting_for(source.tenant)
         if source.turn_id is not None:
-            return await runner.run_async(
-                event_rows.read_turn_events, source.turn_id, tenant=source.tenant, after=after
-            )
-        return await runner.run_async(event_rows.read_thread_events, *source.thread, after=after)
+            of_turn = {"turn_id": source.turn_id, "tenant": source.tenant}
+            return await run_to_completion(runner.run_async(event_rows.read_turn_events, **of_turn, after=after))
+        return await run_to_completion(runner.run_async(event_rows.read_thread_events, *source.thread, after=after))
 
     async def peek(self, threads: Sequence[ThreadName]) -> Mapping[ThreadName, object]:
         marks: dict[ThreadName, object] = {}
         # A role that row-level security binds sees the rows of one tenant at a time.
         for tenant, names in groupby(sorted(threads), key=itemgetter(0)):
             runner = self._database.acting_for(tenant)
-            marks |= await runner.run_async(thread_marks.peek_threads, list(names))
+            marks |= await run_to_completion(runner.run_async(thread_marks.peek_threads, list(names)))
         return marks
 
     async def list_active(

@@ -71,7 +71,7 @@ def expected(connection: Connection, told: Told) -> dict[str, Any]:
     """What a reader of any later release must find, as JSON."""
     stories = {
         tenant: [repository.load(connection, tenant, id_).to_json() for id_ in ids]
-        for tenant, ids in {"default": ("story", "waits"), OTHER_TENANT: ("story",)}.items()
+        for tenant, ids in {"default": ("story", "waits", "asks"), OTHER_TENANT: ("story", "daily")}.items()
     }
     read = partial(records.read_result, connection)
     results = {

@@ -27,9 +27,9 @@ from tests.tries import check_tries
 
 PAGE = Path("docs/reference/databases.md")
 #: One case of so many is tried: primes, so that each parameter gets other values than the one before it.
-SOAK_SHARE = 101
+SOAK_SHARE = 127
 SHARES = [
-    pytest.param(401, id="some"),
+    pytest.param(307, id="some"),
     pytest.param(SOAK_SHARE, id="more", marks=pytest.mark.soak),
     pytest.param(1, id="all", marks=[pytest.mark.endurance, pytest.mark.timeout(3600)]),
 ]

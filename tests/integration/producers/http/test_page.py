@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 
+from conversation.ids import new_id
 from tests.docs.pages import ROOT, blocks
-from tests.integration.producers.http.routes import ROUTES, Route
+from tests.integration.producers.http.routes import ROUTES, Route, make_undecided
 from tests.integration.producers.http.site import PNG, SHA256, UPLOAD, Site
 
 PAGE = ROOT / "docs/how-to/talk-over-http.md"
@@ -55,6 +56,8 @@ def read_request(words: Sequence[str]) -> dict[str, Any]:
 
 def test_every_command_of_the_page_does_what_it_says(site: Site) -> None:
     names = {"API": "", "KEY": "acme", "SHA256": SHA256, "SIZE": str(len(PNG))}
+    # No webhook has anything to deliver here.
+    names |= {"WAITING": make_undecided(site), "CALL": "call-1", "DELIVERY": new_id()}
     used: set[tuple[str, str]] = set()
     for command in list_commands(PAGE):
         words = shlex.split(re.sub(r"\$([A-Z0-9]+)", lambda match: names.get(match[1], match[0]), command))
@@ -66,9 +69,11 @@ def test_every_command_of_the_page_does_what_it_says(site: Site) -> None:
         asked = read_request(words[1:])
         if "wait=" in asked["path"]:
             site.answer("order-4711")
+        if asked["path"].endswith("order-4712/messages"):
+            site.answer("order-4712")
         method, path = asked.pop("method"), asked.pop("path")
         answer = site.ask(asked.pop("who"), method, path, **asked)
-        expected = 404 if path.endswith("/thumbnail") else 299
+        expected = 404 if path.endswith(("/thumbnail", "/replay")) else 299
         assert answer.status_code <= expected, f"{command}: {answer.text}"
         used.add((method, path.partition("?")[0]))
         note(names, answer)
@@ -93,5 +98,11 @@ def note(names: dict[str, str], answer: httpx.Response) -> None:
         names["TURN"] = body["turn"]["id"]
     if "cron" in body:
         names["SCHEDULE"] = body["id"]
+    if "next_cursor" in body and body.get("messages"):
+        names["MESSAGE"] = body["messages"][0]["id"]
+    if "is_chosen" in body:
+        names["BRANCH"] = body["id"]
+    if "webhook" in body:
+        names["WEBHOOK"] = body["webhook"]["id"]
     if "method" in body:
         names["UPLOAD"] = body["id"]

@@ -118,7 +118,7 @@ def test_a_worker_that_fell_silent_and_was_not_replaced(site: Site, host: str, u
         site.enter(queue, host=host, up=up)
     site.enter("turns", up=900, silent=100)
 
-    assert_problem(site, "the worker of turns on here (process 7) has been silent for 100 s")
+    assert_problem(site, "the worker of turns on here (process 7) has been silent for 10")
 
 
 def test_no_broker(site: Site) -> None:
