@@ -48,7 +48,9 @@ def record(
         raise LeaseLost(f"thread {lease.thread_key} is no longer held under token {lease.fencing_token}")
     if pending:
         tenant = connection.execute(select(threads.c.tenant).where(threads.c.key == lease.thread_key)).scalar_one()
-        connection.execute(pending_calls.insert_requests(turn_id, tenant, pending))
+        insertion = pending_calls.insert_requests(connection, turn_id, tenant, pending)
+        # Running it twice changes nothing: the answer to its commit may have been lost.
+        connection.execute(insertion.on_conflict_do_nothing())
     return bool(rows[0].is_steered)
 
 

@@ -7,11 +7,11 @@ it; whoever takes a turn out of that state decides or closes its calls in the sa
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Select, Update, func, select, update
+from sqlalchemy import Connection, Select, Update, func, select, update
 
 from conversation.pending_call import Decision, DecisionKind, PendingCall, PendingKind, PendingRequest
 from store.database.column_types import clock
-from store.database.statements import AnyRow, convert_row, with_rows
+from store.database.statements import AnyRow, convert_row, insert_for, with_rows
 from store.tables import pending_calls
 
 
@@ -31,7 +31,7 @@ def columns_of(request: PendingRequest) -> dict[str, Any]:
     }
 
 
-def insert_requests(turn_id: str, tenant: str, requests: Sequence[PendingRequest]) -> Insert:
+def insert_requests(connection: Connection, turn_id: str, tenant: str, requests: Sequence[PendingRequest]) -> Any:
     """The statement that stores what a turn waits for."""
     rows = []
     for request in requests:
@@ -39,8 +39,7 @@ def insert_requests(turn_id: str, tenant: str, requests: Sequence[PendingRequest
         expires_at = clock(plus_seconds=columns.pop("expire_seconds"))
         of_turn = {"turn_id": turn_id, "tenant": tenant, "requested_at": clock(), "expires_at": expires_at}
         rows.append(columns | of_turn)
-    statement: Insert = with_rows(pending_calls.insert(), pending_calls, rows)
-    return statement
+    return with_rows(insert_for(connection, pending_calls), pending_calls, rows)
 
 
 def select_first_expiry(turn_id: str) -> Select[Any]:

@@ -56,7 +56,7 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
     if isinstance(ending, Waiting):
-        writes.append(pending_calls.insert_requests(turn_id, thread.tenant, ending.pending))
+        writes.append(pending_calls.insert_requests(connection, turn_id, thread.tenant, ending.pending))
     if ending.steps:
         writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, _own(replies))

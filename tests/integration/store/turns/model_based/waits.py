@@ -30,7 +30,7 @@ def ask(mailbox: "Mailbox", turn: Turn, requests: tuple[Request, ...]) -> None:
     """Have these be decided, whether the turn waits for them or goes on."""
     for request in requests:
         over_at = mailbox.now + request.seconds
-        turn.calls[request.call] = Call(request.kind, over_at, asked_at=mailbox.now, index=request.index)
+        turn.calls.setdefault(request.call, Call(request.kind, over_at, asked_at=mailbox.now, index=request.index))
 
 
 def _over_at(turn: Turn) -> int | None:
