@@ -66,7 +66,7 @@ class DatabaseRows:
         self._database = database
 
     async def read_key(self) -> bytes:
-        return await self._database.run_async(read_signing_key)
+        return await run_to_completion(self._database.run_async(read_signing_key))
 
     async def read_page(self, source: Source, after: int) -> EventPage:
         runner = self._database.acting_for(source.tenant)
@@ -87,4 +87,5 @@ class DatabaseRows:
         self, tenant: str, user: str, *, since: datetime | None, margin: timedelta, limit: int
     ) -> ActiveThreads:
         runner = self._database.acting_for(tenant)
-        return await runner.run_async(list_user_threads, tenant, user, since=since, margin=margin, limit=limit)
+        reading = runner.run_async(list_user_threads, tenant, user, since=since, margin=margin, limit=limit)
+        return await run_to_completion(reading)
