@@ -15,7 +15,7 @@ _LINK = re.compile(r"!?\[([^\[\]\n]{1,500})\]\(((?:https?://|mailto:)[^\s()<>|]{
 _BOLD = re.compile(r"(\*\*|__)(?=\S)([^\n]{1,1000}?)(?<=\S)\1")
 _ITALIC = re.compile(r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\*(?![\w*])")
 _STRUCK = re.compile(r"~~(?=\S)([^~\n]{1,1000}?)(?<=\S)~~")
-_HEADING = re.compile(r" {0,3}#{1,6} +(.*?)[ #]*")
+_HEADING = re.compile(r" {0,3}#{1,6} +")
 _BULLET = re.compile(r"( *)[-*+] +(?=\S)")
 #: Stands for the sign of bold text until italic text is made.
 _BOLD_SIGN = "\x01"
@@ -61,9 +61,10 @@ def to_mrkdwn(markdown: str) -> str:
 
 
 def _convert_line(line: str) -> str:
-    heading = _HEADING.fullmatch(line)
+    heading = _HEADING.match(line)
     if heading:
-        return f"*{_convert_spans(heading[1].replace('**', ''))}*" if heading[1] else ""
+        words = line[heading.end() :].rstrip(" #")
+        return f"*{_convert_spans(words.replace('**', ''))}*" if words else ""
     bullet = _BULLET.match(line)
     return f"{bullet[1]}• {_convert_spans(line[bullet.end() :])}" if bullet else _convert_spans(line)
 

@@ -108,7 +108,7 @@ def test_a_fork_of_a_hundred_thousand_messages_takes_milliseconds_and_kilobytes(
     # Of this process: what the database does is counted, since the machine has others.
     assert min(seconds) < FORK_SECONDS, seconds
     assert max(statements for statements, _ in read) <= 8, read
-    assert max(blocks_read for _, blocks_read in read) <= 60, read
+    assert max(blocks_read for _, blocks_read in read) <= 100, read
     # Whole pages are logged after each checkpoint.
     assert sorted(wrote)[len(wrote) // 2] < FORK_BYTES, wrote
 
