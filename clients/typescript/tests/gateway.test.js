@@ -37,6 +37,7 @@ test("a conversation", async () => {
   const again = await client.waitForTurn((await client.regenerate(thread.id)).id);
   const [main, other] = await client.listBranches(thread.id);
   assert.deepEqual([again.state, other.origin, other.is_chosen], ["completed", "regenerate", true]);
+  assert.deepEqual([main.id, again.branch], ["main", other.id]);
   const { ours, theirs } = await client.compareBranches(thread.id, main.id, other.id);
   assert.deepEqual([ours.length, theirs.at(-1).content], [3, again.messages.at(-1).content]);
   assert.equal((await client.renameBranch(thread.id, other.id, "shorter")).name, "shorter");

@@ -290,6 +290,7 @@ def branch_off(client: Threadmill) -> None:
     main, other = client.list_branches("t")
     compared = client.compare_branches("t", main.id, other.id)
     assert (main.is_chosen, other.is_chosen, other.origin, other.parent) == (False, True, "regenerate", "main")
+    assert again.branch == other.id
     assert (len(compared.ours), compared.theirs) == (3, again.messages)
     assert client.rename_branch("t", other.id, "shorter").name == "shorter"
     before = client.get_thread("t").last_event_id
