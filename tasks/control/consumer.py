@@ -41,9 +41,7 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]  # as above
         """The steps of a consumer."""
 
-        default_steps = tuple(
-            OWN_STEPS.get(step, step) for step in consumer.Consumer.Blueprint.default_steps
-        )
+        default_steps = tuple(OWN_STEPS.get(step, step) for step in consumer.Consumer.Blueprint.default_steps)
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         alone = {"without_gossip": True, "without_mingle": True}
