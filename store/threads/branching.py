@@ -176,7 +176,7 @@ def _counts_behind(source: AnyRow, covered_to: int, at: int) -> bool:
 def _count_uncovered(
     source: AnyRow, covered_to: int, at: int, counted_messages: int, counted_tokens: int
 ) -> dict[str, int]:
-    """Count what no summary covers: as it was counted, as the source has it without what is behind, else by its mean."""
+    """Count what no summary covers: as told, as the source has it without what is behind, else by its mean."""
     if at - covered_to <= NEAR_MESSAGES:
         return {"uncovered_messages": counted_messages, "uncovered_tokens": counted_tokens}
     if _counts_behind(source, covered_to, at):
