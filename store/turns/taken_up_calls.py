@@ -61,7 +61,7 @@ def _reply_step(turn_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         # No model was asked.
         "request_digest": "",
         "result": asked,
-        "usage": Usage().to_json(),
+        "usage": Usage().to_row(),
         "cost": 0,
         "started_at": clock(),
         "finished_at": clock(),
