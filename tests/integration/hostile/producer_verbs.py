@@ -85,7 +85,9 @@ _SCHEDULE: dict[str, Make] = {
     "metadata": just({"a": 1}),
     "priority": just(1),
 }
-_CHANGED_SCHEDULE = {name: make for name, make in _SCHEDULE.items() if name not in ("user", "tenant", "role", "name")}
+_CHANGED_SCHEDULE = {name: make for name, make in _SCHEDULE.items() if name not in ("user", "tenant", "role")}
+#: No two schedules of a user have one name.
+_CHANGED_SCHEDULE["name"] = just("another name")
 _INBOUND: dict[str, Make] = {
     "name": just("shop"),
     "mapping": just({"thread_id": "s", "text": "{/text}", "idempotency_key": "{/id}"}),
