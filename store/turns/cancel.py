@@ -95,7 +95,11 @@ def _request_cancel(connection: Connection, turn: AnyRow, requester: str | None)
             finished_at=case((has_not_begun, clock()), else_=None),
         )
     )
-    state = TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).scalar_one())
+    row = connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).one_or_none()
+    if row is None:
+        # Its thread was deleted while this waited for the lock.
+        raise turn_not_found(turn.id)
+    state = TurnState(row.state)
     if turn.parent_turn_id is not None and state.is_final:
         # The sweep publishes what it goes on with.
         tell_parent(connection, turn.id)

@@ -15,9 +15,11 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 
 from store.database.column_types import CLOCK_SQL
 from store.database.engine import Database
+from store.database.retry_policy import MAX_RUNS, RACES
 from store.settings import load
 from store.turns import taken_up_calls
 from tests.function_clock import move_function_clock
@@ -142,7 +144,7 @@ class _Gate:
 
 
 def _whole(operation: Operation, connection: Connection, *, commits: bool, gate: _Gate | None = None) -> Any:
-    told = outcome(lambda: operation.on_store(connection))
+    told = _run_again_after_races(operation, connection)
     if gate is not None:
         gate.pass_through()
     # As whoever opens a transaction does: a refusal rolls it back.
@@ -152,6 +154,18 @@ def _whole(operation: Operation, connection: Connection, *, commits: bool, gate:
     else:
         connection.rollback()
     return told
+
+
+def _run_again_after_races(operation: Operation, connection: Connection) -> Any:
+    """As whoever runs a transaction does that lost one: of a row that was deleted meanwhile, say."""
+    for _ in range(MAX_RUNS - 1):
+        try:
+            return outcome(lambda: operation.on_store(connection))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in RACES:
+                raise
+            connection.rollback()
+    return outcome(lambda: operation.on_store(connection))
 
 
 def backend_of(connection: Connection) -> int:
