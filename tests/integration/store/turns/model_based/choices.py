@@ -83,7 +83,7 @@ def _events(machine: "Machine") -> Weighed:
         found.append((14 if len(machine.living) < 2 else 2, _starts))
     if machine.open_send is not None:
         found.append((4, lambda _: st.builds(ClosesSend, st.booleans())))
-    elif branches.there(machine):
+    elif branches.there(machine) and machine.stage.has_many_writers:
         found.append((2, producers.sends_in_a_transaction))
     return found
 

@@ -54,6 +54,9 @@ class Raced:
 class Stage:
     """A database of its own."""
 
+    #: Others write while a transaction is open.
+    has_many_writers = True
+
     def __init__(self, url: str, *, use_functions: bool) -> None:
         self.database = Database(
             load(database_url=url, db_lock_timeout_seconds=HANGS, db_statement_timeout_seconds=HANGS),
@@ -73,8 +76,11 @@ class Stage:
     def clear(self) -> None:
         """Nothing is stored, and it is second 0."""
         for table in ("threads", "workers", "agents"):
-            self._watcher.execute(f"DELETE FROM {table}")
+            self.execute(f"DELETE FROM {table}")
         self.set_clock(0)
+
+    def execute(self, statement: str) -> None:
+        self._watcher.execute(statement)
 
     def set_clock(self, second: int) -> None:
         self._watcher.execute("UPDATE model_clock SET now = %s", [moment(second)])
@@ -182,4 +188,5 @@ def model_clock() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(taken_up_calls, "new_id", next_id)
         patched.setitem(CLOCK_SQL, "postgresql", "model_now()")
+        patched.setitem(CLOCK_SQL, "sqlite", "(SELECT now FROM model_clock)")
         yield

@@ -38,16 +38,25 @@ SHORT = settings(
     # Each step is a few transactions: on a busy machine that is slow, and says nothing.
     suppress_health_check=[HealthCheck.too_slow],
 )
-#: The road that `make soak` tries as well.
+#: The roads that `make soak` tries as well.
 PLAIN = settings(SHORT, max_examples=SHORT_EXAMPLES // 4)
 LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, print_blob=True)
 
 
 @pytest.mark.timeout(900 + PATIENCE * EXAMPLES)
 def test_the_store_comes_to_what_the_model_says_whatever_happens_to_its_processes(stage: Stage) -> None:
+    _run(stage, SHORT if stage.database.has_functions else PLAIN)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900 + PATIENCE * EXAMPLES)
+def test_a_file_of_sqlite_comes_to_the_same(sqlite_stage: Stage) -> None:
+    _run(sqlite_stage, PLAIN)
+
+
+def _run(stage: Stage, short: settings) -> None:
     Machine.stage, Machine.tally = stage, Tally()
 
-    short = SHORT if stage.database.has_functions else PLAIN
     run_state_machine_as_test(Machine, settings=LONG if EXAMPLES else short)
 
     sys.stdout.write(f"{Machine.tally}\n")
