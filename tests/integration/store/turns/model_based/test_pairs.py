@@ -349,6 +349,17 @@ def test_a_claim_waits_for_whoever_looks_at_the_thread(scene: Scene) -> None:
     assert isinstance(raced.second, Claimed)
 
 
+def test_a_claim_that_waited_for_a_crash_sees_it(scene: Scene) -> None:
+    """Its turn has stood in two crashes by then: it is for a worker that runs it alone."""
+    claimed(scene)
+    scene.pass_time(LEASE)
+
+    raced = scene.stage.race(Claim(ONE, "x"), Claim(ONE, "x"))
+
+    assert raced.waited
+    assert raced.second == f"suspect {FIRST}"
+
+
 def test_an_end_that_is_written_again_does_not_undo_a_requeue(scene: Scene) -> None:
     """Its answer was lost on the way, and meanwhile somebody asked for the turn again."""
     later = ask(THIRD)
