@@ -77,13 +77,14 @@ def asked(request: Request) -> PendingRequest:
     )
 
 
-def key_of(connection: Connection, thread: str) -> int:
-    key: int = connection.execute(select(t.threads.c.key).where(t.threads.c.id == thread)).scalar_one()
-    return key
+def key_of(connection: Connection, row: str) -> int:
+    """The key of a row; 0, which none has, where it is gone."""
+    key: int | None = connection.execute(select(t.threads.c.key).where(t.threads.c.id == row)).scalar_one_or_none()
+    return key or 0
 
 
-def lease(connection: Connection, job: Claimed) -> Lease:
-    return Lease(thread_key=key_of(connection, job.thread), worker=job.worker, fencing_token=job.fence)
+def lease(job: Claimed) -> Lease:
+    return Lease(thread_key=job.key, worker=job.worker, fencing_token=job.fence)
 
 
 def told(found: ClaimedTurn) -> Claimed:
@@ -102,6 +103,7 @@ def told(found: ClaimedTurn) -> Claimed:
         is_steered=found.is_steered,
         decided=tuple((one.call_id, one.decision.kind.value if one.decision else None) for one in found.pending),
         calls_told=sum(text.count("\n- ") for text in found.context),
+        key=found.lease.thread_key,
     )
 
 
@@ -114,4 +116,5 @@ def told_refused(found: RefusedTurn) -> Claimed:
         attempt=found.attempt,
         cancel=isinstance(found.ending, Cancelled),
         refused=found.ending.error.kind if isinstance(found.ending, Failed) else None,
+        key=found.lease.thread_key,
     )

@@ -59,30 +59,31 @@ def outcome(tried: Callable[[], Any]) -> Any:
         return type(error).__name__
 
 
+def request_of(ask: Ask) -> SendRequest:
+    return SendRequest(
+        turn_id=ask.turn,
+        tenant=TENANT,
+        thread_id=ask.thread,
+        message=None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content),
+        agent=ask.agent,
+        allow_unknown_agent=ask.allow_unknown,
+        idempotency_key=ask.key,
+        priority=ask.priority,
+        not_before=moment(ask.not_before),
+        deadline=moment(ask.deadline),
+        local_process_id=ask.runner,
+        when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
+        merge_window_seconds=ask.merge_window,
+    )
+
+
 @dataclass(frozen=True)
 class Send:
     ask: Ask
 
     def on_store(self, connection: Connection) -> Any:
-        ask = self.ask
-        message = None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content)
-        request = SendRequest(
-            turn_id=ask.turn,
-            tenant=TENANT,
-            thread_id=ask.thread,
-            message=message,
-            agent=ask.agent,
-            allow_unknown_agent=ask.allow_unknown,
-            idempotency_key=ask.key,
-            priority=ask.priority,
-            not_before=moment(ask.not_before),
-            deadline=moment(ask.deadline),
-            local_process_id=ask.runner,
-            when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
-            merge_window_seconds=ask.merge_window,
-        )
-        limits = SendLimits(tenant_max_unfinished_turns=ask.limit)
-        accepted = inbox.accept(connection, request, limits, mark_notified=ask.notifies)
+        limits = SendLimits(tenant_max_unfinished_turns=self.ask.limit)
+        accepted = inbox.accept(connection, request_of(self.ask), limits, mark_notified=self.ask.notifies)
         return accepted.turn_id, accepted.is_new
 
     def on_model(self, mailbox: Mailbox, position: int, seen: Mailbox | None = None) -> Any:
@@ -179,14 +180,16 @@ class ForgetDead:
 @dataclass(frozen=True)
 class HeldBy:
     worker: str
+    #: Those that it kept between two turns, among others.
+    idle: tuple[str, ...] = THREADS
 
     def on_store(self, connection: Connection) -> Any:
-        both = [(TENANT, thread) for thread in THREADS]
-        held = workers.list_held_threads(connection, self.worker, idle_threads=both)
+        idle = [(TENANT, thread) for thread in self.idle]
+        held = workers.list_held_threads(connection, self.worker, idle_threads=idle)
         return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.held_by(self.worker)
+        return mailbox.held_by(self.worker, self.idle)
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ class Record:
 
     def on_store(self, connection: Connection) -> Any:
         entries = [step(index, state) for index, state in self.entries]
-        held, pending = lease(connection, self.job), [asked(request) for request in self.requests]
+        held, pending = lease(self.job), [asked(request) for request in self.requests]
         return journal.record(connection, held, self.job.turn, entries, pending)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -259,7 +262,7 @@ class Take:
     index: int
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(connection, self.job)
+        held = lease(self.job)
         steps = steering.take(connection, held, self.job.turn, self.index, limit=MERGE_MAX)
         return tuple((one.index, one.name, message_of(one).content) for one in steps)
 
@@ -274,7 +277,7 @@ class Settle:
     release: bool
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(connection, self.job)
+        held = lease(self.job)
         settled = turns.settle(connection, held, self.job.turn, ending(self.end), release=self.release)
         return settled.next_turn_id, settled.keeps_lease
 
