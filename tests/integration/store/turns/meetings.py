@@ -197,8 +197,9 @@ def hold_at_lock(database: Database, policy: WhenBusy, prepare: Prepare) -> None
 
 def wait_until_blocked(connection: Connection, running: "Future[Any]") -> None:
     """Until somebody waits for a lock of this transaction, or it has ended."""
+    # Of `pg_stat_activity`, a transaction sees who was connected when it looked first.
     is_blocking = text(
-        "SELECT exists(SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+        "SELECT exists(SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
     )
     for _ in range(PATIENCE * 200):
         if running.done() or connection.execute(is_blocking).scalar_one():
