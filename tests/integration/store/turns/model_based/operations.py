@@ -8,18 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from conversation.errors import ThreadmillError
 from conversation.step import message_of
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn
 from conversation.when_busy import WhenBusy
+from store.tables import threads
 from store.turns import cancel, claims, inbox, journal, steering, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
+from store.turns.children import Kin
 from store.turns.claims import ClaimRequest, Quarantined
 from store.turns.send_request import SendLimits, SendRequest
-from tests.integration.store.turns.model_based import policies
+from tests.integration.store.turns.model_based import children, policies
 from tests.integration.store.turns.model_based.conversions import (
     asked,
     ending,
@@ -181,8 +183,8 @@ class HeldBy:
     worker: str
 
     def on_store(self, connection: Connection) -> Any:
-        both = [(TENANT, thread) for thread in THREADS]
-        held = workers.list_held_threads(connection, self.worker, idle_threads=both)
+        idle = [(TENANT, thread) for thread in connection.execute(select(threads.c.id)).scalars()]
+        held = workers.list_held_threads(connection, self.worker, idle_threads=idle)
         return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -267,6 +269,14 @@ class Take:
         return policies.take(mailbox, self.job, self.index)
 
 
+def _kin(job: Claimed, end: End) -> Kin | None:
+    """Whom an end concerns, as `Kin.of` says of what was claimed."""
+    parent = job.parent if end.is_final else None
+    has_children = end.is_final and job.may_have_children
+    begins_some = any(request.child is not None for request in end.requests)
+    return Kin(TENANT, parent, has_children) if parent or has_children or begins_some else None
+
+
 @dataclass(frozen=True)
 class Settle:
     job: Claimed
@@ -275,11 +285,14 @@ class Settle:
 
     def on_store(self, connection: Connection) -> Any:
         held = lease(connection, self.job)
-        settled = turns.settle(connection, held, self.job.turn, ending(self.end), release=self.release)
+        whole, kin = ending(self.end), _kin(self.job, self.end)
+        settled = turns.settle(connection, held, self.job.turn, whole, release=self.release, kin=kin)
         return settled.next_turn_id, settled.keeps_lease
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.settle(self.job, self.end, release=self.release)
+        told = mailbox.settle(self.job, self.end, release=self.release)
+        children.after_settle(mailbox, self.job, self.end, position)
+        return told
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from tests.integration.store.turns.model_based import children
 from tests.integration.store.turns.model_based.reference import Mailbox
 from tests.integration.store.turns.model_based.values import Decided, Turn
 
@@ -41,6 +42,8 @@ SELECT jsonb_build_object(
   'pending', (SELECT jsonb_agg(jsonb_build_array(turn_id, call_id, kind,
                      {_SECOND.format("requested_at")}, {_SECOND.format("expires_at")},
                      decision, value -> 'value', reason, decided_by) ORDER BY turn_id, call_id) FROM pending_calls),
+  'children', (SELECT jsonb_agg(jsonb_build_array(id, parent_turn_id, parent_call_id) ORDER BY id)
+               FROM turns WHERE parent_turn_id IS NOT NULL),
   'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("lease_expires_at")}) FROM workers)
 )"""
 
@@ -51,7 +54,9 @@ def of_store(connection: psycopg.Connection) -> Picture:
     return {name: rows or _EMPTY[name] for name, rows in found.items()}
 
 
-_EMPTY: Picture = {"threads": {}, "turns": [], "inbox": [], "history": [], "steps": [], "pending": [], "workers": {}}
+_EMPTY: Picture = {"threads": {}, "workers": {}} | {
+    name: [] for name in ("turns", "inbox", "history", "steps", "pending", "children")
+}
 
 
 def of_model(mailbox: Mailbox) -> Picture:
@@ -80,6 +85,7 @@ def of_model(mailbox: Mailbox) -> Picture:
             for turn in by_id
             for name, call in sorted(turn.calls.items())
         ],
+        "children": children.pictured(mailbox),
         "workers": dict(mailbox.workers),
     }
 

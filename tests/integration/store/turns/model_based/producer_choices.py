@@ -21,7 +21,7 @@ POLICIES = (None, None, "reject", *("merge",) * 5, *("steer",) * 5, *("interrupt
 
 def sends(machine: "Machine") -> SearchStrategy[Send]:
     known = [ask for ask in machine.model.asks.values() if ask.key]
-    new = _new_sends(machine, THREADS)
+    new = _new_sends(machine, [*THREADS, *(name for name in machine.model.threads if name not in THREADS)])
     return st.one_of(new, new, new, new, _sends_again(machine, known)) if known else new
 
 
@@ -31,7 +31,7 @@ def _new_sends(machine: "Machine", threads: Sequence[str]) -> SearchStrategy[Sen
     return st.builds(
         Ask,
         turn=st.builds(machine.new_id, st.just("b")),
-        thread=st.sampled_from([*threads[:1] * 2, *threads]),
+        thread=st.sampled_from([*threads[:1] * 2, *threads[:2] * 2, *threads]),
         content=st.sampled_from(["hello", "and", "then", "so", "yes", "no", None]),
         agent=st.sampled_from(["assistant"] * 8 + ["clerk", "clerk", "ghost"]),
         allow_unknown=st.booleans(),

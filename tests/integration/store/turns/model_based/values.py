@@ -5,6 +5,7 @@ and twice. Times are whole seconds of the clock that the machine moves.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from conversation.turn import FINAL_STATES
 
@@ -66,9 +67,18 @@ class Decided:
     """A decision, and who made it."""
 
     kind: str
-    value: str | None = None
+    value: Any = None
     reason: str | None = None
     by: str | None = None
+
+
+@dataclass(frozen=True)
+class Child:
+    """A turn that another one waits for."""
+
+    turn: str
+    thread: str
+    agent: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,8 @@ class Request:
     seconds: int
     #: Of its step.
     index: int
+    #: Of the kind `child`.
+    child: Child | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Turn:
 
     id: str
     thread: str
-    position: int
+    position: float
     agent: str
     priority: int
     runner: str | None = None
@@ -152,6 +164,8 @@ class Turn:
     merged_into: str | None = None
     interrupted_by: str | None = None
     rolled_back: bool = False
+    #: The turn that waits for it, and the call of that.
+    parent: tuple[str, str] | None = None
 
     @property
     def is_final(self) -> bool:
@@ -201,6 +215,13 @@ class Claimed:
     decided: tuple[tuple[str, str | None], ...] = ()
     #: Tool calls of turns that were rolled back, which its model is told.
     calls_told: int = 0
+    #: The turn that waits for it.
+    parent: str | None = None
+
+    @property
+    def may_have_children(self) -> bool:
+        """One that runs waits for nobody; one that must not run may have waited."""
+        return (self.cancel or self.refused is not None) and self.attempt > 1
 
 
 @dataclass(frozen=True, kw_only=True)
