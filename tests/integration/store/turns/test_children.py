@@ -1,4 +1,4 @@
-"""Turns that others wait for: however one ends, who waits for it goes on. On each database, at length on both roads."""
+"""Turns that others wait for: however one ends, who waits for it goes on. At length on each database and road."""
 
 import shutil
 from collections.abc import Iterator
@@ -29,7 +29,9 @@ from tests.integration.store.turns.test_interleavings import PATIENCE, Mailbox
 VIEWER = Viewer("default")
 
 
-@pytest.fixture(scope="module", params=["functions", pytest.param("plain", marks=pytest.mark.soak), "sqlite"])
+@pytest.fixture(
+    scope="module", params=["functions", *(pytest.param(road, marks=pytest.mark.soak) for road in ("plain", "sqlite"))]
+)
 def one_database(
     request: pytest.FixtureRequest,
     lend_database: LendDatabase,

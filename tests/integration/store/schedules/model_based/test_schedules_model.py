@@ -30,7 +30,7 @@ LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, print_blob
 PATIENCE = 30
 
 
-@pytest.fixture(scope="module", params=["functions", pytest.param("plain", marks=pytest.mark.soak)])
+@pytest.fixture(scope="module", params=["functions", pytest.param("plain", marks=pytest.mark.endurance)])
 def stage(request: pytest.FixtureRequest, lend_database: LendDatabase, migrated_template: str) -> Iterator[Stage]:
     """The store over the functions of PostgreSQL, or over plain statements: both send the turns of runs."""
     with lend_database(migrated_template) as url, model_clock():
@@ -39,6 +39,7 @@ def stage(request: pytest.FixtureRequest, lend_database: LendDatabase, migrated_
         opened.close()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900 + PATIENCE * EXAMPLES)
 def test_schedules_come_to_what_the_model_says_whatever_happens_to_their_ticks(stage: Stage) -> None:
     AgendaMachine.stage = stage

@@ -44,6 +44,9 @@ SELECT jsonb_build_object(
                      decision, value -> 'value', reason, decided_by) ORDER BY turn_id, call_id) FROM pending_calls),
   'children', (SELECT jsonb_agg(jsonb_build_array(id, parent_turn_id, parent_call_id) ORDER BY id)
                FROM turns WHERE parent_turn_id IS NOT NULL),
+  'events', (SELECT jsonb_agg(jsonb_build_array(turn_id, kinds) ORDER BY turn_id) FROM (
+               SELECT turn_id, jsonb_agg(kind ORDER BY key) AS kinds FROM webhook_deliveries
+               WHERE turn_id IS NOT NULL GROUP BY turn_id) AS told),
   'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("lease_expires_at")}) FROM workers)
 )"""
 
@@ -55,7 +58,7 @@ def of_store(connection: psycopg.Connection) -> Picture:
 
 
 _EMPTY: Picture = {"threads": {}, "workers": {}} | {
-    name: [] for name in ("turns", "inbox", "history", "steps", "pending", "children")
+    name: [] for name in ("turns", "inbox", "history", "steps", "pending", "children", "events")
 }
 
 
@@ -86,6 +89,7 @@ def of_model(mailbox: Mailbox) -> Picture:
             for name, call in sorted(turn.calls.items())
         ],
         "children": children.pictured(mailbox),
+        "events": [[turn.id, turn.events] for turn in by_id if turn.events],
         "workers": dict(mailbox.workers),
     }
 

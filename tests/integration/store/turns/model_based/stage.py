@@ -37,6 +37,12 @@ _CLOCK = (
 )
 
 
+_WEBHOOK = (
+    "INSERT INTO webhooks (id, tenant, name, url, secrets, state, created_at, updated_at) "
+    "VALUES (gen_random_uuid(), 'default', '', 'https://a.example', '[]', 'enabled', now(), now())"
+)
+
+
 @dataclass(frozen=True)
 class Raced:
     """What came of two transactions that ran at the same time."""
@@ -69,9 +75,10 @@ class Stage:
         self.database.close()
 
     def clear(self) -> None:
-        """Nothing is stored, and it is second 0."""
-        for table in ("threads", "workers", "agents"):
+        """Nothing is stored but a webhook that is told of everything, and it is second 0."""
+        for table in ("threads", "workers", "agents", "webhooks"):
             self._watcher.execute(f"DELETE FROM {table}")
+        self._watcher.execute(_WEBHOOK)
         self.set_clock(0)
 
     def set_clock(self, second: int) -> None:

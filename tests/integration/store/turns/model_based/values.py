@@ -122,6 +122,10 @@ class Entry:
         return self.state in ("waiting", "started")
 
 
+#: The states that webhooks are told of.
+TOLD_STATES = ("completed", "failed", "cancelled", "waiting")
+
+
 @dataclass
 class Turn:
     """One row of `turns`, with its inbox and its journal."""
@@ -166,6 +170,14 @@ class Turn:
     rolled_back: bool = False
     #: The turn that waits for it, and the call of that.
     parent: tuple[str, str] | None = None
+    #: The changes that webhooks are told of, in their order.
+    events: list[str] = field(default_factory=list)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As a trigger: whoever changes the state need not think of it."""
+        if name == "state" and value in TOLD_STATES and value != self.state:
+            self.events.append(f"turn.{value}")
+        super().__setattr__(name, value)
 
     @property
     def is_final(self) -> bool:

@@ -39,6 +39,7 @@ def stage(lend_database: LendDatabase, migrated_template: str) -> Iterator[Stage
         opened.close()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900 + PATIENCE * EXAMPLES)
 def test_the_outbox_comes_to_what_the_model_says_whatever_happens_to_its_senders(stage: Stage) -> None:
     OutboxMachine.stage = stage
