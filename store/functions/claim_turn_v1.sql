@@ -109,8 +109,8 @@ BEGIN
         );
     END IF;
 
-    IF head.state = 'waiting' THEN
-        -- It is only ended: what nobody decided is closed.
+    IF head.wait_expires_at IS NOT NULL THEN
+        -- It waited, and is only ended: what nobody decided is closed.
         UPDATE pending_calls SET decision = 'closed', decided_at = claimed_at
         WHERE turn_id = head.id AND decision IS NULL;
     END IF;

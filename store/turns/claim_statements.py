@@ -60,16 +60,17 @@ def claim(
         return NothingDue()
     held_token = held.fencing_token if held is not None else None
     lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
-    if lease_owner is not None and thread.is_held:
+    beside = _look_beside(connection, thread)
+    if lease_owner is not None and beside.is_held:
         return NothingDue()
     interrupt_in_statements(connection, thread.key)
-    if thread.has_merging_turn:
+    if beside.has_merging_turn:
         merge_behind(connection, thread, may_start(thread, lease_owner, claimant), claimant.merge_max)
-    if thread.has_running_turn:
+    if beside.has_running_turn:
         _record_broken_attempt(connection, thread, lease_owner, claimant)
     turn = _start_next_turn(connection, thread, lease_owner, claimant)
     if turn is None:
-        return _explain_no_start(connection, thread, lease_owner, claimant)
+        return _explain_no_start(connection, thread, lease_owner, claimant, has_crashed_turn=beside.has_crashed_turn)
     if not turn.window_to_seq <= SEQ_LAST:
         # SQLite goes on in floating point, where PostgreSQL refuses.
         raise OverflowError("the thread has no seq left")
@@ -81,7 +82,6 @@ def claim(
 
 
 def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
-    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == threads.c.key, unfinished)
     statement = select(
         threads.c.key,
         threads.c.id,
@@ -92,14 +92,27 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.context_version,
         threads.c.owner,
         threads.c.lineage,
-        is_alive(threads.c.lease_owner).label("is_held"),
+    ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    return row
+
+
+def _look_beside(connection: Connection, thread: AnyRow) -> AnyRow:
+    """Look at what stands beside a thread's row, now that it is locked.
+
+    A statement that had to wait for the lock tells of other tables how they were before.
+    """
+    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == thread.key, unfinished)
+    owner = literal(thread.lease_owner, threads.c.lease_owner.type)
+    statement = select(
+        (false() if thread.lease_owner is None else is_alive(owner)).label("is_held"),
         # Spares most claims that start nothing the question whether the head is quarantined.
         unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
         # The same of the question whether an attempt broke off.
         unfinished_turn.where(turns.c.state == "running").exists().label("has_running_turn"),
         unfinished_turn.where(turns.c.when_busy == WhenBusy.MERGE).exists().label("has_merging_turn"),
-    ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    )
+    row: AnyRow = connection.execute(statement).one()
     return row
 
 
@@ -216,10 +229,10 @@ def _served_version(claimant: ClaimRequest) -> ColumnElement[Any]:
 
 
 def _explain_no_start(
-    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest, *, has_crashed_turn: bool
 ) -> NothingDue | Quarantined:
     """The outcome of a claim that started no turn; the lease of a caller that held the thread is released."""
-    if thread.has_crashed_turn:
+    if has_crashed_turn:
         statement = select(turns.c.id).where(
             _is_claimable_head(thread, lease_owner, claimant), _is_quarantined(lease_owner, claimant)
         )

@@ -35,6 +35,10 @@ def _start(mailbox: "Mailbox", child: Child, parent: tuple[str, str], position: 
     ask = Ask(turn=child.turn, thread=child.thread, content=CONTENT, agent=child.agent, allow_unknown=True)
     mailbox.accept(ask, position)
     mailbox.turns[child.turn].parent = parent
+    asking = mailbox.threads[mailbox.turns[parent[0]].thread]
+    first = asking if asking.root is None else mailbox.threads[asking.root]
+    outermost = next(name for name, row in mailbox.threads.items() if row is first)
+    mailbox.threads[child.thread].begun_in = first.begun_in or outermost
 
 
 def stop(mailbox: "Mailbox", parent: str) -> None:
@@ -66,7 +70,7 @@ def value_of(child: Turn, replies: tuple[str, ...]) -> Any:
     return value
 
 
-def pictured(mailbox: "Mailbox") -> list[list[str]]:
+def pictured(mailbox: "Mailbox") -> list[list[str | None]]:
     """Who waits for whom, as the tables have it."""
     found = sorted(mailbox.turns.values(), key=lambda turn: turn.id)
-    return [[turn.id, *turn.parent] for turn in found if turn.parent is not None]
+    return [[turn.id, *turn.parent, mailbox.threads[turn.thread].begun_in] for turn in found if turn.parent is not None]

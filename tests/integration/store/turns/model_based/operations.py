@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from conversation.errors import ThreadmillError
 from conversation.step import message_of
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn
 from conversation.when_busy import WhenBusy
-from store.tables import threads
 from store.turns import cancel, claims, inbox, journal, steering, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
@@ -61,30 +60,31 @@ def outcome(tried: Callable[[], Any]) -> Any:
         return type(error).__name__
 
 
+def request_of(ask: Ask) -> SendRequest:
+    return SendRequest(
+        turn_id=ask.turn,
+        tenant=TENANT,
+        thread_id=ask.thread,
+        message=None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content),
+        agent=ask.agent,
+        allow_unknown_agent=ask.allow_unknown,
+        idempotency_key=ask.key,
+        priority=ask.priority,
+        not_before=moment(ask.not_before),
+        deadline=moment(ask.deadline),
+        local_process_id=ask.runner,
+        when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
+        merge_window_seconds=ask.merge_window,
+    )
+
+
 @dataclass(frozen=True)
 class Send:
     ask: Ask
 
     def on_store(self, connection: Connection) -> Any:
-        ask = self.ask
-        message = None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content)
-        request = SendRequest(
-            turn_id=ask.turn,
-            tenant=TENANT,
-            thread_id=ask.thread,
-            message=message,
-            agent=ask.agent,
-            allow_unknown_agent=ask.allow_unknown,
-            idempotency_key=ask.key,
-            priority=ask.priority,
-            not_before=moment(ask.not_before),
-            deadline=moment(ask.deadline),
-            local_process_id=ask.runner,
-            when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
-            merge_window_seconds=ask.merge_window,
-        )
-        limits = SendLimits(tenant_max_unfinished_turns=ask.limit)
-        accepted = inbox.accept(connection, request, limits, mark_notified=ask.notifies)
+        limits = SendLimits(tenant_max_unfinished_turns=self.ask.limit)
+        accepted = inbox.accept(connection, request_of(self.ask), limits, mark_notified=self.ask.notifies)
         return accepted.turn_id, accepted.is_new
 
     def on_model(self, mailbox: Mailbox, position: int, seen: Mailbox | None = None) -> Any:
@@ -181,14 +181,16 @@ class ForgetDead:
 @dataclass(frozen=True)
 class HeldBy:
     worker: str
+    #: Those that it kept between two turns, among others.
+    idle: tuple[str, ...] = THREADS
 
     def on_store(self, connection: Connection) -> Any:
-        idle = [(TENANT, thread) for thread in connection.execute(select(threads.c.id)).scalars()]
+        idle = [(TENANT, thread) for thread in self.idle]
         held = workers.list_held_threads(connection, self.worker, idle_threads=idle)
         return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.held_by(self.worker)
+        return mailbox.held_by(self.worker, self.idle)
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ class Record:
 
     def on_store(self, connection: Connection) -> Any:
         entries = [step(index, state) for index, state in self.entries]
-        held, pending = lease(connection, self.job), [asked(request) for request in self.requests]
+        held, pending = lease(self.job), [asked(request) for request in self.requests]
         return journal.record(connection, held, self.job.turn, entries, pending)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -261,7 +263,7 @@ class Take:
     index: int
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(connection, self.job)
+        held = lease(self.job)
         steps = steering.take(connection, held, self.job.turn, self.index, limit=MERGE_MAX)
         return tuple((one.index, one.name, message_of(one).content) for one in steps)
 
@@ -284,8 +286,7 @@ class Settle:
     release: bool
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(connection, self.job)
-        whole, kin = ending(self.end), _kin(self.job, self.end)
+        held, whole, kin = lease(self.job), ending(self.end), _kin(self.job, self.end)
         settled = turns.settle(connection, held, self.job.turn, whole, release=self.release, kin=kin)
         return settled.next_turn_id, settled.keeps_lease
 

@@ -109,8 +109,8 @@ def waiting_for(mailbox: "Mailbox", turn_id: str) -> list[Turn]:
 
 def take(mailbox: "Mailbox", job: Claimed, index: int) -> tuple[tuple[int, str, str], ...]:
     """Returns the index, the turn and the text of each message that is read at this place of the journal."""
-    turn = mailbox.turns[job.turn]
-    if not mailbox.holds(job.worker, job.thread, job.fence) or turn.state != "running":
+    turn = mailbox.turns.get(job.turn)
+    if turn is None or not mailbox.holds_job(job) or turn.state != "running":
         raise LeaseLost
     later = sorted((at, entry) for at, entry in turn.steps.items() if at >= index)
     if not later:

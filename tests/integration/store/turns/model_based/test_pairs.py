@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.store.turns.model_based import picture
+from tests.integration.store.turns.model_based.branch_operations import Branch, Choose, DeleteBranch, DeleteThread, Fork
 from tests.integration.store.turns.model_based.decision_operations import Decide
 from tests.integration.store.turns.model_based.events import Race
 from tests.integration.store.turns.model_based.operations import (
@@ -97,6 +98,7 @@ def ask(turn: str, key: str | None = None, when_busy: str | None = None) -> Ask:
 def claimed(scene: Scene) -> Claimed:
     job = scene.do(Claim(ONE, "x"))
     assert isinstance(job, Claimed)
+    job = replace(job, number=scene.model.threads["x"].number)
     scene.do(Record(job, ((0, "started"),)))
     return job
 
@@ -251,6 +253,44 @@ def decision_and_interrupted_claim(scene: Scene) -> tuple[Operation, Operation]:
     return Decide(FIRST, "call", Decided("approve")), Claim(TWO, "x")
 
 
+def deleting_and_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    claimed(scene)
+    return DeleteThread("x"), Cancel(FIRST)
+
+
+def deleting_and_requeue(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(FIRST))
+    return DeleteThread("x"), Requeue(FIRST, AGAIN)
+
+
+def deleting_and_commit_of_what_a_fork_shares(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    scene.do(Fork("x", "f"))
+    return DeleteThread("x"), Settle(job, ANSWERED, release=False)
+
+
+def answered_and_branched(scene: Scene) -> None:
+    scene.do(Settle(claimed(scene), ANSWERED, release=True))
+    scene.do(Branch("x", "two", at=1))
+
+
+def choosing_and_send(scene: Scene) -> tuple[Operation, Operation]:
+    answered_and_branched(scene)
+    return Choose("x", "two"), Send(ask(THIRD))
+
+
+def deleting_a_branch_and_send(scene: Scene) -> tuple[Operation, Operation]:
+    answered_and_branched(scene)
+    return DeleteBranch("x", "two"), Send(replace(ask(THIRD), thread="x/two"))
+
+
+def deleting_a_branch_and_branching_it(scene: Scene) -> tuple[Operation, Operation]:
+    answered_and_branched(scene)
+    scene.do(Send(replace(ask(THIRD), thread="x/two")))
+    scene.do(Settle(scene.do(Claim(ONE, "x/two")), ANSWERED, release=True))
+    return DeleteBranch("x", "two"), Branch("x/two", "three")
+
+
 PAIRS = [
     two_claims, claim_and_stale_commit, claim_and_stale_step, claim_and_commit, cancel_and_commit,
     cancel_and_claim, send_and_claim, send_and_commit, two_sends_with_one_key, let_go_and_claim,
@@ -258,6 +298,13 @@ PAIRS = [
     requeue_and_claim, requeue_twice, interrupting_and_commit, rolling_back_and_commit, rolling_back_and_claim,
     merging_and_claim, two_that_bear_no_other, reading_and_cancel, reading_and_letting_go,
     reading_and_rolling_back, two_decisions, decision_and_cancel, decision_and_interrupted_claim,
+    *(
+        pytest.param(pair, marks=pytest.mark.soak)
+        for pair in (
+            deleting_and_cancel, deleting_and_requeue, deleting_and_commit_of_what_a_fork_shares, choosing_and_send,
+            deleting_a_branch_and_send, deleting_a_branch_and_branching_it,
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -278,12 +325,39 @@ def test_two_at_once_come_to_what_one_after_the_other_would(stage: Stage, pair: 
         meet(after)
 
 
+@pytest.mark.parametrize("pair", [deleting_and_cancel, deleting_and_requeue], ids=lambda pair: pair.__name__)
+def test_who_waited_for_a_thread_that_is_deleted_is_told_that_its_turn_is_not_there(scene: Scene, pair: Any) -> None:
+    deletion, verb = pair(scene)
+
+    assert scene.stage.race(deletion, verb).second == "TurnNotFound"
+
+
+def test_a_turn_that_runs_ends_with_its_thread_though_a_fork_shares_its_question(scene: Scene) -> None:
+    deletion, commit = deleting_and_commit_of_what_a_fork_shares(scene)
+
+    scene.do(deletion)
+
+    assert scene.do(commit) == "LeaseLost"
+    assert picture.of_model(scene.model) == scene.stage.picture()
+
+
 def test_a_claim_waits_for_whoever_looks_at_the_thread(scene: Scene) -> None:
     """Its wake-up is the only one: were it to pass over a locked row, nobody would come back."""
     raced = scene.stage.race(Claim(ONE, "x"), Claim(TWO, "x"), commits=False)
 
     assert raced.waited
     assert isinstance(raced.second, Claimed)
+
+
+def test_a_claim_that_waited_for_a_crash_sees_it(scene: Scene) -> None:
+    """Its turn has stood in two crashes by then: it is for a worker that runs it alone."""
+    claimed(scene)
+    scene.pass_time(LEASE)
+
+    raced = scene.stage.race(Claim(ONE, "x"), Claim(ONE, "x"))
+
+    assert raced.waited
+    assert raced.second == f"suspect {FIRST}"
 
 
 def test_an_end_that_is_written_again_does_not_undo_a_requeue(scene: Scene) -> None:
