@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from store.turns import cancel
 from store.turns import settle as settling
 from store.turns.children import Kin
 from store.turns.visible_turns import cancel_turn
+from store.walls.roles import GATEWAY
 from tests.conftest import LendDatabase
 from tests.integration.store.turns.family import Family
 from tests.integration.store.turns.test_interleavings import PATIENCE, Mailbox
+from tests.integration.store.walls.one_of_each import as_role
 
 VIEWER = Viewer("default")
 
@@ -161,3 +163,15 @@ def test_a_viewers_cancel_and_the_end_of_the_same_turn_lock_in_one_order(databas
 
     assert outcome.state.value == "completed"
     assert parent.told == ["completed"]
+
+
+def test_the_role_of_a_gateway_may_end_a_turn_that_another_one_waits_for(database_url: str, database: Database) -> None:
+    parent = Family(database)
+    parent.send("go")
+    child = parent.ask()
+    child.call_tool(child.claim_turn())
+
+    with closing(Database(load(database_url=as_role(database_url, GATEWAY)))) as gateway:
+        gateway.acting_for("default").run(delete_visible_thread, VIEWER, child.thread)
+
+    assert (parent.turn.state, parent.told) == ("queued", ["cancelled"])
