@@ -24,7 +24,7 @@ from store.retention.sharing import Range
 from store.tables.retention import pending_deletions
 from store.thread_store import ThreadStore
 from store.threads import forks, importer
-from store.threads.branching import insert_sharing
+from store.threads.branching import check_share, insert_sharing
 from store.threads.search import search_messages
 from tests.integration.store.retention.test_doctor_agrees import findings
 from tests.integration.store.retention.test_killed import check_no_orphans
@@ -46,7 +46,7 @@ def branch(scene: Scene, thread: str, name: str, at: int) -> str:
     first = scene.row(thread)
     values: dict[str, Any] = {"root_key": first.root_key or first.key, "branch_origin": "branch"}
     row_id = f"{thread.partition('/')[0]}/{name}"
-    assert scene.database.run(lambda c: insert_sharing(c, first, row_id, at, **values)) is not None
+    assert scene.database.run(lambda c: insert_sharing(c, first, row_id, check_share(c, first, at), **values))
     return row_id
 
 
