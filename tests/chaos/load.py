@@ -20,8 +20,8 @@ from tests.chaos.tickets import Ticket
 SENDERS = 4
 #: Seconds until one that was not accepted is sent again, and one that was refused because its thread is busy.
 AGAIN_SECONDS, BUSY_SECONDS = 0.2, 0.7
-#: Refusals after which a customer waits in the queue instead, or gives a branch up.
-PATIENCE = 12
+#: Refusals after which a customer waits in the queue instead, and after which one gives up another answer.
+QUEUE_AFTER, GIVE_UP_AFTER = 12, 45
 
 
 class Load:
@@ -69,7 +69,7 @@ class Load:
     def _send(self, ticket: Ticket) -> None:
         """Send a ticket until it is accepted: the same key again where nobody knows."""
         attempt = self._customer.begin(ticket)
-        for _ in range(PATIENCE):
+        for _ in range(QUEUE_AFTER if attempt.can_queue else GIVE_UP_AFTER):
             accepted = self._until_known(attempt.run)
             if accepted is not None:
                 self.accepted[ticket.ref] = accepted

@@ -69,7 +69,7 @@ class Verb(StrEnum):
     RETURN = "return"
 
 
-VERBS = (*[Verb.SEND] * 20, Verb.REGENERATE, Verb.EDIT, Verb.FORK, Verb.RETURN)
+VERBS = (*[Verb.SEND] * 18, Verb.REGENERATE, Verb.REGENERATE, Verb.EDIT, Verb.EDIT, Verb.FORK, Verb.RETURN)
 
 
 class Fate(StrEnum):

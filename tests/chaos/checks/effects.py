@@ -74,6 +74,11 @@ def check_calls(picture: Picture, sent: Sent) -> Iterator[Finding]:
             yield Finding(Promise.ACCOUNTED, key, f"{step['name']} counts as done and never happened")
         if step["state"] in ("unknown", "failed") and not _was_told(picture, step):
             yield Finding(Promise.ACCOUNTED, key, f"nobody was told that {step['name']} is {step['state']}")
+    journalled = {(str(step["turn_id"]), step["call_id"]) for step in picture.calls().values()}
+    for message in picture.messages:
+        for call in message["tool_calls"] or ():
+            if (str(message["turn_id"]), call["id"]) not in journalled:
+                yield Finding(Promise.ACCOUNTED, str(message["turn_id"]), f"no journal knows of {call['name']}")
     yield from _skipped(picture, sent)
 
 
