@@ -433,8 +433,9 @@ def test_another_answer_is_to_the_last_question_though_a_turn_without_one_came_a
     desk.answer(taken_up.address, "done")
 
     claimed = desk.answer(desk.regenerate().accepted.address, "another")
+    once_more = desk.answer(desk.regenerate().accepted.address, "a third one")
 
-    assert window(claimed) == ["1", "re: 1", "2"]
+    assert window(claimed) == window(once_more) == ["1", "re: 1", "2"]
 
 
 def test_viewers_hear_of_a_switch_behind_all_that_they_saw(desk: Desk) -> None:
