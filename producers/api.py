@@ -17,8 +17,6 @@ from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
-from store.threads.editing import edit_thread
-from store.threads.visible_threads import Viewer
 from store.turns import pending_listing
 from store.turns.bulk_requeue import RequeueFilter
 from store.turns.pending_listing import PendingPage
@@ -129,19 +127,6 @@ def read_thread(thread_id: str, *, tenant: str = "default", last: int | None = 5
 async def read_thread_async(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
     """As `read_thread`, on the event loop."""
     return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
-
-
-def hand_over_thread(thread_id: str, agent: str | None, *, tenant: str = "default") -> None:
-    """Hand a thread over to an agent: it answers what is sent to it from now on, where the sender names no agent.
-
-    None gives it back to the default agent. Turns that are queued keep their own. An agent does the same with a tool,
-    `hand_over_to`. Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
-    """
-    runner = default_producer().database.acting_for(tenant)
-    runner.run(edit_thread, Viewer(check_tenant(tenant)), thread_id, assigned_agent=agent)
-
-
-hand_over_thread_async = move_to_thread(hand_over_thread)
 
 
 def thread_events(thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:

@@ -149,6 +149,10 @@ PRODUCERS: dict[str, Verb] = {
         "delete_branch", _raises=BranchNotFound, thread_id=just("t"), branch=just("b"), tenant=just("default")
     ),
     **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
+    **_of_producers("set_when_busy", thread_id=just("sent"), when_busy=just("merge"), tenant=just("default")),
+    **_of_producers(
+        "fork_thread", thread_id=just("sent"), at=just(None), new_thread_id=just(None), tenant=just("default")
+    ),
     **_of_producers("hand_over_thread", thread_id=just("sent"), agent=just("a"), tenant=just("default")),
     **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me"), tenant=just("default")),
     **_of_producers(
