@@ -4,6 +4,7 @@ import getpass
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def make_waiting(terminal: Terminal, folder: Path) -> str:
     """A turn that waits for an approval, an answer, a result of its client's, and a denial."""
     with closing(Producer(load(database_url=f"sqlite:///{folder}/threads.db"))) as producer:
         run, worker = producer.database.run, new_id()
-        entry = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_duration_seconds": 60}
+        entry: dict[str, Any] = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_duration_seconds": 60}
         run(workers.register, worker=worker, **entry)
         turn = producer.send("t", "money back", user="ada")
         claimant = ClaimRequest(worker=worker, agents={"assistant": "1"})
