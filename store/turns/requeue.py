@@ -15,6 +15,7 @@ from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
 from conversation.ids import new_id
 from conversation.turn import TurnState
 from conversation.validation import check_id
+from store import slack_messages
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.message_rows import SHARED_COLUMNS
@@ -82,8 +83,10 @@ def requeue(
         )
     if _can_resume(connection, turn, thread):
         _resume(connection, turn, agent or turn.agent)
+        slack_messages.reopen(connection, turn.tenant, turn_id)
         return RequeueOutcome(turn_id, turn.tenant, thread.id, is_new=False)
     _queue_new_turn(connection, turn, agent or turn.agent, new_turn_id, new_message_id)
+    slack_messages.follow(connection, turn.tenant, turn_id, new_turn_id)
     return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
 
 
