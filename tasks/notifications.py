@@ -91,8 +91,11 @@ class NotificationListener:
             self._ask_for_webhooks()
 
     def _seconds_to_wait(self) -> float:
-        moments = [*self._window_ends.values(), *(() if self._webhooks_at is None else (self._webhooks_at,))]
-        return max(0.0, min([STOP_CHECK_SECONDS, *(moment - time.monotonic() for moment in moments)]))
+        now = time.monotonic()
+        moments = [now + STOP_CHECK_SECONDS, *self._window_ends.values()]
+        if self._webhooks_at is not None:
+            moments.append(self._webhooks_at)
+        return max(0.0, min(moments) - now)
 
     def _note(self, heard: Heard) -> None:
         now = time.monotonic()
