@@ -28,7 +28,7 @@ _TURN = re.compile(r"([0-9]{1,18})(?:@([0-9]{1,8}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard at once."""
+    """Notifications that were heard at once."""
 
     #: The keys of threads with a turn that is due.
     threads: frozenset[int] = frozenset()

@@ -210,7 +210,7 @@ def _reply_columns(reply: Message) -> dict[str, Any]:
         "tool_call_id": reply.tool_call_id,
         "reasoning": reply.reasoning,
         "provider_fields": reply.provider_fields,
-        "usage": reply.usage.to_json() if reply.usage else None,
+        "usage": reply.usage.to_row() if reply.usage else None,
         "tokens": tokens_of(reply),
         "state": reply.state,
     }

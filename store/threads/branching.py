@@ -31,7 +31,7 @@ _SUMMARY_COLUMNS = ("from_seq", "to_seq", "content", "model", "usage", "cost", "
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a branch shares of a history, as `check_share` found it: up to which seq, and what its row says of that."""
+    """The part of a history that a branch shares, as `check_share` found it: to which seq, and what its row says."""
 
     at: int
     has_own_system: bool
@@ -57,7 +57,7 @@ def check_share(connection: Connection, source: AnyRow, at: int | None) -> Share
         rows = connection.execute(message_rows.history_rows(lineage, after_seq=row.call_seq - 1, to_seq=at))
         if open_calls(message_rows.load(connection, lineage, rows)):
             raise InvalidInput("at", f"{at} parts a tool call from its result", "pass the seq of the last result")
-    uncovered = _uncovered_of(source, covered_to, at, row.uncovered_messages, int(row.uncovered_tokens))
+    uncovered = _derive_uncovered(source, covered_to, at, row.uncovered_messages, int(row.uncovered_tokens))
     return Share(at, bool(row.has_own_system), uncovered)
 
 
@@ -157,7 +157,7 @@ def _count_uncovered(
     connection: Connection, source: AnyRow, lineage: Lineage, covered_to: int, at: int
 ) -> dict[str, int]:
     row = connection.execute(_select_count(lineage, *_range_to_count(source, covered_to, at))).one()
-    return _uncovered_of(source, covered_to, at, row.uncovered_messages, int(row.uncovered_tokens))
+    return _derive_uncovered(source, covered_to, at, row.uncovered_messages, int(row.uncovered_tokens))
 
 
 def _range_to_count(source: AnyRow, covered_to: int, at: int) -> tuple[int, int]:
@@ -173,10 +173,10 @@ def _counts_behind(source: AnyRow, covered_to: int, at: int) -> bool:
     return bool(is_near and source.uncovered_messages >= source.last_seq - covered_to)
 
 
-def _uncovered_of(
+def _derive_uncovered(
     source: AnyRow, covered_to: int, at: int, counted_messages: int, counted_tokens: int
 ) -> dict[str, int]:
-    """What no summary covers: as it was counted, as the source has it without what is behind, else by its mean."""
+    """Derive what no summary covers: as counted, as the source has it without what is behind, else by its mean."""
     if at - covered_to <= NEAR_MESSAGES:
         return {"uncovered_messages": counted_messages, "uncovered_tokens": counted_tokens}
     if _counts_behind(source, covered_to, at):

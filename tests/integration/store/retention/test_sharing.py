@@ -161,6 +161,27 @@ def test_a_fork_of_a_fork_outlives_both(scene: Scene) -> None:
 
 
 @pytest.mark.soak
+def test_what_a_deletion_frees_further_up_goes_in_the_same_run(scene: Scene) -> None:
+    """Though it is found behind a deletion that was opened long ago, and has to wait."""
+    scene.answered("busy", 1)
+    scene.send("and now?", "busy")
+    scene.answered("a", 3)
+    fork(scene, "a", "b", at=2 * TURN)
+    scene.answered("b", 2)
+    fork(scene, "b", "c", at=3 * TURN)
+    scene.answered("c", 2)
+    for thread in "ab":
+        scene.policy(tenant="default", thread_id=thread, max_messages=TURN)
+    scene.run()
+    scene.database.run(sharing.open_deletion, scene.row("busy"))
+    scene.policy(tenant="default", thread_id="c", max_messages=TURN)
+
+    scene.run()
+
+    assert [len(scene.seqs(thread)) for thread in "abc"] == [TURN] * 3
+
+
+@pytest.mark.soak
 def test_a_thread_goes_with_all_its_branches_and_not_before_one_of_them(scene: Scene) -> None:
     scene.answered("t", 3)
     branch(scene, "t", "a", TURN)
