@@ -1,4 +1,4 @@
-"""Webhooks and schedules: how soon an event is heard, and how much one sender and one tick get done in a second.
+"""Webhooks, merge windows and schedules: how soon each is seen to, and how much is done in a second.
 
 The receiver is a server in a process of its own, on this machine. An event's way begins with the end of its turn, by
 the database's clock, which is this machine's; a maintenance worker sends it. What one sender does in a second is
@@ -34,7 +34,12 @@ from tasks.jobs.schedules import run_schedules
 from tasks.jobs.send_webhooks import send_webhooks
 from threadmill.embedded.stack import Stack
 
-EVENTS, DELIVERIES, SCHEDULES = 40, 1_000, 1_000
+EVENTS, WINDOWS, DELIVERIES, SCHEDULES = 40, 20, 1_000, 1_000
+WINDOW_SECONDS = 1.0
+LATE = """
+select extract(epoch from started_at - created_at) - %s from turns join threads on threads.key = turns.thread_key
+where starts_with(threads.id, 'merged-')
+"""
 NETWORK = "127.0.0.0/8"
 AGENT = "asking"
 #: Each end of a turn is an event; the receiver's tenant is one of its own.
@@ -91,6 +96,7 @@ def measure(servers: Stack, *, quick: bool) -> Measures:
     with closing(Database(settings)) as database, closing(Receiver()) as receiver:
         return [
             *measure_way(database, receiver, 5 if quick else EVENTS),
+            *measure_windows(database, 3 if quick else WINDOWS),
             *measure_sender(database, receiver, 20 if quick else DELIVERIES),
             *measure_tick(database, servers, 20 if quick else SCHEDULES),
         ]
@@ -108,6 +114,22 @@ def measure_way(database: Database, receiver: Receiver, count: int) -> list[Figu
     return [
         Figure(key="event", label="a turn's end to its webhook, p50", rounds=[percentile(delays_ms, 50)], unit="ms"),
         Figure(key="event_p95", label="... p95", rounds=[percentile(delays_ms, 95)], unit="ms"),
+    ]
+
+
+def measure_windows(database: Database, count: int) -> list[Figure]:
+    """Threads with a message each that waits for more; nobody sweeps."""
+    producer = Producer(database.settings)
+    options = {"agent": AGENT, "when_busy": "merge", "merge_window": WINDOW_SECONDS}
+    turns = [producer.send(f"merged-{number}", PLAIN, **options) for number in range(count)]
+    for turn in turns:
+        turn.wait(timeout=60)
+    producer.close()
+    with _connect(database.settings) as connection:
+        rows = connection.execute(LATE, [WINDOW_SECONDS]).fetchall()
+    late_ms = [1000 * float(late) for (late,) in rows]
+    return [
+        Figure(key="window", label="a merge window's end to its turn, p50", rounds=[percentile(late_ms, 50)], unit="ms")
     ]
 
 
