@@ -19,7 +19,7 @@ from store.functions import SCHEMA
 from store.tables import turns
 from store.tables.turns import INTERRUPTING, UNFINISHED
 
-_asking = turns.alias("asking")
+_asking, _before = turns.alias("asking"), turns.alias("before")
 #: The predicate of the index, word for word.
 _asks: ColumnElement[bool] = text(  # type: ignore[assignment]
     INTERRUPTING.replace("state in", "asking.state in").replace("when_busy", "asking.when_busy")
@@ -79,11 +79,10 @@ def is_interrupted() -> ColumnElement[bool]:
 
 def select_interrupted() -> Select[Any]:
     """Select turns that wait for their retry, and are to be ended by one that came after them."""
-    before = turns.alias("before")
     waits = (
-        before.c.thread_key == _asking.c.thread_key,
-        before.c.state.in_(("queued", "waiting")),
-        before.c.attempt > 0,
+        _before.c.thread_key == _asking.c.thread_key,
+        _before.c.state.in_(("queued", "waiting")),
+        _before.c.attempt > 0,
     )
-    came_after = before.c.arrival_seq < _asking.c.arrival_seq
-    return select(before.c.id).join(_asking, and_(*waits, came_after)).where(_asks)
+    came_after = _before.c.arrival_seq < _asking.c.arrival_seq
+    return select(_before.c.id).join(_asking, and_(*waits, came_after)).where(_asks)
