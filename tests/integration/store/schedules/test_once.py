@@ -114,8 +114,8 @@ def _tick_until(url: str, use_functions: bool, moment: int) -> None:
         if seen == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    # Before and after each: between two statements, in the middle of one, before a commit.
-    for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    # Between any two statements, and before each commit.
+    for name in ("before_cursor_execute", "commit"):
         event.listen(database.engine, name, die)
     with closing(database):
         Agenda(database).tick()
