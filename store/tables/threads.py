@@ -75,7 +75,6 @@ threads = Table(
     #: The policy of its messages that name none; null takes the agent's.
     Column("when_busy", Text),
     Column("summary_id", OurId),
-    Column("context_version", Integer, nullable=False, server_default="0"),
     #: What no summary covers yet.
     Column("uncovered_messages", BigInteger, nullable=False, server_default="0"),
     Column("uncovered_tokens", BigInteger, nullable=False, server_default="0"),
@@ -97,6 +96,8 @@ threads = Table(
     Column("summary_retry_at", Time),
     #: How often its summary changed: a restored summary is not taken for one that never changed.
     Column("summary_version", Integer, nullable=False, server_default="0"),
+    # Behind another of four bytes: between two of eight, it would take as many.
+    Column("context_version", Integer, nullable=False, server_default="0"),
     #: Tokens that its model takes, about, where its newest turn had to leave out older messages; null of most.
     Column("window_tokens", BigInteger),
     #: No message above the cutoff is older; null: none is older than the thread.
