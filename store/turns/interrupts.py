@@ -7,6 +7,7 @@ that what its user said stands in the history; one that is rolled back never doe
 `store/functions/interrupt_turns_v1.sql` does the same.
 """
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, literal, or_, select, text, update
@@ -77,6 +78,7 @@ def is_interrupted() -> ColumnElement[bool]:
     return exists().where(_asking.c.thread_key == turns.c.thread_key, _asks, came_after, was_due)
 
 
+@cache
 def select_interrupted() -> Select[Any]:
     """Select turns that wait for their retry, and are to be ended by one that came after them."""
     waits = (
