@@ -23,6 +23,9 @@ from store.functions import SCHEMA
 #: The execution option of an engine by whose connections the store works in plain statements, as on SQLite.
 PLAIN_STATEMENTS = "threadmill_plain_statements"
 
+#: Has a transaction's commit return before it is on disk. Ends with the transaction.
+LAZY_COMMIT = "SET LOCAL synchronous_commit = off; "
+
 #: SQLAlchemy's name of the driver on whose connections functions are called.
 FUNCTION_DRIVER = "psycopg"
 
@@ -33,11 +36,18 @@ class FunctionCall:
 
     name: str
     arguments: Mapping[str, Any]
+    #: Alone in its transaction, it returns before its commit is on disk: a server that breaks down in that moment
+    #: forgets it, and a later commit that does wait keeps it.
+    commits_lazily: bool = False
 
     @property
     def sql(self) -> str:
         """The statement, with a placeholder for each argument."""
         return _call_sql(self.name, tuple(self.arguments))
+
+    def sql_alone(self, limits_sql: str) -> str:
+        """The statements of its own transaction, behind the limits of that."""
+        return f"{limits_sql}{LAZY_COMMIT if self.commits_lazily else ''}{self.sql}"
 
 
 @cache
@@ -65,7 +75,7 @@ def call_alone(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
     """Call a function in a transaction of its own. Raises SQLAlchemy's errors, as its connections do."""
     with _Borrowed(engine) as borrowed:
         cursor = ClientCursor(borrowed.driver)
-        cursor.execute(limits_sql + call.sql, call.arguments)
+        cursor.execute(call.sql_alone(limits_sql), call.arguments)
         while cursor.nextset():
             pass
         return _value(cursor.fetchone())
@@ -74,7 +84,7 @@ def call_alone(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
 def call_alone_on_loop(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
     """As `call_alone`, on the connections of an async engine's `sync_engine`, in one of SQLAlchemy's greenlets."""
     with _Borrowed(engine) as borrowed:
-        return await_only(_execute(borrowed.driver, limits_sql + call.sql, call.arguments))
+        return await_only(_execute(borrowed.driver, call.sql_alone(limits_sql), call.arguments))
 
 
 async def _execute(driver: psycopg.AsyncConnection[Any], sql: str, arguments: Mapping[str, Any]) -> Any:

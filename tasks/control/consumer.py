@@ -17,7 +17,7 @@ OWN_STEPS = {
     "celery.worker.consumer.events:Events": "tasks.control.consumer:Events",
 }
 #: Seconds for which a task event waits for others, and how many wait at most: a person looks at them.
-GATHER_SECONDS, GATHERED_MAX = 0.1, 200
+GATHER_SECONDS, GATHERED_MAX = 0.25, 200
 
 
 class Events(CeleryEvents):  # type: ignore[misc]  # celery ships no types
@@ -41,9 +41,7 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]  # as above
         """The steps of a consumer."""
 
-        default_steps = tuple(
-            OWN_STEPS.get(step, step) for step in consumer.Consumer.Blueprint.default_steps
-        )
+        default_steps = tuple(OWN_STEPS.get(step, step) for step in consumer.Consumer.Blueprint.default_steps)
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         alone = {"without_gossip": True, "without_mingle": True}
