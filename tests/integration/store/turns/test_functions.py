@@ -9,6 +9,7 @@ from math import nan
 from typing import Any
 
 import pytest
+from psycopg.adapt import Transformer
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -75,8 +76,8 @@ def test_of_the_three_calls_the_claim_alone_commits_lazily() -> None:
         send_function.call_of(request, SendLimits(), mark_notified=True),
     ]
 
-    assert LAZY_COMMIT in claim_call_alone.sql_alone("")
-    assert [LAZY_COMMIT in call.sql_alone("") for call in others] == [False] * 3
+    assert LAZY_COMMIT in claim_call_alone.render(Transformer(), "")
+    assert [LAZY_COMMIT in call.render(Transformer(), "") for call in others] == [False] * 3
 
 
 def send(database: Database, thread: str, message: Message | None = None) -> None:
