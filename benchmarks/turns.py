@@ -9,7 +9,7 @@ rate does.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -18,6 +18,7 @@ from redis import Redis
 from benchmarks import noop
 from benchmarks.figures import Figure, Measures, Note, at_least, at_most, ratio_at_least, ratio_at_most
 from benchmarks.stage import (
+    bare_worker,
     processor_seconds,
     processor_seconds_of_tree,
     read_wal_position,
@@ -28,7 +29,6 @@ from benchmarks.stage import (
 )
 from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
-from store.live import broker_users
 from threadmill.embedded.process import POLL_SECONDS
 from threadmill.embedded.programs import Program, worker
 from threadmill.embedded.stack import Stack
@@ -37,13 +37,8 @@ THREADS = 8
 #: Seconds for the turns of one round to end, and seconds after which no further round begins.
 ROUND_SECONDS, BUDGET_SECONDS = 120, 60
 TURNS = worker("turns", [TURNS_QUEUE])
-#: As the broker's owner: their queues are not ours, so no user of a worker may read them.
-STOCK = replace(
-    worker("noop", [noop.QUEUE], app="benchmarks.noop", options=["-P", "threads"]), broker_user=broker_users.OPERATOR
-)
-OWN_POOL = replace(
-    worker("noop-own-pool", [noop.OWN_POOL_QUEUE], app="benchmarks.noop"), broker_user=broker_users.OPERATOR
-)
+STOCK = bare_worker("noop", noop.QUEUE, "-P", "threads")
+OWN_POOL = bare_worker("noop-own-pool", noop.OWN_POOL_QUEUE)
 UNFINISHED = "select count(*) from turns where state in ('queued', 'running')"
 #: Runs a second of Aegra on a machine of this kind, as others measured them; eight times as many are wanted.
 AEGRA_RUNS_PER_SECOND = 30
