@@ -85,9 +85,9 @@ _SCHEDULE: dict[str, Make] = {
     "metadata": just({"a": 1}),
     "priority": just(1),
 }
-_CHANGED_SCHEDULE = {name: make for name, make in _SCHEDULE.items() if name not in ("user", "tenant", "role")}
-#: No two schedules of a user have one name.
-_CHANGED_SCHEDULE["name"] = just("another name")
+_CHANGED_SCHEDULE: dict[str, Make] = {
+    name: make for name, make in _SCHEDULE.items() if name not in ("user", "tenant", "role")
+} | {"name": just("weekly")}
 _INBOUND: dict[str, Make] = {
     "name": just("shop"),
     "mapping": just({"thread_id": "s", "text": "{/text}", "idempotency_key": "{/id}"}),
@@ -164,7 +164,11 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers(
         "delete_branch", _raises=BranchNotFound, thread_id=just("t"), branch=just("b"), tenant=just("default")
     ),
-    **_of_producers("read_thread", thread_id=just("t"), tenant=just("default"), last=just(1)),
+    **_of_producers("read_thread", thread_id=just("t"), branch=just(None), tenant=just("default"), last=just(1)),
+    **_of_producers("set_when_busy", thread_id=just("sent"), when_busy=just("merge"), tenant=just("default")),
+    **_of_producers(
+        "fork_thread", thread_id=just("sent"), at=just(None), new_thread_id=just(None), tenant=just("default")
+    ),
     **_of_producers("hand_over_thread", thread_id=just("sent"), agent=just("a"), tenant=just("default")),
     **_of_producers("cancel_turn", turn_id=lambda stage: stage.failed_turn.id, by=just("me"), tenant=just("default")),
     **_of_producers(
@@ -252,7 +256,7 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("warm_up"),
     "producers.thread_events_async": Verb(
         lambda stage, **given: _take_first(stage, producers.thread_events_async(**given)),
-        {"thread_id": just("t"), "tenant": just("default"), "after": just(0)},
+        {"thread_id": just("t"), "branch": just(None), "tenant": just("default"), "after": just(0)},
         raises=(ThreadNotFound,),
     ),
     "producers.user_events_async": Verb(
