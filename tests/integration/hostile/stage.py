@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from store.thread_store import ThreadStore
 
 #: Statements that change nothing.
 _READS = ("SELECT", "BEGIN", "PRAGMA", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET")
+_CHANGES = re.compile(r"\b(INSERT INTO|UPDATE \S+ SET|DELETE FROM)\b")
 
 
 class _Blobs(MemoryBlobs):
@@ -117,11 +119,18 @@ class Stage:
 
     def _note_statement(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         self.begun_statements += 1
-        if not statement.lstrip(" (").upper().startswith(_READS) or "threadmill." in statement:
+        if _writes(statement):
             connection.info["has_written"] = True
 
     def _note_commit(self, connection: Connection) -> None:
         self.committed_writes += connection.info.pop("has_written", False)
+
+
+def _writes(statement: str) -> bool:
+    """Whether a statement may change rows; one that begins with WITH does so in any of its parts."""
+    begin = statement.lstrip(" (").upper()
+    is_read = begin.startswith(_READS) or (begin.startswith("WITH") and not _CHANGES.search(begin))
+    return not is_read or "threadmill." in statement
 
 
 async def _async_engine(database: Database) -> Any:
