@@ -15,9 +15,8 @@ from store.database.statements import AnyRow
 from store.history.row_ids import nobodys_id
 from store.retention import sharing
 from store.retention.sharing import Range
-from store.tables import messages, pending_calls, steps, summaries, thread_context, threads, turns, webhook_deliveries
+from store.tables import messages, pending_calls, summaries, thread_context, threads, turns, webhook_deliveries
 from store.tables.retention import pending_deletions
-from store.tables.turns import unfinished
 
 #: What names the thread, in the row of one that is left to others.
 _NAMELESS: dict[str, Any] = {"root_key": None, "branch_name": None, "owner": None, "title": None, "metadata": {}}
@@ -95,7 +94,7 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
     }
     if with_thread:
         values |= _NAMELESS | {"id": nobodys_id(thread.key), "chosen_key": None, "legal_hold": False}
-    _end_turns(connection, thread)
+    _close_calls(connection, thread)
     connection.execute(delete(pending_deletions).where(pending_deletions.c.thread_key == thread.key))
     connection.execute(update(threads).where(of_row).values(values))
     for table in (thread_context, summaries, webhook_deliveries):
@@ -110,17 +109,11 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
     connection.execute(update(turns).where(turns.c.thread_key == thread.key).values(nameless))
 
 
-def _end_turns(connection: Connection, thread: AnyRow) -> None:
-    """End what works or waits in a row that is left to others: they read its question, and nobody its answer."""
-    of_row = turns.c.thread_key == thread.key
-    its_ids = select(turns.c.id).where(of_row)
+def _close_calls(connection: Connection, thread: AnyRow) -> None:
+    """Close what its turns, which have ended, left to be decided: nobody takes it up."""
+    its_ids = select(turns.c.id).where(turns.c.thread_key == thread.key)
     open_calls = pending_calls.c.turn_id.in_(its_ids) & pending_calls.c.decision.is_(None)
     connection.execute(update(pending_calls).where(open_calls).values(decision="closed", decided_at=clock()))
-    ending = steps.c.turn_id.in_(its_ids.where(unfinished)) & (steps.c.state == "started") & (steps.c.kind == "tool")
-    connection.execute(update(steps).where(ending).values(state="unknown", finished_at=clock()))
-    ended = {"state": "cancelled", "finished_at": clock(), "notified_at": None, "retry_at": None}
-    asked_at = func.coalesce(turns.c.cancel_requested_at, ended["finished_at"])
-    connection.execute(update(turns).where(of_row, unfinished).values(ended | {"cancel_requested_at": asked_at}))
 
 
 def is_turn_shared(key: int, shared: Sequence[Range]) -> Any:

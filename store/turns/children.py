@@ -21,7 +21,7 @@ from conversation.turn import ClaimedTurn, Ending, FinalEnding, RefusedTurn, Wai
 from store.database.column_types import clock
 from store.tables import threads, turns
 from store.tables.turns import unfinished
-from store.turns import send_statements
+from store.turns import journal, send_statements
 from store.turns.decisions import decide
 from store.turns.pending_calls import close_open
 from store.turns.send_request import UNLIMITED, ParentCall, SendRequest
@@ -120,10 +120,13 @@ def end_turns(connection: Connection, thread_key: int) -> None:
     ended = rows.all()
     if not ended:
         return
-    values = {"state": "cancelled", "finished_at": clock(), "retry_at": None}
+    asked_at = func.coalesce(turns.c.cancel_requested_at, clock())
+    values = {"state": "cancelled", "cancel_requested_at": asked_at, "finished_at": clock()}
+    values |= {"retry_at": None, "notified_at": None}
     connection.execute(update(turns).where(turns.c.thread_key == thread_key, unfinished).values(values))
     for turn in ended:
         connection.execute(close_open(turn.id))
+        connection.execute(journal.close_open_calls(turn.id))
         cancel_children(connection, turn.tenant, turn.id)
         tell_parent(connection, turn.id, mark_notified=False)
 
