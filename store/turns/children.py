@@ -121,9 +121,9 @@ def end_turns(connection: Connection, thread_key: int) -> None:
     if not ended:
         return
     asked_at = func.coalesce(turns.c.cancel_requested_at, clock())
-    values = {"state": "cancelled", "cancel_requested_at": asked_at, "finished_at": clock()}
-    values |= {"retry_at": None, "notified_at": None}
-    connection.execute(update(turns).where(turns.c.thread_key == thread_key, unfinished).values(values))
+    values: dict[str, Any] = {"state": "cancelled", "cancel_requested_at": asked_at, "finished_at": clock()}
+    gone = {"retry_at": None, "notified_at": None}
+    connection.execute(update(turns).where(turns.c.thread_key == thread_key, unfinished).values(values | gone))
     for turn in ended:
         connection.execute(close_open(turn.id))
         connection.execute(journal.close_open_calls(turn.id))
