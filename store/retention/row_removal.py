@@ -15,11 +15,18 @@ from store.database.statements import AnyRow
 from store.history.row_ids import nobodys_id
 from store.retention import sharing
 from store.retention.sharing import Range
-from store.tables import messages, pending_calls, summaries, thread_context, threads, turns, webhook_deliveries
+from store.tables import messages, summaries, thread_context, threads, turns, webhook_deliveries
 from store.tables.retention import pending_deletions
 
 #: What names the thread, in the row of one that is left to others.
-_NAMELESS: dict[str, Any] = {"root_key": None, "branch_name": None, "owner": None, "title": None, "metadata": {}}
+_NAMELESS: dict[str, Any] = {
+    "root_key": None,
+    "branch_name": None,
+    "owner": None,
+    "title": None,
+    "begun_in": None,
+    "metadata": {},
+}
 
 
 def remove_row(
@@ -94,7 +101,6 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
     }
     if with_thread:
         values |= _NAMELESS | {"id": nobodys_id(thread.key), "chosen_key": None, "legal_hold": False}
-    _close_calls(connection, thread)
     connection.execute(delete(pending_deletions).where(pending_deletions.c.thread_key == thread.key))
     connection.execute(update(threads).where(of_row).values(values))
     for table in (thread_context, summaries, webhook_deliveries):
@@ -107,13 +113,6 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
         "cancel_requested_by": None,
     }
     connection.execute(update(turns).where(turns.c.thread_key == thread.key).values(nameless))
-
-
-def _close_calls(connection: Connection, thread: AnyRow) -> None:
-    """Close what its turns, which have ended, left to be decided: nobody takes it up."""
-    its_ids = select(turns.c.id).where(turns.c.thread_key == thread.key)
-    open_calls = pending_calls.c.turn_id.in_(its_ids) & pending_calls.c.decision.is_(None)
-    connection.execute(update(pending_calls).where(open_calls).values(decision="closed", decided_at=clock()))
 
 
 def is_turn_shared(key: int, shared: Sequence[Range]) -> Any:

@@ -1,7 +1,7 @@
 """Claiming by the function in PostgreSQL, `claim_turn_v1`: the call, and what its value means.
 
-What stays true: one round trip claims a turn. What few turns have, a journal and files, is read afterwards: the
-lease is taken by then, so nobody writes to either.
+What stays true: one round trip claims a turn, and does not wait for the disk. What few turns have, a journal and
+files, is read afterwards: the lease is taken by then, so nobody writes to either.
 """
 
 import json
@@ -41,6 +41,8 @@ def build(tenant: str, thread_id: str, claimant: ClaimRequest, held: Lease | Non
             "p_tenant_max_running": claimant.tenant_max_running,
             "p_merge_max": claimant.merge_max,
         },
+        # Who claims has done nothing yet: forgotten, it is claimed again, and what it writes makes it last.
+        commits_lazily=True,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from conversation.branch_address import MAIN
 from conversation.errors import BranchInUse, InvalidInput
-from tests.integration.store.turns.model_based import branches, waits
+from tests.integration.store.turns.model_based import branches, children, waits
 
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.reference import Mailbox
@@ -30,6 +30,10 @@ def delete_thread(mailbox: "Mailbox", thread: str) -> bool:
     if thread not in mailbox.threads:
         return False
     _delete(mailbox, branches.rows_of(mailbox, thread), with_thread=True)
+    # Those in which agents answered what was asked here.
+    begun_here = [(row.number, name) for name, row in mailbox.threads.items() if row.begun_in == thread]
+    for _, name in sorted(begun_here):
+        delete_thread(mailbox, name)
     return True
 
 
@@ -49,7 +53,22 @@ def read_by_others(mailbox: "Mailbox", name: str) -> set[int]:
 def _delete(mailbox: "Mailbox", names: list[str], *, with_thread: bool) -> None:
     # Each after those that were made from it.
     for name in reversed(names):
+        _end_turns(mailbox, name)
         _remove(mailbox, name, with_thread=with_thread)
+
+
+def _end_turns(mailbox: "Mailbox", name: str) -> None:
+    """End what works or waits in a row, and tell whom it concerns."""
+    its = [turn for turn in mailbox.turns.values() if turn.thread == name]
+    for turn in its:
+        waits.close(turn)
+    ended = [turn for turn in its if not turn.is_final]
+    for turn in ended:
+        turn.state, turn.cancel_asked, turn.notified_at, turn.retry_at = "cancelled", True, None, None
+        turn.close_started()
+    for turn in ended:
+        children.stop(mailbox, turn.id)
+        children.tell(mailbox, turn, is_published=False)
 
 
 def _remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
@@ -80,12 +99,9 @@ def _leave(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
         if turn.thread == name:
             if turn.id in mailbox.asks:
                 mailbox.asks[turn.id] = replace(mailbox.asks[turn.id], key=None)
-            waits.close(turn)
-            if not turn.is_final:
-                turn.state, turn.cancel_asked, turn.notified_at, turn.retry_at = "cancelled", True, None, None
-                turn.close_started()
+            turn.events.clear()
     if with_thread:
-        row.root = row.title = row.chosen = None
+        row.root = row.title = row.chosen = row.begun_in = None
         _rename(mailbox, name, f"/{row.number}")
 
 

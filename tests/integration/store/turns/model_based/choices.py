@@ -12,6 +12,7 @@ from hypothesis.strategies import SearchStrategy
 
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
 from tests.integration.store.turns.model_based import branch_choices as branches
+from tests.integration.store.turns.model_based import child_choices as children
 from tests.integration.store.turns.model_based import decision_choices as people
 from tests.integration.store.turns.model_based import policies
 from tests.integration.store.turns.model_based import producer_choices as producers
@@ -223,8 +224,13 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
         read = turn.read if turn and end.is_final else ()
         return Settle(job, replace(end, replies=replies, read=read), release=release)
 
-    any_end = st.one_of(ends, ends, people.waits(machine))
+    any_end = st.one_of(ends, ends, people.waits(machine), _asks_others(machine))
     return st.builds(settle, _jobs(machine, machine.jobs), any_end, release=st.booleans())
+
+
+def _asks_others(machine: "Machine") -> SearchStrategy[End]:
+    is_full = len(machine.model.unfinished()) >= MANY
+    return people.waits(machine) if is_full else children.waits(machine)
 
 
 # Time

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from conversation.message import Message
-from conversation.pending_call import PendingKind, PendingRequest
+from conversation.pending_call import ChildTurn, PendingKind, PendingRequest
 from conversation.step import Step
 from conversation.turn import (
     Cancelled,
@@ -24,7 +24,8 @@ from conversation.turn import (
     Waiting,
 )
 from store import tables as t
-from tests.integration.store.turns.model_based.values import Claimed, End, Request
+from tests.integration.store.turns.model_based.children import CONTENT
+from tests.integration.store.turns.model_based.values import Child, Claimed, End, Request
 from tests.integration.store.turns.model_based.waits import CHOICES
 
 #: Second 0 of the clock.
@@ -74,7 +75,12 @@ def asked(request: Request) -> PendingRequest:
         arguments=ARGUMENTS,
         choices=CHOICES if request.kind == "question" else None,
         expire_seconds=request.seconds,
+        child=None if request.child is None else _child(request.child),
     )
+
+
+def _child(child: Child) -> ChildTurn:
+    return ChildTurn(turn_id=child.turn, thread_id=child.thread, agent=child.agent, content=CONTENT, depth=1)
 
 
 def key_of(connection: Connection, row: str) -> int:
@@ -104,6 +110,7 @@ def told(found: ClaimedTurn) -> Claimed:
         decided=tuple((one.call_id, one.decision.kind.value if one.decision else None) for one in found.pending),
         calls_told=sum(text.count("\n- ") for text in found.context),
         key=found.lease.thread_key,
+        parent=found.parent_turn_id,
     )
 
 
@@ -117,4 +124,5 @@ def told_refused(found: RefusedTurn) -> Claimed:
         cancel=isinstance(found.ending, Cancelled),
         refused=found.ending.error.kind if isinstance(found.ending, Failed) else None,
         key=found.lease.thread_key,
+        parent=found.parent_turn_id,
     )

@@ -17,9 +17,10 @@ from conversation.when_busy import WhenBusy
 from store.turns import cancel, claims, inbox, journal, steering, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
+from store.turns.children import Kin
 from store.turns.claims import ClaimRequest, Quarantined
 from store.turns.send_request import SendLimits, SendRequest
-from tests.integration.store.turns.model_based import policies
+from tests.integration.store.turns.model_based import children, policies
 from tests.integration.store.turns.model_based.conversions import (
     asked,
     ending,
@@ -270,6 +271,14 @@ class Take:
         return policies.take(mailbox, self.job, self.index)
 
 
+def _kin(job: Claimed, end: End) -> Kin | None:
+    """Whom an end concerns, as `Kin.of` says of what was claimed."""
+    parent = job.parent if end.is_final else None
+    has_children = end.is_final and job.may_have_children
+    begins_some = any(request.child is not None for request in end.requests)
+    return Kin(TENANT, parent, has_children) if parent or has_children or begins_some else None
+
+
 @dataclass(frozen=True)
 class Settle:
     job: Claimed
@@ -277,12 +286,14 @@ class Settle:
     release: bool
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(self.job)
-        settled = turns.settle(connection, held, self.job.turn, ending(self.end), release=self.release)
+        held, whole, kin = lease(self.job), ending(self.end), _kin(self.job, self.end)
+        settled = turns.settle(connection, held, self.job.turn, whole, release=self.release, kin=kin)
         return settled.next_turn_id, settled.keeps_lease
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.settle(self.job, self.end, release=self.release)
+        told = mailbox.settle(self.job, self.end, release=self.release)
+        children.after_settle(mailbox, self.job, self.end, position)
+        return told
 
 
 @dataclass(frozen=True)

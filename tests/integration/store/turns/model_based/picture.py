@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from tests.integration.store.turns.model_based import children
 from tests.integration.store.turns.model_based.reference import Mailbox
 from tests.integration.store.turns.model_based.values import Decided, Thread, Turn
 
@@ -54,6 +55,11 @@ SELECT jsonb_build_object(
   'pending', (SELECT jsonb_agg(jsonb_build_array(turn_id, call_id, kind,
                      {_SECOND.format("requested_at")}, {_SECOND.format("expires_at")},
                      decision, value -> 'value', reason, decided_by) ORDER BY turn_id, call_id) FROM pending_calls),
+  'children', (SELECT jsonb_agg(jsonb_build_array(u.id, parent_turn_id, parent_call_id, begun_in) ORDER BY u.id)
+               FROM turns u JOIN threads h ON h.key = u.thread_key WHERE parent_turn_id IS NOT NULL),
+  'events', (SELECT jsonb_agg(jsonb_build_array(turn_id, kinds) ORDER BY turn_id) FROM (
+               SELECT turn_id, jsonb_agg(kind ORDER BY key) AS kinds FROM webhook_deliveries
+               WHERE turn_id IS NOT NULL GROUP BY turn_id) AS told),
   'workers', (SELECT jsonb_object_agg(id, {_SECOND.format("lease_expires_at")}) FROM workers)
 )"""
 
@@ -64,7 +70,9 @@ def of_store(connection: psycopg.Connection) -> Picture:
     return {name: rows or _EMPTY[name] for name, rows in found.items()}
 
 
-_EMPTY: Picture = {"threads": {}, "turns": [], "inbox": [], "history": [], "steps": [], "pending": [], "workers": {}}
+_EMPTY: Picture = {"threads": {}, "workers": {}} | {
+    name: [] for name in ("turns", "inbox", "history", "steps", "pending", "children", "events")
+}
 
 
 def of_model(mailbox: Mailbox) -> Picture:
@@ -92,6 +100,8 @@ def of_model(mailbox: Mailbox) -> Picture:
             for turn in by_id
             for name, call in sorted(turn.calls.items())
         ],
+        "children": children.pictured(mailbox),
+        "events": [[turn.id, turn.events] for turn in by_id if turn.events],
         "workers": dict(mailbox.workers),
     }
 

@@ -75,7 +75,7 @@ def _end_for(turn: Turn, asking: Turn) -> None:
     turn.retry_at = None
     if rolls_back:
         turn.rolled_back = True
-        if turn.state == "queued" and not turn.has_begun:
+        if turn.state == "queued" and not turn.has_begun and turn.parent is None:
             turn.state = "cancelled"
 
 

@@ -16,7 +16,7 @@ from conversation.errors import (
     UnknownAgent,
 )
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
-from tests.integration.store.turns.model_based import branches, policies, waits
+from tests.integration.store.turns.model_based import branches, children, policies, waits
 from tests.integration.store.turns.model_based.values import (
     Ask,
     Claimed,
@@ -107,7 +107,7 @@ class Mailbox:
 
     # Producers
 
-    def accept(self, ask: Ask, position: int, seen: "Mailbox | None" = None) -> tuple[str, bool]:
+    def accept(self, ask: Ask, position: float, seen: "Mailbox | None" = None) -> tuple[str, bool]:
         """`seen` is what it looked at, where others committed before it did."""
         seen = seen or self
         for earlier in self.asks.values():
@@ -145,6 +145,8 @@ class Mailbox:
             turn.cancel_asked, turn.retry_at = True, None
             if turn.state == "queued" and not turn.has_begun:
                 turn.state = "cancelled"
+        if turn.is_final:
+            children.tell(self, turn, is_published=False)
         return turn.state
 
     def requeue(self, turn_id: str, new_turn: str, position: int) -> tuple[str, bool]:
@@ -271,7 +273,7 @@ class Mailbox:
         refused = "abandoned" if is_foreign else poison or too_late
         claimed = Claimed(
             thread=turn.thread, turn=turn.id, worker=who.id, fence=thread.fence, attempt=turn.attempt,
-            cancel=turn.cancel_asked and refused is None, refused=refused,
+            cancel=turn.cancel_asked and refused is None, refused=refused, parent=turn.parent and turn.parent[0],
         )  # fmt: skip
         if claimed.cancel or claimed.refused:
             return claimed

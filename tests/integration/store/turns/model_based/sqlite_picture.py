@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,14 @@ def of_file(connection: sqlite3.Connection) -> Picture:
             )
         ],
         "pending": list(_pending(connection)),
+        "children": [
+            [_id(turn), _id(parent), call, begun_in]
+            for turn, parent, call, begun_in in connection.execute(
+                "SELECT turns.id, parent_turn_id, parent_call_id, begun_in FROM turns "
+                "JOIN threads ON threads.key = turns.thread_key WHERE parent_turn_id IS NOT NULL ORDER BY turns.id"
+            )
+        ],
+        "events": list(_events(connection)),
         "workers": {
             _id(worker): _second(until)
             for worker, until in connection.execute("SELECT id, lease_expires_at FROM workers")
@@ -84,6 +93,12 @@ def _pending(connection: sqlite3.Connection) -> Iterator[list[Any]]:
         asked, over = _second(row["requested_at"]), _second(row["expires_at"])
         decided = row["decision"], value, row["reason"], row["decided_by"]
         yield [_id(row["turn_id"]), row["call_id"], row["kind"], asked, over, *decided]
+
+
+def _events(connection: sqlite3.Connection) -> Iterator[list[Any]]:
+    told = "SELECT turn_id, kind FROM webhook_deliveries WHERE turn_id IS NOT NULL ORDER BY turn_id, key"
+    for turn, rows in groupby(connection.execute(told).fetchall(), key=lambda row: row["turn_id"]):
+        yield [_id(turn), [row["kind"] for row in rows]]
 
 
 def _id(text: str | None) -> str | None:

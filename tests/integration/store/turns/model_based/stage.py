@@ -39,6 +39,13 @@ _CLOCK = (
 )
 
 
+_WEBHOOK = (
+    "INSERT INTO webhooks (id, tenant, name, url, secrets, state, created_at, updated_at) "
+    "VALUES ('e0000000-0000-0000-0000-000000000001', 'default', '', 'https://a.example', '[]', 'enabled', "
+    "'2030-01-01', '2030-01-01')"
+)
+
+
 @dataclass(frozen=True)
 class Raced:
     """What came of two transactions that ran at the same time."""
@@ -74,9 +81,10 @@ class Stage:
         self.database.close()
 
     def clear(self) -> None:
-        """Nothing is stored, and it is second 0."""
-        for table in ("threads", "workers", "agents"):
+        """Nothing is stored but a webhook that is told of everything, and it is second 0."""
+        for table in ("threads", "workers", "agents", "webhooks"):
             self.execute(f"DELETE FROM {table}")
+        self.execute(_WEBHOOK)
         self.set_clock(0)
 
     def execute(self, statement: str) -> None:

@@ -26,6 +26,10 @@ class Tally:
             self._counts[f"turn that ended {turn.state}"] += 1
             by = {"merge": "a claim", "steer": "a running turn"}.get(turn.when_busy or "", "another way")
             self._counts[f"turn that was merged by {by}"] += turn.merged_into is not None
+            if turn.parent is not None:
+                self._counts[f"turn that another one waited for that ended {turn.state}"] += 1
+            told = [call for call in turn.calls.values() if call.kind == "child" and call.decided is not None]
+            self._counts["end of a turn that was told"] += sum(call.decided.kind == "result" for call in told)
             self._counts["turn that was rolled back"] += turn.rolled_back
             self._counts["turn that was interrupted"] += turn.interrupted_by is not None and not turn.rolled_back
         for row in mailbox.threads.values():

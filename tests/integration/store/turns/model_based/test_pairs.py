@@ -30,7 +30,7 @@ from tests.integration.store.turns.model_based.operations import (
 from tests.integration.store.turns.model_based.orders import explain
 from tests.integration.store.turns.model_based.reference import LEASE, Mailbox
 from tests.integration.store.turns.model_based.stage import Stage
-from tests.integration.store.turns.model_based.values import Ask, Claimed, Decided, End, Process, Request
+from tests.integration.store.turns.model_based.values import Ask, Child, Claimed, Decided, End, Process, Request
 
 #: No operation has so many statements: what is held up after these stands before its commit.
 BEFORE_COMMIT = 99
@@ -291,6 +291,41 @@ def deleting_a_branch_and_branching_it(scene: Scene) -> tuple[Operation, Operati
     return DeleteBranch("x", "two"), Branch("x/two", "three")
 
 
+CHILD = Child(AGAIN, "of it", "assistant")
+
+
+def family(scene: Scene) -> Claimed:
+    """The first turn waits for another one, which runs."""
+    asked = Request(call="call", kind="child", seconds=LEASE, index=0, child=CHILD)
+    scene.do(Settle(claimed(scene), End(kind="wait", requests=(asked,)), release=False))
+    job = scene.do(Claim(TWO, CHILD.thread))
+    assert isinstance(job, Claimed)
+    return job
+
+
+def end_of_a_child_and_its_parents_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), Cancel(FIRST)
+
+
+def end_of_a_child_and_its_own_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), Cancel(CHILD.turn)
+
+
+def end_of_a_child_and_the_end_of_its_parent(scene: Scene) -> tuple[Operation, Operation]:
+    job = family(scene)
+    scene.do(Cancel(FIRST))
+    refused = scene.do(Claim(ONE, "x"))
+    return Settle(job, ANSWERED, release=True), Settle(refused, End(kind="cancelled"), release=True)
+
+
+def end_of_a_child_and_its_deletion(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), DeleteThread(CHILD.thread)
+
+
+def end_of_a_child_and_the_deletion_of_its_parent(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), DeleteThread("x")
+
+
 PAIRS = [
     two_claims, claim_and_stale_commit, claim_and_stale_step, claim_and_commit, cancel_and_commit,
     cancel_and_claim, send_and_claim, send_and_commit, two_sends_with_one_key, let_go_and_claim,
@@ -303,6 +338,14 @@ PAIRS = [
         for pair in (
             deleting_and_cancel, deleting_and_requeue, deleting_and_commit_of_what_a_fork_shares, choosing_and_send,
             deleting_a_branch_and_send, deleting_a_branch_and_branching_it,
+        )
+    ),
+    *(
+        pytest.param(pair, marks=[pytest.mark.soak, pytest.mark.endurance])
+        for pair in (
+            end_of_a_child_and_its_parents_cancel, end_of_a_child_and_its_own_cancel,
+            end_of_a_child_and_the_end_of_its_parent, end_of_a_child_and_its_deletion,
+            end_of_a_child_and_the_deletion_of_its_parent,
         )
     ),
 ]  # fmt: skip

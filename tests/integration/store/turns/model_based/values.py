@@ -5,6 +5,7 @@ and twice. Times are whole seconds of the clock that the machine moves.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from conversation.turn import FINAL_STATES
 
@@ -76,9 +77,18 @@ class Decided:
     """A decision, and who made it."""
 
     kind: str
-    value: str | None = None
+    value: Any = None
     reason: str | None = None
     by: str | None = None
+
+
+@dataclass(frozen=True)
+class Child:
+    """A turn that another one waits for."""
+
+    turn: str
+    thread: str
+    agent: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class Request:
     seconds: int
     #: Of its step.
     index: int
+    #: Of the kind `child`.
+    child: Child | None = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +132,17 @@ class Entry:
         return self.state in ("waiting", "started")
 
 
+#: The states that webhooks are told of.
+TOLD_STATES = ("completed", "failed", "cancelled", "waiting")
+
+
 @dataclass
 class Turn:
     """One row of `turns`, with its inbox and its journal."""
 
     id: str
     thread: str
-    position: int
+    position: float
     agent: str
     priority: int
     runner: str | None = None
@@ -162,6 +178,16 @@ class Turn:
     merged_into: str | None = None
     interrupted_by: str | None = None
     rolled_back: bool = False
+    #: The turn that waits for it, and the call of that.
+    parent: tuple[str, str] | None = None
+    #: The changes that webhooks are told of, in their order.
+    events: list[str] = field(default_factory=list)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As a trigger: whoever changes the state need not think of it."""
+        if name == "state" and value in TOLD_STATES and value != self.state:
+            self.events.append(f"turn.{value}")
+        super().__setattr__(name, value)
 
     @property
     def is_final(self) -> bool:
@@ -211,6 +237,8 @@ class Thread:
     is_deleted: bool = False
     #: What became free of it is to be deleted.
     is_pending: bool = False
+    #: The outermost thread in which an agent asked for what is answered here.
+    begun_in: str | None = None
 
     @property
     def shared_to(self) -> int:
@@ -245,6 +273,13 @@ class Claimed:
     #: By which the store and the model find the row again, whatever becomes of its name: no part of what is compared.
     key: int = field(default=0, compare=False)
     number: int | None = field(default=None, compare=False)
+    #: The turn that waits for it.
+    parent: str | None = None
+
+    @property
+    def may_have_children(self) -> bool:
+        """One that runs waits for nobody; one that must not run may have waited."""
+        return (self.cancel or self.refused is not None) and self.attempt > 1
 
 
 @dataclass(frozen=True, kw_only=True)
