@@ -286,6 +286,11 @@ BEGIN
         'is_steered', EXISTS (SELECT FROM turns WHERE steers = turn.id AND state = 'queued'),
         -- What those did that were taken out of view: the model is told.
         'has_rolled_back', EXISTS (SELECT FROM turns WHERE thread_key = thread.key AND rolled_back AND attempt > 0)
+            OR thread.lineage IS NOT NULL AND EXISTS (
+                SELECT FROM jsonb_array_elements(thread.lineage) AS part
+                JOIN turns ON thread_key = (part ->> 0)::bigint AND rolled_back AND attempt > 0
+                WHERE turns.window_to_seq <= (part ->> 1)::bigint
+            )
     );
 END
 $$;

@@ -37,17 +37,11 @@ from store.turns.interrupts import interrupt_in_statements
 from store.turns.merging import merge_behind
 from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
 
-#: Whether messages wait that are to be read while a turn runs, and whether turns of its thread were rolled back. As
-#: text: SQLAlchemy names no tables in what SQLite returns.
-_TOLD_COLUMNS = (
-    literal_column("EXISTS (SELECT 1 FROM turns AS s WHERE s.steers = turns.id AND s.state = 'queued')", Boolean).label(
-        "is_steered"
-    ),
-    literal_column(
-        "EXISTS (SELECT 1 FROM turns AS r WHERE r.thread_key = turns.thread_key AND r.rolled_back AND r.attempt > 0)",
-        Boolean,
-    ).label("has_rolled_back"),
-)
+#: Whether messages wait that are to be read while a turn runs. As text: SQLAlchemy names no tables in what SQLite
+#: returns.
+_IS_STEERED = literal_column(
+    "EXISTS (SELECT 1 FROM turns AS s WHERE s.steers = turns.id AND s.state = 'queued')", Boolean
+).label("is_steered")
 #: The last seq that a history can have: what its column holds.
 SEQ_LAST = 2**63 - 1
 
@@ -79,7 +73,7 @@ def claim(
     error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn), wait_is_over=_is_wait_over(turn))
     if error is not None or turn.cancel_requested_at is not None:
         return _load_refused(connection, thread, turn, lease, error)
-    return _load_claimed(connection, thread, turn, lease, claimant)
+    return _load_claimed(connection, thread, turn, lease, claimant, has_rolled_back=beside.has_rolled_back)
 
 
 def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
@@ -112,6 +106,8 @@ def _look_beside(connection: Connection, thread: AnyRow) -> AnyRow:
         # The same of the question whether an attempt broke off.
         unfinished_turn.where(turns.c.state == "running").exists().label("has_running_turn"),
         unfinished_turn.where(turns.c.when_busy == WhenBusy.MERGE).exists().label("has_merging_turn"),
+        # And which tools were called in what was taken out of view; a branch may begin before that.
+        select(turns.c.id).where(rolled_back.has_begun_in(Lineage.of(thread))).exists().label("has_rolled_back"),
     )
     row: AnyRow = connection.execute(statement).one()
     return row
@@ -133,7 +129,7 @@ def _start_next_turn(
         update(turns)
         .where(may_start(thread, lease_owner, claimant))
         .values(_start_columns(thread, lease_owner, claimant))
-        .returning(turns, clock().label("claimed_at"), *_TOLD_COLUMNS)
+        .returning(turns, clock().label("claimed_at"), _IS_STEERED)
     )
     return connection.execute(statement).one_or_none()
 
@@ -259,7 +255,7 @@ def _load_refused(
 
 
 def _load_claimed(
-    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest
+    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest, *, has_rolled_back: bool
 ) -> ClaimedTurn:
     summary = load_summary(connection, thread.key, turn.window_summary_id)
     covered_to_seq = summary.to_seq if summary is not None else 0
@@ -283,7 +279,7 @@ def _load_claimed(
         pending=pending_calls.load(connection, turn.id) if has_journal else (),
         context=(
             *load_context(connection, thread.key, turn.window_context_version, summary),
-            *(rolled_back.tell_calls(connection, thread.key) if turn.has_rolled_back else ()),
+            *(rolled_back.tell_calls(connection, lineage) if has_rolled_back else ()),
         ),
         user=turn.sender or thread.owner,
         thread_owner=thread.owner or turn.sender,
