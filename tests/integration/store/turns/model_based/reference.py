@@ -308,6 +308,8 @@ class Mailbox:
             return
         # Whoever asked to stop before the commit has won, though the reply is kept.
         turn.state = "cancelled" if end.kind == "completed" and turn.cancel_asked else end.kind
+        if turn.state == "cancelled":
+            waits.close(turn)
         if end.kind != "completed":
             opened = {index: entry for index, entry in turn.steps.items() if entry.state == "started"}
             turn.steps |= {index: replace(entry, state="unknown") for index, entry in opened.items()}
