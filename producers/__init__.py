@@ -80,6 +80,8 @@ from producers.inbound_sources import (  # noqa: E402
 from producers.producer import Producer  # noqa: E402
 from producers.requeue_report import RequeueReport  # noqa: E402
 from producers.schedules import (  # noqa: E402
+    change_schedule,
+    change_schedule_async,
     create_schedule,
     create_schedule_async,
     delete_schedule,
@@ -126,6 +128,8 @@ __all__ = [
     "Turn",
     "cancel_turn",
     "cancel_turn_async",
+    "change_schedule",
+    "change_schedule_async",
     "change_webhook",
     "change_webhook_async",
     "choose_branch",

@@ -71,6 +71,8 @@ _MODULES = {
     # Messages at their times
     "create_schedule": "producers",
     "create_schedule_async": "producers",
+    "change_schedule": "producers",
+    "change_schedule_async": "producers",
     "find_schedule": "producers",
     "find_schedule_async": "producers",
     "list_schedules": "producers",

@@ -106,6 +106,8 @@ from producers import RequeueReport as RequeueReport
 from producers import Turn as Turn
 from producers import cancel_turn as cancel_turn
 from producers import cancel_turn_async as cancel_turn_async
+from producers import change_schedule as change_schedule
+from producers import change_schedule_async as change_schedule_async
 from producers import change_webhook as change_webhook
 from producers import change_webhook_async as change_webhook_async
 from producers import choose_branch as choose_branch

@@ -44,8 +44,9 @@ class Press:
     team_id: str
     channel_id: str
     user_id: str
-    #: The message that it stands in.
+    #: The message that it stands in, and the one under which that stands; None for the channel itself.
     message_ts: str
+    thread_ts: str | None
     action_id: str
     #: What we gave the button; of a field, its block.
     value: str
@@ -119,7 +120,8 @@ def read_presses(payload: Json) -> Iterable[Press]:
         return
     team_id, user_id = _id_in(payload, "team"), _id_in(payload, "user")
     channel_id, container = _id_in(payload, "channel"), payload.get("container")
-    message_ts = container.get("message_ts") if isinstance(container, dict) else None
+    container = container if isinstance(container, dict) else {}
+    message_ts, thread_ts = container.get("message_ts"), container.get("thread_ts")
     if not (team_id and user_id and channel_id and _is_ts(message_ts)):
         return
     for action in _objects(payload.get("actions")):
@@ -131,6 +133,7 @@ def read_presses(payload: Json) -> Iterable[Press]:
                 channel_id=channel_id,
                 user_id=user_id,
                 message_ts=message_ts,
+                thread_ts=thread_ts if _is_ts(thread_ts) else None,
                 action_id=action_id,
                 value=value,
                 input=entered,

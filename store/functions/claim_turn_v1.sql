@@ -113,6 +113,8 @@ BEGIN
         -- It is only ended: what nobody decided is closed.
         UPDATE pending_calls SET decision = 'closed', decided_at = claimed_at
         WHERE turn_id = head.id AND decision IS NULL;
+        UPDATE slack_messages SET due_at = claimed_at
+        WHERE tenant = p_tenant AND turn_id = head.id AND state = 'waiting';
     END IF;
     input_turns := ARRAY[head.id];
     IF head.when_busy = 'merge' AND head.attempt = 0 AND head.local_process_id IS NULL AND NOT must_end THEN

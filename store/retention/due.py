@@ -57,7 +57,7 @@ def find_due_threads(database: TransactionRunner) -> Iterator[int]:
 
 def find_pending_deletions(database: TransactionRunner) -> Iterator[AnyRow]:
     """Find threads with messages left to delete below their moved cutoff: rows of `key` and `archive`."""
-    yield from (row for page in _read_pages(database, _load_pending_page) for row in page)
+    yield from (row for page in _read_pages(database, _load_next_pending) for row in page)
 
 
 def _read_pages(database: TransactionRunner, load_page: Any, **scope: Any) -> Iterator[list[AnyRow]]:
@@ -185,10 +185,10 @@ def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> li
     return list(connection.execute(statement.order_by(*position).limit(PAGE)))
 
 
-def _load_pending_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
+def _load_next_pending(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
     key = pending_deletions.c.thread_key
     statement = select(key.label("key"), pending_deletions.c.archive).where(pending_deletions.c.erasure_id.is_(None))
     if after is not None:
         statement = statement.where(key < after.key)
-    # Branches before what they were branched from.
-    return list(connection.execute(statement.order_by(key.desc()).limit(PAGE)))
+    # Branches before what they were branched from: each may open the deletion of that, which comes next.
+    return list(connection.execute(statement.order_by(key.desc()).limit(1)))

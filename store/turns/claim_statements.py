@@ -12,6 +12,7 @@ from sqlalchemy.sql import and_, case, delete, false, func, literal, literal_col
 
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from conversation.when_busy import WhenBusy
+from store import slack_messages
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, convert_row, execute_together
 from store.history import message_rows
@@ -238,7 +239,7 @@ def _load_refused(
     writes = move_inbox_into_history(thread, turn, lease)
     if turn.wait_expires_at is not None:
         # What nobody decided is closed; what the turn left open when it went on stays.
-        writes.append(pending_calls.close_open(turn.id))
+        writes += [pending_calls.close_open(turn.id), slack_messages.waking(turn.tenant, turn.id)]
     rows = execute_together(connection, writes, journal.select_steps(turn.id))
     ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)

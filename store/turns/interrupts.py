@@ -3,7 +3,7 @@
 What stays true: who sends such a message stores its turn, and takes no lock. Whoever holds the lock of the thread's row
 does what it asks, before anything else: a claim, a settling and a cancel. So the answer to which came first, the end of
 a turn or what interrupts it, is the same for everybody. An interrupted turn that had not begun begins only to end, so
-that what its user said stands in the history; one that is rolled back never does.
+that what its user said stands in the history; one that is rolled back never does, but where another turn waits for it.
 `store/functions/interrupt_turns_v1.sql` does the same.
 """
 
@@ -44,7 +44,8 @@ def interrupt_in_statements(connection: Connection, thread_key: int) -> None:
 
 
 def _interrupt_before(connection: Connection, thread_key: int, asking: AnyRow) -> None:
-    has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
+    # A claim ends one that another turn waits for: it tells that turn.
+    has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0) & turns.c.parent_turn_id.is_(None)
     is_first = turns.c.cancel_requested_at.is_(None)
     rolls_back = asking.when_busy == WhenBusy.ROLLBACK
     asked_at, asked_by = (

@@ -56,7 +56,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
     # Chat systems
-    "slack_messages": ("SIUD", "SU", "SIUD"),
+    "slack_messages": ("SIUD", "SIU", "SIUD"),
     # Operations
     "audit": ("I", "I", "SIU"),
     "idempotent_answers": ("SIUD", "", "SIUD"),

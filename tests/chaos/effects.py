@@ -5,10 +5,12 @@ worker or its result.
 """
 
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS shop;
@@ -20,6 +22,7 @@ CREATE TABLE IF NOT EXISTS shop.effects (
     call_id text NOT NULL,
     idempotency_key text NOT NULL,
     ref text NOT NULL,
+    arguments jsonb NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 )
 """
@@ -44,18 +47,21 @@ class Effect:
     call_id: str
     idempotency_key: str
     ref: str
+    #: What it ran with: its arguments, and the answer to what it asked.
+    arguments: dict[str, Any]
 
 
 def leave(database_url: str, effect: Effect) -> None:
     """Leave one effect. The same execution tried twice, as after a lost answer, is one row."""
-    row = (uuid4(), *astuple(effect))
+    ids = (effect.turn_id, effect.call_id, effect.idempotency_key, effect.ref)
+    row = (uuid4(), effect.tool, effect.repeatable, *ids, Jsonb(effect.arguments))
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             with psycopg.connect(database_url, connect_timeout=5) as connection:
                 connection.execute(
                     "INSERT INTO shop.effects (execution, tool, repeatable, turn_id, call_id, "
-                    "idempotency_key, ref) VALUES (%s, %s, %s, %s, %s, %s, %s) "
+                    "idempotency_key, ref, arguments) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
                     "ON CONFLICT (execution) DO NOTHING",
                     row,
                 )

@@ -20,7 +20,7 @@ from store.live.event_channel import WATCH_CHANNEL, WATCHERS_CHANNEL
 from store.live.task_messages import SEPARATOR
 from tests.chaos.gate import Gate
 from tests.chaos.recovery import Takeovers
-from tests.chaos.site import GATED_WORKERS, LEASE_DURATION_SECONDS, SENDERS_LINE, WORKERS, Site
+from tests.chaos.site import GATED_WORKERS, GATEWAY, LEASE_DURATION_SECONDS, SENDERS_LINE, WORKERS, Site
 from tests.control_commands import HOSTILE_COMMANDS
 from tests.malformed_messages import malform
 
@@ -106,6 +106,10 @@ class Faults:
     def kill_files_worker(self, fault: Fault) -> None:
         """Turns that need a file wait for it, or are put off."""
         self._kill_for_a_while("files", fault)
+
+    def kill_gateway(self, fault: Fault) -> None:
+        """Its clients know nothing of what they had asked, and ask again."""
+        self._kill_for_a_while(GATEWAY, fault)
 
     def _kill_for_a_while(self, name: str, fault: Fault) -> None:
         self.site.programs[name].kill()
@@ -195,6 +199,11 @@ class Faults:
         with _cut(self.site.s3):
             time.sleep(fault.seconds)
 
+    def cut_receiver(self, fault: Fault) -> None:
+        """Who is told of events by webhooks is away, in the middle of what it is told."""
+        with _cut(self.site.receivers_line):
+            time.sleep(fault.seconds)
+
     @contextmanager
     def _without_broker(self) -> Iterator[None]:
         self.site.valkey.kill()
@@ -225,6 +234,8 @@ ESSENTIAL: Mapping[str, Callable[[Faults, Fault], None]] = {
     "database restarted, immediate": Faults.restart_database_at_once,
     "provider cut off": Faults.cut_provider,
     "S3 cut off": Faults.cut_s3,
+    "gateway killed": Faults.kill_gateway,
+    "receiver of webhooks cut off": Faults.cut_receiver,
 }
 KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
     **ESSENTIAL,

@@ -1,33 +1,43 @@
-"""The users: they send their tickets in order, each until it is accepted, and never twice.
+"""The customers: they send their tickets in order, each until it is accepted, and never twice.
 
-What stays true: a message counts as accepted when `send` returned; the next one of its thread is sent
+What stays true: a message counts as accepted when its call returned; the next one of its thread is sent
 after that, so the order of a thread is the order of its plan.
 """
 
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
-from conversation.attachment import Attachment
-from conversation.errors import OperatorError
+from conversation.errors import BranchInUse, MessageNotFound, OperatorError, ThreadBusy
 from producers import Producer
+from tests.chaos.customer import Customer
+from tests.chaos.gateway_client import GatewayAway, GatewayClient
 from tests.chaos.picture import Accepted
 from tests.chaos.tickets import Ticket
 
-#: Users who send at the same time; each has threads of its own.
+#: Customers who send at the same time; each has threads of its own.
 SENDERS = 4
+#: Seconds until one that was not accepted is sent again, and one that was refused because its thread is busy.
+AGAIN_SECONDS, BUSY_SECONDS = 0.2, 0.7
+#: Refusals after which a customer waits in the queue instead, or gives a branch up.
+PATIENCE = 12
 
 
 class Load:
-    """All users together."""
+    """All customers together."""
 
-    def __init__(self, producer: Producer, tickets: Sequence[Ticket], per_second: float) -> None:
+    def __init__(
+        self, producer: Producer, gateway: GatewayClient, tickets: Sequence[Ticket], per_second: float
+    ) -> None:
         #: By the ticket's reference.
         self.accepted: dict[str, Accepted] = {}
-        self.refused = 0
+        #: What became of calls that were not accepted, or whose answer was lost.
+        self.refused: Counter[str] = Counter()
+        #: Branches that were in use for too long: nothing was asked.
+        self.given_up: set[str] = set()
         self.broken: list[BaseException] = []
-        self._producer = producer
+        self._customer = Customer(producer, gateway)
         self._pause_seconds = SENDERS / per_second
         shares: dict[int, list[Ticket]] = defaultdict(list)
         for ticket in tickets:
@@ -52,19 +62,34 @@ class Load:
         try:
             for ticket in tickets:
                 self._send(ticket)
-                time.sleep(self._pause_seconds)
+                time.sleep(ticket.pause * self._pause_seconds)
         except BaseException as error:  # noqa: BLE001 - `join` raises it
             self.broken.append(error)
 
     def _send(self, ticket: Ticket) -> None:
-        files = [Attachment(filename="notes.txt", content=ticket.file.encode())] if ticket.file else []
+        """Send a ticket until it is accepted: the same key again where nobody knows."""
+        attempt = self._customer.begin(ticket)
+        for _ in range(PATIENCE):
+            accepted = self._until_known(attempt.run)
+            if accepted is not None:
+                self.accepted[ticket.ref] = accepted
+                return
+            time.sleep(BUSY_SECONDS)
+        if attempt.can_queue:
+            queued = self._until_known(attempt.queue)
+            assert queued is not None
+            self.accepted[ticket.ref] = queued
+            return
+        self.given_up.add(ticket.ref)
+
+    def _until_known(self, call: Callable[[], Accepted]) -> Accepted | None:
+        """What a call comes to; None where it was refused because something else goes on."""
         while True:
             try:
-                turn = self._producer.send(ticket.thread, ticket.text, attachments=files, idempotency_key=ticket.ref)
-            except OperatorError:
-                # Not accepted, or nobody knows: the same key again.
-                self.refused += 1
-                time.sleep(0.2)
-                continue
-            self.accepted[ticket.ref] = Accepted(turn.id, ticket.tools, ticket.files)
-            return
+                return call()
+            except (OperatorError, GatewayAway):
+                self.refused["away"] += 1
+                time.sleep(AGAIN_SECONDS)
+            except (ThreadBusy, BranchInUse, MessageNotFound) as refusal:
+                self.refused[type(refusal).__name__] += 1
+                return None

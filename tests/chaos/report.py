@@ -4,7 +4,7 @@ What stays true: every number is counted from what is stored or from what was do
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
@@ -24,7 +24,15 @@ def is_slow(report: Report) -> bool:
 def table(report: Report) -> Table:
     """All figures."""
     shown = Table("what", "how much", title=f"seed {report.plan.seed}, {report.seconds:.0f} s")
-    for section in (_faults(report), _turns(report), _effects(report), _recovery(report)):
+    for section in (
+        _faults(report),
+        _turns(report),
+        _policies(report),
+        _decisions(report),
+        _outside(report),
+        _effects(report),
+        _recovery(report),
+    ):
         for what, how_much in section:
             shown.add_row(what, how_much)
         shown.add_section()
@@ -53,8 +61,44 @@ def _turns(report: Report) -> Iterator[Line]:
         "claims, put off, crashes",
         ", ".join(str(sum(turn[column] for turn in turns)) for column in ("attempt", "retries", "crashes")),
     )
-    yield "sends tried again", str(report.refused)
+    yield "sends tried again", ", ".join(f"{count} {why}" for why, count in report.refused.items()) or "0"
     yield "files kept", str(len(report.picture.attachments))
+
+
+def _policies(report: Report) -> Iterator[Line]:
+    """Of each policy, how many messages were sent so, and how the turns ended."""
+    turns = report.picture.turns
+    for policy in ("enqueue", *sorted({t["when_busy"] for t in turns.values() if t["when_busy"]})):
+        ended = Counter(t["state"] for t in turns.values() if (t["when_busy"] or "enqueue") == policy)
+        yield f"sent to {policy}", f"{ended.total()}: {_told(ended)}"
+    yield "turns rolled back", str(sum(1 for turn in turns.values() if turn["rolled_back"]))
+    yield "turns of other agents, waited for", str(sum(1 for turn in turns.values() if turn["parent_turn_id"]))
+    yield "turns that took up a call", str(sum(1 for turn in turns.values() if turn["requeued_from"]))
+    made = Counter(thread["branch_origin"] for thread in report.picture.threads if thread["branch_origin"])
+    forks = sum(1 for thread in report.picture.threads if thread["lineage"] and not thread["branch_origin"])
+    yield "branches, forks", f"{_told(made)}; {forks}; {len(report.sent.given_up)} given up"
+
+
+def _decisions(report: Report) -> Iterator[Line]:
+    kinds = Counter((c["kind"], c["decision"] or "open") for c in report.picture.pending_calls)
+    for kind in sorted({kind for kind, _ in kinds}):
+        decided = {decision: count for (of, decision), count in kinds.items() if of == kind}
+        yield f"calls that waited: {kind}", _told(decided)
+    yield "decisions", _told(Counter(decided.answer for decided in report.sent.decided))
+
+
+def _outside(report: Report) -> Iterator[Line]:
+    sent = report.sent
+    came = Counter(receipt.delivery_id for receipt in sent.receipts)
+    kinds = Counter(row["kind"] for row in report.picture.deliveries)
+    yield "webhooks told", f"{len(came)} of {kinds.total()}, {len(sent.receipts) - len(came)} repeats"
+    yield "  of which", _told(kinds)
+    runs = sum(1 for turn in report.picture.turns.values() if turn["schedule_id"])
+    yield "runs of schedules", str(runs)
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"
 
 
 def _effects(report: Report) -> Iterator[Line]:

@@ -13,21 +13,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from store.blobs import open_file_store
-from tests.chaos import checker, faults, picture
-from tests.chaos.checker import Finding, Promise
+from tests.chaos import checker, faults, picture, shown
 from tests.chaos.display import Counts, Display
 from tests.chaos.faults import KINDS, Fault, Faults
+from tests.chaos.finding import Finding, Promise
 from tests.chaos.load import Load
+from tests.chaos.office import Office
 from tests.chaos.picture import Picture
 from tests.chaos.recovery import Takeovers
+from tests.chaos.sent import Sent
 from tests.chaos.site import Site
 from tests.chaos.tickets import plan
+from tests.chaos.timetable import Timetable
 
 #: Seconds after the last fault in which the senders come to their end: they go at the plan's pace.
 SENDING_SECONDS = 600.0
 #: Seconds after that in which everything has to be answered.
 QUIET_SECONDS = 300.0
-UNFINISHED = ("queued", "running")
+UNFINISHED = ("queued", "running", "waiting")
+#: Runs of a schedule that somebody starts by hand.
+RUNS_BY_HAND = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +61,9 @@ class Report:
     findings: list[Finding]
     takeovers: Takeovers
     faults: Counter[str] = field(default_factory=Counter)
-    #: Sends that were not accepted, or whose answer was lost: each was tried again.
-    refused: int = 0
+    sent: Sent
+    #: Sends that were not accepted, by why, or whose answer was lost: each was tried again.
+    refused: Counter[str] = field(default_factory=Counter)
     seconds: float = 0
 
 
@@ -70,15 +76,19 @@ def run(wanted: Plan, folder: Path, display: Display) -> Report:
     injected: Counter[str] = Counter()
     with Site(folder) as site:
         display.tell("the installation is up")
-        load = Load(site.producer, tickets, wanted.turns / wanted.seconds)
+        load = Load(site.producer, site.gateway, tickets, wanted.turns / wanted.seconds)
+        office = Office(site.producer, site.gateway, {ticket.ref: ticket.fates for ticket in tickets})
+        timetable = Timetable(site.producer)
+        timetable.create()
         display.watch(lambda: _counts(site, load, injected))
         load.start()
+        office.start()
         takeovers = Takeovers(site)
         ended = _break_things(Faults(site, takeovers), order, wanted.seconds, injected, display)
-        _wait_for_quiet(site, load, display)
+        _wait_for_quiet(site, load, office, timetable, display)
         ended += site.revived("after the last fault")
         pids = site.processes
-        report = _verdict(site, load, wanted, takeovers)
+        report = _verdict(site, _sent(site, load, office, timetable), wanted, takeovers)
     report.findings += [Finding(Promise.ALIVE, name, when) for name, when in ended]
     report.findings += [
         Finding(Promise.STOPPED, name, f"process {pid} runs on") for name, pid in pids.items() if _lives(pid)
@@ -104,20 +114,28 @@ def _break_things(
     return ended
 
 
-def _wait_for_quiet(site: Site, load: Load, display: Display) -> None:
-    """Return when everything is answered and let go, or when it has had its time: the checker sees it."""
+def _wait_for_quiet(site: Site, load: Load, office: Office, timetable: Timetable, display: Display) -> None:
+    """Return when everything is answered, told and let go, or when it has had its time: the checker sees it."""
     display.tell("no further faults: what is accepted has to be answered now")
     load.join(SENDING_SECONDS)
+    for number in range(RUNS_BY_HAND):
+        # Each key twice: it is one run.
+        timetable.run_by_hand(f"by-hand-{number // 2}")
+    timetable.pause()
     give_up_at = time.monotonic() + QUIET_SECONDS
-    while time.monotonic() < give_up_at:
-        (row,) = site.query(
-            "SELECT (SELECT count(*) FROM turns WHERE state = ANY(%s)) AS unfinished, "
-            "(SELECT count(*) FROM threads WHERE lease_owner IS NOT NULL) AS held",
-            list(UNFINISHED),
-        )
-        if row["unfinished"] == row["held"] == 0:
-            return
+    while time.monotonic() < give_up_at and not (office.is_idle and _is_quiet(site)):
         time.sleep(0.5)
+    office.close()
+
+
+def _is_quiet(site: Site) -> bool:
+    (row,) = site.query(
+        "SELECT (SELECT count(*) FROM turns WHERE state = ANY(%s)) AS unfinished, "
+        "(SELECT count(*) FROM threads WHERE lease_owner IS NOT NULL) AS held, "
+        "(SELECT count(*) FROM webhook_deliveries WHERE state = 'pending') AS untold",
+        list(UNFINISHED),
+    )
+    return not any(row.values())
 
 
 def _counts(site: Site, load: Load, injected: Counter[str]) -> Counts:
@@ -125,18 +143,31 @@ def _counts(site: Site, load: Load, injected: Counter[str]) -> Counts:
     return {"accepted": len(load.accepted), "answered": row["n"], "faults": injected.total()}
 
 
-def _verdict(site: Site, load: Load, wanted: Plan, takeovers: Takeovers) -> Report:
-    seen = picture.read(site.postgres.url)
+def _sent(site: Site, load: Load, office: Office, timetable: Timetable) -> Sent:
+    return Sent(
+        accepted=load.accepted,
+        given_up=frozenset(load.given_up),
+        decided=office.decided,
+        receipts=site.receiver.receipts,
+        forged=site.receiver.forged,
+        schedules=timetable.ids,
+        by_hand=timetable.by_hand,
+    )
+
+
+def _verdict(site: Site, sent: Sent, wanted: Plan, takeovers: Takeovers) -> Report:
+    views, handles = shown.read_views(site.producer), shown.read_handles(site.producer, sent.accepted)
+    seen = picture.read(site.postgres.url, views=views, handles=handles)
     blobs = open_file_store(site.settings)
-    findings = checker.check(seen, dict(load.accepted), blobs.get)
+    findings = checker.check(seen, sent, blobs.get)
     blobs.close()
-    if len(load.accepted) != wanted.turns:
-        told = f"{len(load.accepted)} of {wanted.turns} messages were accepted"
+    if len(sent.accepted) + len(sent.given_up) != wanted.turns:
+        told = f"{len(sent.accepted)} of {wanted.turns} messages were accepted"
         findings.append(Finding(Promise.DURABLE, "the senders", told))
     examined = site.doctor()
     if examined.returncode != 0:
         findings.append(Finding(Promise.DOCTOR, "", examined.stdout + examined.stderr))
-    return Report(plan=wanted, picture=seen, findings=findings, takeovers=takeovers)
+    return Report(plan=wanted, picture=seen, sent=sent, findings=findings, takeovers=takeovers)
 
 
 def _lives(pid: int) -> bool:

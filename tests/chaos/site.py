@@ -5,6 +5,7 @@ killed is started again under its own name; the database and the broker lie on d
 and the database syncs what it commits.
 """
 
+import base64
 import os
 import signal
 import subprocess
@@ -27,6 +28,10 @@ from store.settings import load
 from tests.acceptance.installation import files, maintenance, quarantine, worker
 from tests.chaos import agents, effects
 from tests.chaos.gate import Gate, Provider
+from tests.chaos.gateway_client import GatewayClient
+from tests.chaos.model import PROVIDER_VARIABLE
+from tests.chaos.receiver import Receiver
+from tests.chaos.tickets import DESK
 from tests.conftest import S3
 from tests.swift.running import folder_with_attributes
 from threadmill.embedded import programs
@@ -40,12 +45,15 @@ ROOT = Path(__file__).parents[2]
 BUCKET = "chaos"
 S3_KEY = "threadmill:tester"
 WORKERS = ("one", "two", "three")
+GATEWAY = "gateway"
 #: Workers whose way to the database can be cut; the others see a server itself that goes.
 GATED_WORKERS = ("one", "two")
 #: The users' way to the database.
 SENDERS_LINE = "senders"
 LEASE_DURATION_SECONDS = 5.0
 SWEEP_INTERVAL_SECONDS = 1.0
+#: Seconds that one attempt to tell the receiver may take: a sender that dies has its claim for as long and a bit.
+WEBHOOK_TIMEOUT_SECONDS = 3
 #: Seconds in which a program is ready: most of it is importing, on a machine with other work.
 START_SECONDS = 180.0
 #: PostgreSQL's signal for an immediate shutdown.
@@ -96,24 +104,37 @@ class Site:
         self.s3 = self._gate(self._start_swift())
         for name in (*GATED_WORKERS, SENDERS_LINE):
             self.lines[name] = self._gate(make_url(self.postgres.url).port or 0)
+        self.receiver = Receiver()
+        self._stack.callback(self.receiver.close)
+        self.receivers_line = self._gate(self.receiver.port)
+        self._gateway_port = free_port()
         self.values: dict[str, Any] = {
             "broker_url": self.valkey.url,
             "file_store_url": f"s3://{BUCKET}/files",
             "s3_endpoint_url": f"http://127.0.0.1:{self.s3.port}",
             "s3_access_key_id": S3_KEY,
             "s3_secret_access_key": self._s3_secret,
-            "default_agent": agents.AGENT,
+            "default_agent": DESK,
             "agent_modules": "tests.chaos.agents",
             "lease_duration_seconds": LEASE_DURATION_SECONDS,
             "heartbeat_interval_seconds": 1,
             "sweep_interval_seconds": SWEEP_INTERVAL_SECONDS,
             "sweep_grace_seconds": 3,
             "shutdown_grace_seconds": 5,
+            "webhook_encryption_keys": base64.b64encode(os.urandom(32)).decode(),
+            "webhook_allow_networks": "127.0.0.0/8",
+            "webhook_interval_seconds": 1,
+            "webhook_timeout_seconds": WEBHOOK_TIMEOUT_SECONDS,
+            "schedule_interval_seconds": 1,
         }
         self.settings = load(database_url=self._database_url(SENDERS_LINE), **self.values)
         S3(self.values["s3_endpoint_url"], S3_KEY, self._s3_secret).client().create_bucket(Bucket=BUCKET)
         self.producer = Producer(self.settings)
         self._stack.callback(self.producer.close)
+        made = self.producer.webhooks.create(f"http://127.0.0.1:{self.receivers_line.port}/hooks")
+        self.receiver.secret = made.secret
+        self.gateway = GatewayClient(f"http://127.0.0.1:{self._gateway_port}")
+        self._stack.callback(self.gateway.close)
         self._start_programs()
 
     def _gate(self, port: int) -> Gate:
@@ -138,7 +159,7 @@ class Site:
     def _start_programs(self) -> None:
         clock = programs.beat(self.folder / "beat")
         workers = [worker(name, threads=8) for name in WORKERS]
-        for program in (*workers, quarantine(), files(), maintenance(), clock):
+        for program in (*workers, quarantine(), files(), maintenance(), clock, self._gateway()):
             self._plans[program.name] = program
             self.programs[program.name] = Process(
                 program.name,
@@ -149,6 +170,14 @@ class Site:
             )
             self._stack.callback(self.programs[program.name].kill)
         self.start(*self.programs)
+
+    def _gateway(self) -> Program:
+        port = self._gateway_port
+        return Program(
+            name=GATEWAY,
+            argv=(sys.executable, "-m", "threadmill", "gateway", "--open", f"--port={port}"),
+            is_ready=programs.ready_when_reachable(f"http://127.0.0.1:{port}/health/live"),
+        )
 
     def start(self, *names: str) -> None:
         """Start programs, again if they died, and wait until all are ready."""
@@ -168,7 +197,7 @@ class Site:
         values = {**self.values, "database_url": self._database_url(name)}
         ours = {f"THREADMILL_{name.upper()}": str(value) for name, value in values.items()}
         theirs = {
-            agents.PROVIDER_VARIABLE: str(self.provider.port),
+            PROVIDER_VARIABLE: str(self.provider.port),
             agents.SHOP_VARIABLE: self.postgres.url,
             "PYTHONUNBUFFERED": "1",
         }

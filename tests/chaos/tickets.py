@@ -1,17 +1,22 @@
 """What is sent: the tickets of the example shop, made into orders that tools can be held to.
 
-What stays true: the same seed gives the same messages on the same threads; each message carries a
-reference of its own, which its effects and its answer carry, too, and asks for at least one write.
+What stays true: the same seed gives the same messages on the same threads, with the same policies, and the same
+decisions on what their tools wait for; each message carries a reference of its own, which its effects and its answer
+carry, too, and asks for at least one write.
 """
 
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+#: The reference of a ticket, of a schedule's message, or of a task for another agent, wherever it stands in a text.
+REFERENCE = re.compile(r"\b(?:FH|SC|AS)-\d{5}\b")
 TICKETS = Path(__file__).parents[2] / "examples" / "support" / "tickets.jsonl"
 #: Tools that change nothing.
 READS = ("find_customer_by_email", "list_orders", "get_order", "get_product")
@@ -19,12 +24,77 @@ READS = ("find_customer_by_email", "list_orders", "get_order", "get_product")
 REPEATABLE = ("cancel_order", "change_address", "transfer_to_human")
 #: Tools whose effect nobody wants twice.
 ONCE = ("refund", "exchange_item")
+#: Tools whose effect nobody wants twice, and which a person has to approve: always, or by a rule.
+APPROVED = ("pay_out", "close_account")
+#: A tool that asks the customer in its middle, and acts on the answer, once.
+ASKING = "book_pickup"
+#: A tool that the client runs.
+CLIENT = "show_map"
+#: An agent that answers in a thread of its own.
+RESEARCH = "research"
+#: Tools that have a turn wait for a decision.
+DECIDED = (*APPROVED, ASKING, CLIENT)
 #: Brings a file, which the worker stores.
 INVOICE = "write_invoice"
 #: One message in so many has a file, and as many ask for one.
 FILE_EVERY = 8
 #: How often a ticket that needs none is refunded all the same.
 REFUND_PROBABILITY = 0.4
+#: How often a ticket has tools that wait for a decision, and how often another agent is asked.
+DECIDED_PROBABILITY, RESEARCH_PROBABILITY = 0.35, 0.1
+#: How often a ticket goes through the gateway.
+HTTP_PROBABILITY = 0.3
+#: Messages that a customer sends one soon after the other, and the share of the usual pause between two of them.
+BURST_SIZES, BURST_PAUSE = (1, 1, 2, 3, 4), 0.1
+
+#: The policies of messages, each as often as it stands here; None takes the thread's, which is to wait.
+POLICIES = (None, None, None, "enqueue", "reject", "interrupt", "rollback", "merge", "merge", "merge", "steer", "steer")
+#: Agents with the same tools: the first has its thread wait for decisions for long, the second for a moment, and the
+#: third goes on without them.
+DESK, BRIEF, GOES_ON = "desk", "brief_desk", "hasty_desk"
+AGENTS = (DESK, DESK, DESK, BRIEF, GOES_ON)
+
+
+class Verb(StrEnum):
+    """What a customer does."""
+
+    SEND = "send"
+    #: Asks for another answer to the last question.
+    REGENERATE = "regenerate"
+    #: Puts the ticket in the place of an earlier one.
+    EDIT = "edit"
+    #: Goes on with the ticket in a new thread that shares the history.
+    FORK = "fork"
+    #: Goes back to another branch, and sends the ticket there.
+    RETURN = "return"
+
+
+VERBS = (*[Verb.SEND] * 20, Verb.REGENERATE, Verb.EDIT, Verb.FORK, Verb.RETURN)
+
+
+class Fate(StrEnum):
+    """What people decide on a call that waits."""
+
+    AGREE = "agreed"
+    LATE = "agreed late"
+    TWICE = "agreed twice"
+    TWO_AT_ONCE = "decided by two at once"
+    DENY = "denied"
+    CHANGE = "agreed, with other arguments"
+    WRONG_DIGEST = "agreed, after other arguments were"
+    #: About when the wait is over: it may be too late.
+    MEET = "agreed at the last moment"
+    #: Nobody decides.
+    NEVER = "not decided"
+
+
+#: The fates of a call of each agent: what nobody decides may hold up a thread for a moment alone.
+_FATES = (Fate.AGREE, Fate.LATE, Fate.TWICE, Fate.TWO_AT_ONCE, Fate.DENY, Fate.CHANGE, Fate.WRONG_DIGEST)
+FATES: Mapping[str, Sequence[Fate]] = {
+    DESK: _FATES,
+    BRIEF: (*_FATES, Fate.MEET, Fate.MEET, Fate.NEVER, Fate.NEVER),
+    GOES_ON: (*_FATES, Fate.NEVER),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +108,15 @@ class Ticket:
     tools: tuple[str, ...]
     #: The text of an attached file; "" for none.
     file: str = ""
+    verb: Verb = Verb.SEND
+    agent: str = DESK
+    when_busy: str | None = None
+    merge_window: float = 0
+    over_http: bool = False
+    #: The pause after it, as a share of the usual one.
+    pause: float = 1
+    #: What is decided on its calls, by their tools.
+    fates: Mapping[str, Fate] = field(default_factory=dict)
 
     @property
     def files(self) -> frozenset[str]:
@@ -55,31 +134,96 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def references(text: str) -> list[str]:
+    """The references in a text, each once."""
+    return list(dict.fromkeys(REFERENCE.findall(text)))
+
+
 def plan(count: int, threads: int, randomness: random.Random) -> Sequence[Ticket]:
     """So many messages over so many threads, in the order in which each thread's are sent."""
     known = [json.loads(line) for line in TICKETS.read_text().splitlines()]
-    return [_ticket(number, threads, randomness.choice(known), randomness) for number in range(count)]
+    begun: set[str] = set()
+    tickets: list[Ticket] = []
+    for number, place in enumerate(_places(count, threads, randomness)):
+        verb = randomness.choice(VERBS) if place.thread in begun else Verb.SEND
+        tickets.append(_ticket(number, place, verb, randomness.choice(known), randomness))
+        begun.add(place.thread)
+    return tickets
 
 
-def _ticket(number: int, threads: int, known: dict[str, Any], randomness: random.Random) -> Ticket:
-    ref = f"FH-{number:05d}"
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a message is sent, to whom, and the pause after it."""
+
+    thread: str
+    agent: str
+    pause: float
+
+
+def _places(count: int, threads: int, randomness: random.Random) -> Iterator[_Place]:
+    """The place of each message: people write several at once, to one agent, and then wait."""
+    left = count
+    while left:
+        thread, agent = f"customer-{randomness.randrange(threads)}", randomness.choice(AGENTS)
+        size = min(left, randomness.choice(BURST_SIZES))
+        left -= size
+        yield from [_Place(thread, agent, BURST_PAUSE)] * (size - 1)
+        yield _Place(thread, agent, size - BURST_PAUSE * (size - 1))
+
+
+def _ticket(number: int, place: _Place, verb: Verb, known: dict[str, Any], randomness: random.Random) -> Ticket:
+    ref, when_busy = f"FH-{number:05d}", randomness.choice(POLICIES)
     details = {action["name"]: action["arguments"] for action in known["actions"]}
+    stages = _stages(number, details, randomness)
+    tools = () if verb is Verb.REGENERATE else tuple(name for stage in stages for name in stage)
+    has_file = number % FILE_EVERY == 0 and verb is not Verb.REGENERATE
+    return Ticket(
+        ref,
+        place.thread,
+        text=f"Ticket {ref}: {known['message']} Please {_orders(ref, stages, details)}.",
+        tools=tools,
+        file=f"Notes on {ref}, number {randomness.random()}." if has_file else "",
+        verb=verb,
+        agent=place.agent,
+        when_busy=when_busy if verb in (Verb.SEND, Verb.FORK, Verb.RETURN) else None,
+        merge_window=randomness.choice((0, 0.5)) if when_busy == "merge" else 0,
+        over_http=not has_file and randomness.random() < HTTP_PROBABILITY,
+        pause=place.pause,
+        fates={name: randomness.choice(FATES[place.agent]) for name in tools if name in DECIDED},
+    )
+
+
+def _stages(number: int, details: Mapping[str, Any], randomness: random.Random) -> list[Sequence[str]]:
+    """The tools of a ticket: those that look, those that write, and perhaps some that somebody has to decide on."""
     reads = [name for name in details if name in READS]
     writes = [name for name in details if name not in READS]
     if not writes or ("refund" not in writes and randomness.random() < REFUND_PROBABILITY):
         writes.append("refund")
     if number % FILE_EVERY == FILE_EVERY // 2:
         writes.append(INVOICE)
+    if randomness.random() < RESEARCH_PROBABILITY:
+        reads.append(RESEARCH)
+    decided: list[str] = []
+    if randomness.random() < DECIDED_PROBABILITY:
+        decided = randomness.sample(DECIDED, k=randomness.choice((1, 1, 2)))
     randomness.shuffle(writes)
-    text = f"Ticket {ref}: {known['message']} Please {_orders(ref, (reads, writes), details)}."
-    file = f"Notes on {ref}, number {randomness.random()}." if number % FILE_EVERY == 0 else ""
-    return Ticket(ref, f"customer-{randomness.randrange(threads)}", text, (*reads, *writes), file)
+    # Some are asked about beside what is simply done, the others after that.
+    if decided and randomness.random() < 1 / 2:
+        writes, decided = [*writes, *decided], []
+    return [stage for stage in (reads, writes, decided) if stage]
 
 
 def _orders(ref: str, stages: Iterable[Sequence[str]], details: dict[str, Any]) -> str:
-    """The orders as the offline model reads them: the calls of a stage together, stage by stage."""
+    """The orders as the model reads them: the calls of a stage together, stage by stage."""
 
     def order(name: str) -> str:
-        return f"call {name} with {json.dumps({'ref': ref, 'details': details.get(name, {})})}"
+        arguments = {"request": _task(ref)} if name == RESEARCH else {"ref": ref, "details": details.get(name, {})}
+        return f"call {name} with {json.dumps(arguments)}"
 
-    return ", then ".join(" and ".join(map(order, stage)) for stage in stages if stage)
+    return ", then ".join(" and ".join(map(order, stage)) for stage in stages)
+
+
+def _task(ref: str) -> str:
+    """What another agent is asked, under a reference of its own."""
+    task_ref = ref.replace("FH", "AS")
+    return f"Task {task_ref}: call get_product with {json.dumps({'ref': task_ref, 'details': {}})}."

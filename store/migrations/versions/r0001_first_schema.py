@@ -933,13 +933,20 @@ def _create_slack_messages() -> None:
         sa.Column("files", JSON, nullable=True),
         sa.Column("thread_key", KEY, nullable=True),
         sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("follows", sa.Uuid(), nullable=True),
         sa.Column("answer", JSON, nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
-        sa.UniqueConstraint("tenant", "team_id", "channel_id", "ts"),
         sa.CheckConstraint("state in ('received', 'sent', 'waiting', 'answered', 'failed')", name="state"),
         sqlite_autoincrement=True,
+    )
+    _create_index_where(
+        "uq_slack_messages_ts",
+        "slack_messages",
+        ["tenant", "team_id", "channel_id", "ts"],
+        "follows is null",
+        unique=True,
     )
     unfinished = "state in ('received', 'sent', 'waiting')"
     _create_index_where("ix_slack_messages_due_at", "slack_messages", ["tenant", "due_at"], unfinished)

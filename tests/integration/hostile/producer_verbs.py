@@ -83,6 +83,7 @@ _SCHEDULE: dict[str, Make] = {
     "metadata": just({"a": 1}),
     "priority": just(1),
 }
+_CHANGED_SCHEDULE = {name: make for name, make in _SCHEDULE.items() if name not in ("user", "tenant", "role", "name")}
 _INBOUND: dict[str, Make] = {
     "name": just("shop"),
     "mapping": just({"thread_id": "s", "text": "{/text}", "idempotency_key": "{/id}"}),
@@ -212,6 +213,7 @@ PRODUCERS: dict[str, Verb] = {
     **_of_producers("replay_dead_webhook_deliveries", **_OF_WEBHOOK, since=just(MOMENT)),
     **_of_producers("create_schedule", **_SCHEDULE),
     **_of_producers("find_schedule", **_OF_SCHEDULE),
+    **_of_producers("change_schedule", **_OF_SCHEDULE, **_CHANGED_SCHEDULE),
     **_of_producers("pause_schedule", **_OF_SCHEDULE),
     **_of_producers("resume_schedule", **_OF_SCHEDULE),
     **_of_producers("run_schedule", **_OF_SCHEDULE, idempotency_key=just("k")),

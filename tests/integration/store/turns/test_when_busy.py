@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from conversation.errors import IdempotencyConflict, ThreadBusy
+from conversation.ids import new_id
 from conversation.message import Message
 from conversation.replay import replay_transcript
-from conversation.turn import Cancelled, ClaimedTurn, Completed, RefusedTurn, RetryLater, TurnError, TurnState
+from conversation.step import message_of
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RefusedTurn, RetryLater, TurnError, TurnState
 from conversation.when_busy import WhenBusy
 from store.blobs.memory import MemoryBlobs
 from store.database.engine import Database
@@ -20,6 +22,7 @@ from store.erasure.workflow import run_erasure
 from store.threads.export import Export, read_next_page
 from store.threads.importer import import_thread
 from store.turns import cancel, journal, steering
+from store.turns.requeue import RequeueOutcome, requeue
 from tests.integration.store.turns.busy_scene import MOMENTS, BusyScene, play
 
 PAGE = Path("docs/explanation/two-messages-at-once.md")
@@ -419,3 +422,41 @@ def test_an_erased_users_message_is_erased_where_another_turn_answered_it(scene:
 
 def _told(scene: BusyScene, claimed: ClaimedTurn) -> tuple[Message, ...]:
     return replay_transcript(claimed.id, scene.database.run(journal.load, claimed.id), {}).close()
+
+
+# Asking again
+
+
+def _ask_again(scene: BusyScene, turn_id: str) -> RequeueOutcome:
+    ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
+    return scene.database.run(requeue, turn_id, **ids)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_who_asks_again_for_a_turn_asks_all_that_was_merged_into_it(scene: BusyScene, goes_on: bool) -> None:
+    sent = [scene.send(text, WhenBusy.MERGE) for text in ("one", "two", "three")]
+    claimed = scene.claim_turn()
+    scene.settle(claimed, Failed(error=TurnError("model_error", "away")))
+    if goes_on:
+        scene.send("and then?")
+        scene.run_all()
+
+    again = _ask_again(scene, sent[0])
+
+    assert (again.is_new, again.turn_id == sent[0]) == (goes_on, not goes_on)
+    window = [message.content for message in scene.claim_turn().window]
+    assert window[-3:] == ["one", "two", "three"]
+    assert len(window) == (8 if goes_on else 3)
+
+
+def test_who_asks_again_for_a_turn_asks_what_steered_it_as_well(scene: BusyScene) -> None:
+    sent = scene.send("one")
+    claimed = scene.claim_turn()
+    scene.send("but two", WhenBusy.STEER)
+    (step,) = scene.database.run(steering.take, claimed.lease, claimed.id, 0, limit=9)
+    failed = Failed(error=TurnError("model_error", "away"), messages=(message_of(step),))
+    scene.settle(claimed, failed)
+
+    _ask_again(scene, sent)
+
+    assert [message.content for message in scene.claim_turn().window] == ["one", "but two", "one", "but two"]
