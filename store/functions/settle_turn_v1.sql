@@ -93,7 +93,12 @@ BEGIN
             error_retryable = p_error_retryable,
             error_fault = p_error_fault
         WHERE id = p_turn_id
-        RETURNING rolled_back INTO turn.rolled_back;
+        RETURNING rolled_back, state INTO turn.rolled_back, turn.state;
+        IF turn.state = 'cancelled' THEN
+            -- What it left open: whoever asked for it took that back.
+            UPDATE pending_calls SET decision = 'closed', decided_at = settled_at
+            WHERE turn_id = p_turn_id AND decision IS NULL;
+        END IF;
     ELSIF p_state = 'waiting' THEN
         INSERT INTO pending_calls (
             turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest, question, choices, schema,
@@ -115,6 +120,12 @@ BEGIN
             local_process_id = NULL,
             wait_expires_at = least(deadline, (
                 SELECT min(expires_at) FROM pending_calls WHERE turn_id = p_turn_id AND decision IS NULL
+                    -- It went on without the others.
+                    AND NOT EXISTS (
+                        SELECT FROM steps
+                        WHERE steps.turn_id = p_turn_id AND steps.index = pending_calls.step_index
+                            AND steps.state IN ('finished', 'failed', 'unknown')
+                    )
             ))
         WHERE id = p_turn_id;
         INSERT INTO turn_attempts (turn_id, number, worker_id, started_at, ended_at, outcome)

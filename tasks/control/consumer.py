@@ -17,7 +17,7 @@ OWN_STEPS = {
     "celery.worker.consumer.events:Events": "tasks.control.consumer:Events",
 }
 #: Seconds for which a task event waits for others, and how many wait at most: a person looks at them.
-GATHER_SECONDS, GATHERED_MAX = 0.1, 200
+GATHER_SECONDS, GATHERED_MAX = 0.25, 200
 
 
 class Events(CeleryEvents):  # type: ignore[misc]  # celery ships no types

@@ -29,6 +29,7 @@ from store.summaries import due as summary_dues
 from store.turns import inbox, workers
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
+from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks import maintenance
 from tasks.active_runs import ActiveRuns
@@ -177,6 +178,20 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> 
     assert process.owners() == [None]
 
 
+async def test_what_was_said_before_an_end_that_cannot_be_stored_is_kept(process: Process) -> None:
+    """Else what its tools did would be done again, and what steered it would be lost."""
+    unstorable = ModelReply(content="fine", model="m", finish_reason="st\x00op")
+    process.model = Scripted(says("I look", call("missing", "1")), unstorable)
+    turn = process.send("one")
+
+    await process.runner().run_thread(WAKE_UP)
+
+    assert process.turn(turn).error_kind == "agent_error"
+    assert process.history()[:2] == ["one", "I look"]
+    assert len(process.history()) == 3
+    assert process.owners() == [None]
+
+
 async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Process) -> None:
     def cancels(request: Any) -> ModelReply:
         raise asyncio.CancelledError
@@ -299,6 +314,30 @@ async def test_a_second_wake_up_begins_no_second_run_of_a_turn_whose_claim_a_fai
 
     assert len(process.model.requests) == 1
     assert process.turn(turn).state == "queued"
+    assert process.owners() == [None]
+
+
+async def test_a_turn_is_not_run_again_whose_end_is_being_committed_while_its_claim_was_forgotten(
+    process: Process,
+) -> None:
+    """The next claim gets the same token for the same worker: the end that is on its way is that turn's."""
+
+    class Forgotten(TurnStore):
+        async def settle(self, *arguments: Any, **options: Any) -> SettleOutcome:
+            if len(process.model.requests) == 1:
+                with process.database.engine.begin() as connection:
+                    connection.execute(update(tables.threads).values(lease_owner=None, fencing_token=0))
+                    connection.execute(update(tables.turns).values(state="queued", attempt=0))
+                await process.runner().run_thread(WAKE_UP)
+            return await super().settle(*arguments, **options)
+
+    turn = process.send("one")
+
+    await replace(process.runner(), turn_store=Forgotten(process.database)).run_thread(WAKE_UP)
+
+    assert len(process.model.requests) == 1
+    assert process.turn(turn).state == "completed"
+    assert process.history() == ["one", "re one"]
     assert process.owners() == [None]
 
 
