@@ -42,8 +42,10 @@ class CallDecisions:
     expire_seconds: float
     #: Of an agent that another one called: several beside each other may number their calls alike.
     names_by_step: bool = False
-    #: What this attempt asks for.
+    #: What this attempt asks for, and waits for.
     requests: list[PendingRequest] = field(default_factory=list)
+    #: What it asks for, and goes on without.
+    left_open: list[PendingRequest] = field(default_factory=list)
 
     def find(self, index: int, kind: PendingKind, call: ToolCall) -> Decision | None:
         """The decision on a call; None where there is none, or it was on other arguments."""
@@ -82,6 +84,11 @@ class CallDecisions:
         self.requests.append(request)
         return request
 
+    def leave_open(self, request: PendingRequest) -> None:
+        """Go on without a decision that was just asked for."""
+        self.requests.remove(request)
+        self.left_open.append(request)
+
     def _list_decided(self, index: int) -> list[PendingCall]:
         return [
             each
@@ -91,7 +98,8 @@ class CallDecisions:
 
     def _new_id(self, index: int, call_id: str, suffix: str) -> str:
         """An id that no other call of the turn has: models number their calls anew in each reply."""
-        taken = {each.call_id for each in self.earlier_calls} | {each.call_id for each in self.requests}
+        taken = {each.call_id for each in self.earlier_calls}
+        taken |= {each.call_id for each in (*self.requests, *self.left_open)}
         is_plain = _PLAIN_ID.fullmatch(call_id) and not self.names_by_step
         base = (call_id if is_plain else f"step-{index}") + suffix
         candidate, count = base, 1

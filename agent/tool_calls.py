@@ -241,6 +241,7 @@ class ToolCalls:
         if self.state.agent.when_waiting == "block" or self.state.outer is not None:
             self.waiting_steps.append(tool_intent(index, call, may_wait=True))
             return None
+        self.decisions.leave_open(request)
         self.left_open[index] = request
         return NOT_DECIDED_RESULT
 

@@ -3,7 +3,7 @@
 A fork is one transaction of the store, as the gateway runs it, at the end of the thread, in its middle and at its
 beginning. A turn is sent, claimed, answered and settled, each a transaction of its own, on the branch and on the trunk
 by turns; its window is the newest forty messages or so. Processor time is that of this process and of the one
-connection's process of PostgreSQL, to the microsecond, as Linux counts it; blocks are those that PostgreSQL touches.
+connection's at PostgreSQL; blocks are those that PostgreSQL touches.
 """
 
 import time
@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import psycopg
 from sqlalchemy import text
 
 from benchmarks.figures import Demand, Figure, Measures, at_most, ratio_at_most
+from benchmarks.processor_clock import ProcessorClock
 from benchmarks.stage import read_wal_position, rounds_within
 from benchmarks.stock import stock_threads
 from conversation.branch_address import MAIN
@@ -66,22 +65,17 @@ class Meter:
     def __init__(self, database: Database, connection: psycopg.Connection[Any]) -> None:
         self._database = database
         self._connection = connection
-        with database.engine.begin() as own:
-            self._pid = own.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        self._clock = ProcessorClock(database)
 
     def measure(self, column: Column, work: Callable[[], object]) -> None:
         """Do the work, and note what it took."""
-        blocks, wal, busy = self._count_blocks(), read_wal_position(self._connection), self._read_busy_ns()
+        blocks, wal, busy_ms = self._count_blocks(), read_wal_position(self._connection), self._clock.read_ms()
         began = time.perf_counter()
         work()
         column.wall_ms.append(1000 * (time.perf_counter() - began))
-        column.processor_ms.append((self._read_busy_ns() - busy) / 1e6)
+        column.processor_ms.append(self._clock.read_ms() - busy_ms)
         column.wal_kb.append((read_wal_position(self._connection) - wal) / 1000)
         column.blocks.append(self._count_blocks() - blocks)
-
-    def _read_busy_ns(self) -> int:
-        server = Path(f"/proc/{self._pid}/schedstat").read_text().split()[0]
-        return time.process_time_ns() + int(server)
 
     def _count_blocks(self) -> int:
         # What the connection has counted is written down in between, outside of what is measured.
@@ -224,11 +218,3 @@ _MEASURED = (
     Measured("wal", "write-ahead log of a turn on the trunk", "kB", lambda column: column.wal_kb),
     Measured("blocks", "blocks of a turn on the trunk", "", lambda column: column.blocks),
 )
-
-
-if __name__ == "__main__":
-    from benchmarks.stage import settings_of, stack
-
-    with stack() as servers:
-        for line in measure(settings_of(servers, db_pool_size=1), quick=False):
-            print(line.label, round(median(line.rounds), 3), line.unit, line.ratio and round(line.ratio, 3))

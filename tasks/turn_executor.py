@@ -70,7 +70,7 @@ class TurnExecutor:
             unrun_ending = self._end_exhausted(turn, error) or _end_unrun(turn, error)
             return await self._commit_ending(turn, unrun_ending, error, release=releases())
         ending, run_error = await self._run_agent(run, entry)
-        executed = await self._commit_ending(turn, ending, run_error, release=releases())
+        executed = await self._commit_ending(turn, ending, run_error, release=releases(), run=run)
         return replace(executed, model_calls=run.model_calls, tokens=run.tokens)
 
     async def end_refused(self, turn: RefusedTurn, *, release: bool) -> ExecutedTurn:
@@ -137,7 +137,13 @@ class TurnExecutor:
                 assert_never(reason)
 
     async def _commit_ending(
-        self, turn: ClaimedTurn | RefusedTurn, ending: Ending, error: BaseException | None, *, release: bool
+        self,
+        turn: ClaimedTurn | RefusedTurn,
+        ending: Ending,
+        error: BaseException | None,
+        *,
+        release: bool,
+        run: Run | None = None,
     ) -> ExecutedTurn:
         try:
             return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
@@ -151,8 +157,26 @@ class TurnExecutor:
                 settle_failure = _log_agent_error(turn, settle_error)
                 # Of a turn that was claimed only to be ended, that is still the reason.
                 if not (isinstance(turn, RefusedTurn) and isinstance(ending, Failed)):
+                    if run is not None and (kept := await self._keep_messages(run, settle_failure, release=release)):
+                        return replace(kept, error=error)
                     ending = Failed(error=settle_failure)
         return ExecutedTurn(ending, await self._settle(turn, ending, release=release), error)
+
+    async def _keep_messages(self, run: Run, error: TurnError, *, release: bool) -> ExecutedTurn | None:
+        """Commit a failure with what was said before the end that cannot be stored; None if that cannot be either.
+
+        What tools did, and messages that were read meanwhile, stand nowhere else in the history.
+        """
+        failed = run.end_failed(error)
+        if failed.messages and failed.messages[-1].role == "assistant":
+            # It is the end that cannot be stored, or a part of it.
+            failed = replace(failed, messages=failed.messages[:-1])
+        try:
+            return ExecutedTurn(failed, await self._settle(run.claimed, failed, release=release))
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception:  # noqa: BLE001 - why it cannot be stored was logged
+            return None
 
     async def _settle(self, turn: ClaimedTurn | RefusedTurn, ending: Ending, *, release: bool) -> SettleOutcome:
         return await run_to_completion(self.turn_store.settle(turn, ending, release=release))

@@ -109,7 +109,7 @@ class FileApi:
         await self._api.call(token, place.team_id, "files.completeUploadExternal", arguments)
 
     async def find_upload(self, token: str, place: Place, file_id: str) -> UploadState:
-        """The word of Slack on an upload; of one that the app may not look at, that it is there. Raises `SlackAway`."""
+        """The state of an upload; one that the app may not look at counts as there. Raises `SlackAway`."""
         try:
             info = await self.info(token, file_id, place.team_id)
         except SlackRefused as error:

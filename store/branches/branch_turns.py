@@ -136,7 +136,14 @@ def _find_question(connection: Connection, source: AnyRow) -> _Question:
         columns = (turns.c.window_to_seq, turns.c.agent, turns.c.sender)
         turn = connection.execute(select(*columns).where(of_turn)).one_or_none()
         if turn is not None and turn.window_to_seq and turn.window_to_seq <= row.seq:
-            return _Question(turn.window_to_seq, turn.agent, turn.sender)
+            before = [*in_view, messages.c.seq <= turn.window_to_seq]
+            in_range = select_range(
+                lineage, [messages.c.seq, messages.c.role], where=before, newest_first=True, limit=1
+            )
+            asked = connection.execute(in_range).one_or_none()
+            # One that only took up a call asks nothing: the question is an earlier turn's.
+            if asked is not None and asked.role in ("user", "system"):
+                return _Question(turn.window_to_seq, turn.agent, turn.sender)
     of_user = [*in_view, messages.c.role == "user"]
     last = select_range(lineage, [messages.c.seq], where=of_user, newest_first=True, limit=1)
     seq = connection.execute(last).scalar_one_or_none()

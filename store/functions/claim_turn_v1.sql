@@ -109,8 +109,8 @@ BEGIN
         );
     END IF;
 
-    IF head.state = 'waiting' THEN
-        -- It is only ended: what nobody decided is closed.
+    IF head.wait_expires_at IS NOT NULL THEN
+        -- It waited, and is only ended: what nobody decided is closed.
         UPDATE pending_calls SET decision = 'closed', decided_at = claimed_at
         WHERE turn_id = head.id AND decision IS NULL;
         UPDATE slack_messages SET due_at = claimed_at
@@ -286,6 +286,11 @@ BEGIN
         'is_steered', EXISTS (SELECT FROM turns WHERE steers = turn.id AND state = 'queued'),
         -- What those did that were taken out of view: the model is told.
         'has_rolled_back', EXISTS (SELECT FROM turns WHERE thread_key = thread.key AND rolled_back AND attempt > 0)
+            OR thread.lineage IS NOT NULL AND EXISTS (
+                SELECT FROM jsonb_array_elements(thread.lineage) AS part
+                JOIN turns ON thread_key = (part ->> 0)::bigint AND rolled_back AND attempt > 0
+                WHERE turns.window_to_seq <= (part ->> 1)::bigint
+            )
     );
 END
 $$;

@@ -31,14 +31,14 @@ BEGIN
             AND (webhook.agents IS NULL OR webhook.agents @> to_jsonb(chosen.agent))
         RETURNING webhook_id
     )
-    -- In the snapshot before: those of others.
+    -- In the snapshot before: those that were there.
     SELECT coalesce(bool_or(NOT EXISTS (
         SELECT FROM webhook_deliveries AS earlier
-        WHERE earlier.webhook_id = told.webhook_id AND earlier.state = 'pending'
+        WHERE earlier.webhook_id = told.webhook_id AND earlier.state = 'pending' AND earlier.claimed_until IS NULL
             AND earlier.next_try_at <= clock_timestamp()
     )), false) INTO nobody_sends FROM told;
     IF nobody_sends THEN
-        -- Else somebody has the webhook in hand, and looks again: transactions that notify commit one after the other.
+        -- Else who takes those looks again behind them: transactions that notify commit one after the other.
         PERFORM pg_notify('threadmill_webhooks', '');
     END IF;
     RETURN NULL;

@@ -93,7 +93,12 @@ BEGIN
             error_retryable = p_error_retryable,
             error_fault = p_error_fault
         WHERE id = p_turn_id
-        RETURNING rolled_back INTO turn.rolled_back;
+        RETURNING rolled_back, state INTO turn.rolled_back, turn.state;
+        IF turn.state = 'cancelled' THEN
+            -- What it left open: whoever asked for it took that back.
+            UPDATE pending_calls SET decision = 'closed', decided_at = settled_at
+            WHERE turn_id = p_turn_id AND decision IS NULL;
+        END IF;
     ELSIF p_state = 'waiting' THEN
         INSERT INTO pending_calls (
             turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest, question, choices, schema,
@@ -115,6 +120,12 @@ BEGIN
             local_process_id = NULL,
             wait_expires_at = least(deadline, (
                 SELECT min(expires_at) FROM pending_calls WHERE turn_id = p_turn_id AND decision IS NULL
+                    -- It went on without the others.
+                    AND NOT EXISTS (
+                        SELECT FROM steps
+                        WHERE steps.turn_id = p_turn_id AND steps.index = pending_calls.step_index
+                            AND steps.state IN ('finished', 'failed', 'unknown')
+                    )
             ))
         WHERE id = p_turn_id;
         INSERT INTO turn_attempts (turn_id, number, worker_id, started_at, ended_at, outcome)
@@ -194,26 +205,38 @@ BEGIN
         WHERE turn_id = p_turn_id AND kind = 'tool' AND state = 'started';
     END IF;
     IF p_steps IS NOT NULL THEN
+        -- Without ON CONFLICT, which writes more to the log: who writes steps holds the thread's lock.
+        WITH entry AS (
+            SELECT
+                *, settled_at - make_interval(secs => seconds) AS began_at,
+                CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END AS ended_at
+            FROM json_to_recordset(p_steps) AS step (
+                index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
+                usage jsonb, cost double precision, parent integer, agent text, seconds double precision
+            )
+        ), renewed AS (
+            UPDATE steps SET
+                name = entry.name, request_digest = entry.request_digest, state = entry.state,
+                fencing_token = p_fencing_token, result = entry.result, usage = entry.usage, cost = entry.cost,
+                finished_at = entry.ended_at,
+                -- Of a call whose outcome is unknown, nobody knows more than when it began.
+                started_at = CASE WHEN entry.state = 'unknown' THEN steps.started_at ELSE entry.began_at END
+            FROM entry
+            WHERE steps.turn_id = p_turn_id AND steps.index = entry.index
+                -- A final step stays as it was.
+                AND steps.state IN ('waiting', 'started')
+        )
         INSERT INTO steps (
             turn_id, index, kind, call_id, name, state, fencing_token, request_digest, result, usage, cost,
             parent, agent, started_at, finished_at
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            parent, agent, settled_at - make_interval(secs => seconds),
-            CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END
-        FROM json_to_recordset(p_steps) AS step (
-            index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-            usage jsonb, cost double precision, parent integer, agent text, seconds double precision
-        )
-        ON CONFLICT (turn_id, index) DO UPDATE SET
-            name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,
-            fencing_token = excluded.fencing_token, result = excluded.result, usage = excluded.usage,
-            cost = excluded.cost, finished_at = excluded.finished_at,
-            -- Of a call whose outcome is unknown, nobody knows more than when it began.
-            started_at = CASE WHEN excluded.state = 'unknown' THEN steps.started_at ELSE excluded.started_at END
-        -- A final step stays as it was.
-        WHERE steps.state IN ('waiting', 'started');
+            parent, agent, began_at, ended_at
+        FROM entry
+        WHERE NOT EXISTS (
+            SELECT FROM steps AS stored WHERE stored.turn_id = p_turn_id AND stored.index = entry.index
+        );
     END IF;
 
     IF is_final THEN

@@ -100,8 +100,11 @@ def _request_cancel(
             finished_at=case((has_not_begun, clock()), else_=None),
         )
     )
-    state = TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).scalar_one())
-    wake_ups = []
+    row = connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).one_or_none()
+    if row is None:
+        # Its thread was deleted while this waited for the lock.
+        raise turn_not_found(turn.id)
+    state, wake_ups = TurnState(row.state), []
     if turn.parent_turn_id is not None and state.is_final:
         wake_ups = tell_parent(connection, turn.id, mark_notified=mark_notified)
     return CancelOutcome(turn.id, state, next(iter(wake_ups), None))

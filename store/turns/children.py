@@ -19,11 +19,10 @@ from conversation.pending_call import Decision, DecisionKind, PendingRequest
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, RefusedTurn, Waiting
 from store.database.column_types import clock
-from store.tables import threads, turns
+from store.tables import pending_calls, steps, threads, turns
 from store.tables.turns import unfinished
 from store.turns import send_statements
 from store.turns.decisions import decide
-from store.turns.pending_calls import close_open
 from store.turns.send_request import UNLIMITED, ParentCall, SendRequest
 
 
@@ -112,20 +111,24 @@ def lock_parents(connection: Connection, child_ids: Select[Any]) -> None:
 
 
 def end_turns(connection: Connection, thread_key: int) -> None:
-    """End the turns of a thread that is about to be deleted: who waits for them is told, whom they wait for is stopped.
+    """End the turns of a row that is about to be deleted: who waits for them is told, whom they wait for is stopped.
 
     The caller has locked the threads of their parents, and then this one. The sweep publishes what goes on.
     """
-    rows = connection.execute(select(turns.c.id, turns.c.tenant).where(turns.c.thread_key == thread_key, unfinished))
-    ended = rows.all()
-    if not ended:
+    of_row = turns.c.thread_key == thread_key
+    rows = connection.execute(select(turns.c.id, turns.c.tenant).where(of_row, unfinished)).all()
+    open_calls = pending_calls.c.turn_id.in_(select(turns.c.id).where(of_row)) & pending_calls.c.decision.is_(None)
+    connection.execute(update(pending_calls).where(open_calls).values(decision="closed", decided_at=clock()))
+    if not rows:
         return
-    values = {"state": "cancelled", "finished_at": clock(), "retry_at": None}
-    connection.execute(update(turns).where(turns.c.thread_key == thread_key, unfinished).values(values))
-    for turn in ended:
-        connection.execute(close_open(turn.id))
-        cancel_children(connection, turn.tenant, turn.id)
-        tell_parent(connection, turn.id, mark_notified=False)
+    is_ending = steps.c.turn_id.in_([row.id for row in rows]) & (steps.c.kind == "tool") & (steps.c.state == "started")
+    connection.execute(update(steps).where(is_ending).values(state="unknown", finished_at=clock()))
+    ended: dict[str, Any] = {"state": "cancelled", "finished_at": clock(), "notified_at": None, "retry_at": None}
+    ended["cancel_requested_at"] = func.coalesce(turns.c.cancel_requested_at, clock())
+    connection.execute(update(turns).where(of_row, unfinished).values(ended))
+    for row in rows:
+        cancel_children(connection, row.tenant, row.id)
+        tell_parent(connection, row.id, mark_notified=False)
 
 
 def tell_parent(

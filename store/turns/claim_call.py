@@ -18,7 +18,7 @@ from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
-from store.lineage import Lineage
+from store.lineage import Lineage, read_lineage
 from store.turns import journal, pending_calls, rolled_back
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
 from store.turns.frozen_context import context_texts
@@ -183,5 +183,7 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
     files = load_attachments(connection, message_ids) if message_ids else {}
     pending = pending_calls.load(connection, turn.id) if partial_claim.has_journal else ()
-    notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
+    notes: tuple[str, ...] = ()
+    if partial_claim.needs_rolled_back_calls:
+        notes = rolled_back.tell_calls(connection, read_lineage(connection, turn.thread_key))
     return partial_claim.finish(steps, files, pending, notes)

@@ -24,7 +24,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.row_ids import thread_id_of
 from store.tables import pending_calls, threads, turns
-from store.turns.pending_calls import build_call, select_first_expiry
+from store.turns.pending_calls import build_call, is_left_open, select_first_expiry
 from store.turns.records import is_turn, turn_not_found
 from store.turns.requester import check_requester
 from store.turns.taken_up_calls import take_up
@@ -77,13 +77,16 @@ def decide(
             return DecisionOutcome(call, is_new=False)
         raise _already_decided(call)
     has_ended = TurnState(turn.state).is_final
+    if turn.state == "cancelled":
+        # Whoever asked for the call took that back.
+        raise AlreadyDecided(f"call_id: it is too late for a decision on {quote(call_id)}: its turn was cancelled")
     if call.expires_at <= turn.now or (turn.must_end and not has_ended):
         raise AlreadyDecided(f"call_id: it is too late for a decision on {quote(call_id)}: its turn waits no longer")
     call = _store(connection, turn, call, decision, requester)
     slack_messages.wake(connection, turn.tenant, turn.id)
-    if turn.state == "waiting":
+    if turn.state == "waiting" and not _is_left_open(connection, call):
         return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn, mark_notified=mark_notified))
-    # Its turn went on without it, and may be at work.
+    # Its turn went on without it, and may be at work, or wait for another one.
     return DecisionOutcome(call, is_new=True, wake_up=take_up(connection, turn, call))
 
 
@@ -122,6 +125,11 @@ def _load_call(connection: Connection, turn_id: str, call_id: str) -> PendingCal
     if row is None:
         raise _not_found(turn_id, call_id)
     return build_call(row)
+
+
+def _is_left_open(connection: Connection, call: PendingCall) -> bool:
+    of_call = (pending_calls.c.turn_id == call.turn_id) & (pending_calls.c.call_id == call.call_id)
+    return connection.execute(select(pending_calls.c.call_id).where(of_call, is_left_open())).first() is not None
 
 
 def _store(connection: Connection, turn: AnyRow, call: PendingCall, decision: Decision, by: str | None) -> PendingCall:

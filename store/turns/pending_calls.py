@@ -7,12 +7,12 @@ it; whoever takes a turn out of that state decides or closes its calls in the sa
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Update, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, exists, func, not_, select, update
 
 from conversation.pending_call import Decision, DecisionKind, PendingCall, PendingKind, PendingRequest
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, insert_for, with_rows
-from store.tables import pending_calls
+from store.tables import pending_calls, steps
 
 
 def columns_of(request: PendingRequest) -> dict[str, Any]:
@@ -43,9 +43,15 @@ def insert_requests(connection: Connection, turn_id: str, tenant: str, requests:
 
 
 def select_first_expiry(turn_id: str) -> Select[Any]:
-    """Select when the first of a turn's open calls expires; null where none is open."""
+    """Select when the first of the calls expires that a turn waits for; null where it waits for none."""
     is_open = (pending_calls.c.turn_id == turn_id) & pending_calls.c.decision.is_(None)
-    return select(func.min(pending_calls.c.expires_at)).where(is_open)
+    return select(func.min(pending_calls.c.expires_at)).where(is_open, not_(is_left_open()))
+
+
+def is_left_open() -> ColumnElement[bool]:
+    """Whether the turn of a call, of `pending_calls`, went on without it: the journal has its result."""
+    is_step = steps.c.turn_id == pending_calls.c.turn_id, steps.c["index"] == pending_calls.c.step_index
+    return exists().where(*is_step, steps.c.state.in_(("finished", "failed", "unknown"))).correlate(pending_calls)
 
 
 def close_open(turn_id: str) -> Update:

@@ -100,7 +100,10 @@ def lock_turn(connection: Connection, turn_id: str, tenant: str | None = None) -
         select(threads.c.id, threads.c.last_seq, threads.c.history_starts_after, threads.c.lease_owner)
         .where(threads.c.key == thread_key)
         .with_for_update(key_share=True)
-    ).one()
+    ).one_or_none()
+    if thread is None:
+        # It was deleted while this waited for the lock.
+        raise turn_not_found(turn_id, tenant)
     turn = connection.execute(select(turns).where(of_turn)).one_or_none()
     # A turn that asked nothing of an empty thread has its window end at 0: nothing of that can be past retention.
     if turn is None or 0 < (turn.window_to_seq or 0) <= thread.history_starts_after:

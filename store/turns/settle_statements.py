@@ -8,7 +8,7 @@ a message that arrived meanwhile. `store/functions/settle_turn_v1.sql` does the 
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, case, exists, func, literal, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from conversation.message import Message
@@ -55,6 +55,8 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(with_rows(messages.insert(), messages, rows))
     if isinstance(ending, Failed | Cancelled):
         writes.append(journal.close_open_calls(turn_id))
+    if isinstance(ending, Completed | Cancelled):
+        writes.append(_close_pending(turn_id, ending))
     if isinstance(ending, Waiting):
         writes.append(pending_calls.insert_requests(connection, turn_id, thread.tenant, ending.pending))
     if ending.steps:
@@ -68,6 +70,15 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
     if isinstance(ending, RetryLater | HandOver | Waiting):
         attempts.record_settled(connection, turn_id, ending, worker=lease.worker)
     return _settle_outcome(row, ending)
+
+
+def _close_pending(turn_id: str, ending: Completed | Cancelled) -> Update:
+    """The statement that closes what a cancelled turn left open: whoever asked for it took that back."""
+    closing = pending_calls.close_open(turn_id)
+    if isinstance(ending, Cancelled):
+        return closing
+    # A cancel request came before this commit.
+    return closing.where(exists().where(turns.c.id == turn_id, turns.c.cancel_requested_at.is_not(None)))
 
 
 def _count_replies(

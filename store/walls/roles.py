@@ -28,8 +28,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     # Turns
     "turns": ("SIUD", "SIU", "SIUD"),
     "inbox_messages": ("SID", "SID", "SIUD"),
-    # A decision on a call that was left open begins a turn with it.
-    "steps": ("SI", "SIU", "SIUD"),
+    # A decision on a call that was left open begins a turn with it; the deletion of a thread ends its turns.
+    "steps": ("SIU", "SIU", "SIUD"),
     "pending_calls": ("SIU", "SIU", "SIUD"),
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),

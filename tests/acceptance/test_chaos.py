@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from conversation.pending_call import PendingKind
+from conversation.when_busy import WhenBusy
 from tests.chaos.display import Display
 from tests.chaos.faults import ESSENTIAL
 from tests.chaos.run import Plan, run
@@ -19,7 +21,11 @@ def test_no_promise_breaks_while_everything_else_does(tmp_path: Path) -> None:
         report = run(plan, tmp_path, display)
 
     assert report.findings == []
-    assert {turn["state"] for turn in report.picture.turns.values()} == {"completed"}
     assert report.faults.keys() == ESSENTIAL.keys()
     # What was asked for was done: a run in which nothing happened proves nothing.
     assert len(report.picture.effects) >= plan.turns
+    assert {turn["when_busy"] for turn in report.picture.turns.values()} == {None, *WhenBusy} - {WhenBusy.ENQUEUE}
+    assert {call["kind"] for call in report.picture.pending_calls} == set(PendingKind)
+    assert any(turn["state"] == "merged" for turn in report.picture.turns.values())
+    assert any(turn["rolled_back"] for turn in report.picture.turns.values())
+    assert report.sent.receipts

@@ -234,7 +234,6 @@ ESSENTIAL: Mapping[str, Callable[[Faults, Fault], None]] = {
     "database restarted, immediate": Faults.restart_database_at_once,
     "provider cut off": Faults.cut_provider,
     "S3 cut off": Faults.cut_s3,
-    "gateway killed": Faults.kill_gateway,
     "receiver of webhooks cut off": Faults.cut_receiver,
 }
 KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
@@ -250,6 +249,7 @@ KINDS: Mapping[str, Callable[[Faults, Fault], None]] = {
     "a hostile control command": Faults.send_hostile_commands,
     "database killed": Faults.kill_database,
     "senders cut off": Faults.cut_senders,
+    "gateway killed": Faults.kill_gateway,
 }
 
 

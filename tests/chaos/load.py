@@ -17,11 +17,11 @@ from tests.chaos.picture import Accepted
 from tests.chaos.tickets import Ticket
 
 #: Customers who send at the same time; each has threads of its own.
-SENDERS = 4
+SENDERS = 8
 #: Seconds until one that was not accepted is sent again, and one that was refused because its thread is busy.
 AGAIN_SECONDS, BUSY_SECONDS = 0.2, 0.7
-#: Refusals after which a customer waits in the queue instead, or gives a branch up.
-PATIENCE = 12
+#: Refusals after which a customer waits in the queue instead, and after which one gives up another answer.
+QUEUE_AFTER, GIVE_UP_AFTER = 10, 20
 
 
 class Load:
@@ -38,7 +38,7 @@ class Load:
         self.given_up: set[str] = set()
         self.broken: list[BaseException] = []
         self._customer = Customer(producer, gateway)
-        self._pause_seconds = SENDERS / per_second
+        self._per_second = per_second
         shares: dict[int, list[Ticket]] = defaultdict(list)
         for ticket in tickets:
             shares[sum(ticket.thread.encode()) % SENDERS].append(ticket)
@@ -59,17 +59,18 @@ class Load:
             raise self.broken[0]
 
     def _send_all(self, tickets: Sequence[Ticket]) -> None:
+        began = time.monotonic()
         try:
             for ticket in tickets:
+                time.sleep(max(0.0, began + ticket.at / self._per_second - time.monotonic()))
                 self._send(ticket)
-                time.sleep(ticket.pause * self._pause_seconds)
         except BaseException as error:  # noqa: BLE001 - `join` raises it
             self.broken.append(error)
 
     def _send(self, ticket: Ticket) -> None:
         """Send a ticket until it is accepted: the same key again where nobody knows."""
         attempt = self._customer.begin(ticket)
-        for _ in range(PATIENCE):
+        for _ in range(QUEUE_AFTER if attempt.can_queue else GIVE_UP_AFTER):
             accepted = self._until_known(attempt.run)
             if accepted is not None:
                 self.accepted[ticket.ref] = accepted

@@ -112,8 +112,10 @@ def read(
             threads=rows("SELECT * FROM threads ORDER BY key"),
             inputs=rows("SELECT * FROM inbox_messages"),
             attachments=rows(
-                "SELECT a.*, m.turn_id, b.size, b.state FROM attachments a "
+                "SELECT a.*, coalesce(m.turn_id, i.turn_id) AS turn_id, b.size, b.state FROM attachments a "
                 "LEFT JOIN messages m ON m.thread_key = a.thread_key AND m.id = a.message_id "
+                # What was rolled back before it began is in no history.
+                "LEFT JOIN inbox_messages i ON i.id = a.message_id "
                 "LEFT JOIN blobs b ON b.tenant = a.tenant AND b.sha256 = a.sha256"
             ),
             pending_calls=rows("SELECT * FROM pending_calls ORDER BY turn_id, step_index, call_id"),

@@ -1,10 +1,12 @@
 """What the installation shows to its readers, for the checker to compare with what is stored."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from sqlalchemy import select
 
 from conversation.branch_address import MAIN, address_of
+from conversation.errors import TurnNotFound
 from producers import Producer
 from store.tables import threads
 from store.threads import repository
@@ -26,7 +28,9 @@ def read_handles(producer: Producer, accepted: Mapping[str, Accepted]) -> Mappin
     """What each sender is shown of the turn that answers their message."""
     handles: dict[str, Handle] = {}
     for sent in accepted.values():
-        result = producer.find_turn(sent.turn_id).result
-        if result is not None:
+        with suppress(TurnNotFound):
+            result = producer.find_turn(sent.turn_id).result
+            if result is None:
+                continue
             handles[sent.turn_id] = Handle(result.state.value, result.content)
     return handles

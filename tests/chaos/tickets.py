@@ -69,7 +69,7 @@ class Verb(StrEnum):
     RETURN = "return"
 
 
-VERBS = (*[Verb.SEND] * 20, Verb.REGENERATE, Verb.EDIT, Verb.FORK, Verb.RETURN)
+VERBS = (*[Verb.SEND] * 18, Verb.REGENERATE, Verb.REGENERATE, Verb.EDIT, Verb.EDIT, Verb.FORK, Verb.RETURN)
 
 
 class Fate(StrEnum):
@@ -113,8 +113,8 @@ class Ticket:
     when_busy: str | None = None
     merge_window: float = 0
     over_http: bool = False
-    #: The pause after it, as a share of the usual one.
-    pause: float = 1
+    #: When it is sent at the soonest: after so many of the usual pauses.
+    at: float = 0
     #: What is decided on its calls, by their tools.
     fates: Mapping[str, Fate] = field(default_factory=dict)
 
@@ -153,22 +153,21 @@ def plan(count: int, threads: int, randomness: random.Random) -> Sequence[Ticket
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a message is sent, to whom, and the pause after it."""
+    """Where a message is sent, to whom, and when."""
 
     thread: str
     agent: str
-    pause: float
+    at: float
 
 
 def _places(count: int, threads: int, randomness: random.Random) -> Iterator[_Place]:
     """The place of each message: people write several at once, to one agent, and then wait."""
-    left = count
-    while left:
+    begun = 0
+    while begun < count:
         thread, agent = f"customer-{randomness.randrange(threads)}", randomness.choice(AGENTS)
-        size = min(left, randomness.choice(BURST_SIZES))
-        left -= size
-        yield from [_Place(thread, agent, BURST_PAUSE)] * (size - 1)
-        yield _Place(thread, agent, size - BURST_PAUSE * (size - 1))
+        size = min(count - begun, randomness.choice(BURST_SIZES))
+        yield from (_Place(thread, agent, begun + BURST_PAUSE * number) for number in range(size))
+        begun += size
 
 
 def _ticket(number: int, place: _Place, verb: Verb, known: dict[str, Any], randomness: random.Random) -> Ticket:
@@ -188,7 +187,7 @@ def _ticket(number: int, place: _Place, verb: Verb, known: dict[str, Any], rando
         when_busy=when_busy if verb in (Verb.SEND, Verb.FORK, Verb.RETURN) else None,
         merge_window=randomness.choice((0, 0.5)) if when_busy == "merge" else 0,
         over_http=not has_file and randomness.random() < HTTP_PROBABILITY,
-        pause=place.pause,
+        at=place.at,
         fates={name: randomness.choice(FATES[place.agent]) for name in tools if name in DECIDED},
     )
 

@@ -26,11 +26,15 @@ from store.turns.turn_store import TurnStore
 from tasks.active_runs import ActiveRuns
 from tasks.runner import Runner
 from tests.chaos import effects
-from tests.chaos.agents import AGENT, PROVIDER_VARIABLE, SHOP_VARIABLE
-from tests.chaos.checker import Finding, Promise, check
+from tests.chaos.agents import SHOP_VARIABLE
+from tests.chaos.checker import check
+from tests.chaos.finding import Finding, Promise
 from tests.chaos.gate import Provider
+from tests.chaos.model import PROVIDER_VARIABLE
 from tests.chaos.picture import Accepted, read
-from tests.chaos.tickets import FILE_EVERY, Ticket, plan
+from tests.chaos.sent import Sent
+from tests.chaos.shown import read_handles, read_views
+from tests.chaos.tickets import DECIDED, DESK, FILE_EVERY, RESEARCH, Ticket, Verb, plan
 
 pytestmark = pytest.mark.soak
 
@@ -45,9 +49,11 @@ class Shop:
     url: str
     blobs: BlobStore
     accepted: dict[str, Accepted]
+    producer: Producer
 
     def findings(self) -> list[Finding]:
-        return check(read(self.url), self.accepted, self.blobs.get)
+        views, handles = read_views(self.producer), read_handles(self.producer, self.accepted)
+        return check(read(self.url, views=views, handles=handles), Sent(accepted=self.accepted), self.blobs.get)
 
     def change(self, statement: str) -> None:
         """Change what is stored behind everybody's back, foreign keys or not."""
@@ -65,19 +71,21 @@ async def shop(
     monkeypatch.setenv(PROVIDER_VARIABLE, str(provider.port))
     monkeypatch.setenv(SHOP_VARIABLE, database_url)
     # Nothing is broken here while turns run: they need not take their time.
-    monkeypatch.setattr("tests.chaos.agents.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("tests.chaos.model.PAUSE_SECONDS", 0)
     monkeypatch.setattr("tests.chaos.agents.LINGER_SECONDS", 0)
     effects.create(database_url)
     runner = _runner(database, settings, blobs)
-    accepted = await _sent(settings, plan(TICKETS, THREADS, random.Random(1)), runner)
-    yield Shop(database_url, blobs, accepted)
+    producer = Producer(settings)
+    accepted = await _sent(producer, _tickets(), runner)
+    yield Shop(database_url, blobs, accepted, producer)
+    await producer.close_async()
     provider.close()
     blobs.close()
     await database.close_async()
 
 
 def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
-    worker, serves = new_id(), {AGENT: "1"}
+    worker, serves = new_id(), {DESK: "1"}
     database.run(workers.register, worker=worker, host="here", pid=1, serves=serves, lease_duration_seconds=600)
     maker = FilePreparer(blobs, database, prepare_file)
     return Runner(
@@ -92,15 +100,24 @@ def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
     )
 
 
-async def _sent(settings: Settings, tickets: Sequence[Ticket], runner: Runner) -> dict[str, Accepted]:
-    producer = Producer(settings)
+def _tickets() -> Sequence[Ticket]:
+    """Tickets on which nobody has to decide anything."""
+    waits = {*DECIDED, RESEARCH}
+    tickets = [
+        each
+        for each in plan(8 * TICKETS, THREADS, random.Random(1))
+        if each.verb is Verb.SEND and not waits.intersection(each.tools)
+    ]
+    return tickets[:TICKETS]
+
+
+async def _sent(producer: Producer, tickets: Sequence[Ticket], runner: Runner) -> dict[str, Accepted]:
     accepted: dict[str, Accepted] = {}
     for ticket in tickets:
         files = [Attachment(filename="notes.txt", content=ticket.file.encode())] if ticket.file else []
-        turn = await producer.send_async(ticket.thread, ticket.text, agent=AGENT, attachments=files)
+        turn = await producer.send_async(ticket.thread, ticket.text, agent=DESK, attachments=files)
         accepted[ticket.ref] = Accepted(turn.id, ticket.tools, ticket.files)
         await runner.run_thread(WakeUp(tenant="default", thread_id=ticket.thread, turn_id=turn.id))
-    await producer.close_async()
     return accepted
 
 
@@ -114,8 +131,8 @@ def leave_turn(shop: Shop) -> None:
 
 def double_effect(shop: Shop) -> None:
     shop.change(
-        "INSERT INTO shop.effects (execution, tool, repeatable, turn_id, call_id, idempotency_key, ref) "
-        "SELECT gen_random_uuid(), tool, repeatable, turn_id, call_id, idempotency_key, ref "
+        "INSERT INTO shop.effects (execution, tool, repeatable, turn_id, call_id, idempotency_key, ref, arguments) "
+        "SELECT gen_random_uuid(), tool, repeatable, turn_id, call_id, idempotency_key, ref, arguments "
         "FROM shop.effects WHERE NOT repeatable LIMIT 1"
     )
 

@@ -3,98 +3,82 @@
 import hashlib
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.chaos.checker import Promise, check
-from tests.chaos.picture import Accepted, Picture
+from tests.chaos.checker import check
+from tests.chaos.finding import Promise
+from tests.chaos.picture import Accepted, Handle, Picture
+from tests.chaos.sent import Sent
+from tests.chaos.tickets import digest_of, invoice_of
+from tests.unit.chaos_rows import call, effect, id_of, said, step, thread, turn
 
 Damage = Callable[[Picture], None]
 
-ONE, TWO, THREE, NINE = (str(UUID(int=number)) for number in (1, 2, 3, 9))
+ONE, TWO, THREE, NINE = map(id_of, (1, 2, 3, 9))
 CONTENT = b"notes"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-ACCEPTED = {
-    "FH-00001": Accepted(ONE, ("refund", "cancel_order"), frozenset({SHA256})),
-    "FH-00002": Accepted(TWO),
-    "FH-00003": Accepted(THREE, ("write_invoice",)),
-}
+INVOICE_SHA256 = digest_of(invoice_of("FH-00003"))
+SENT = Sent(
+    accepted={
+        "FH-00001": Accepted(ONE, ("refund", "cancel_order"), frozenset({SHA256})),
+        "FH-00002": Accepted(TWO),
+        "FH-00003": Accepted(THREE, ("write_invoice",), frozenset({INVOICE_SHA256})),
+    }
+)
 
 
-def said(key: int, seq: int, turn: str, role: str, content: str, **more: Any) -> dict[str, Any]:
+def attachment(turn_id: str, sha256: str, size: int) -> dict[str, object]:
     return {
-        "thread_key": key, "seq": seq, "turn_id": UUID(turn), "role": role, "content": content,
-        "tool_calls": None, "tool_call_id": None, "state": "complete", **more,
+        "message_id": "m", "filename": "a.txt", "tenant": "default", "sha256": sha256, "size": size,
+        "state": "stored", "turn_id": UUID(turn_id),
     }  # fmt: skip
-
-
-def step(turn: str, index: int, name: str, state: str = "finished") -> dict[str, Any]:
-    return {
-        "turn_id": UUID(turn), "index": index, "kind": "tool", "name": name, "state": state,
-        "call_id": f"c{index}",
-    }  # fmt: skip
-
-
-def effect(turn: str, index: int, tool: str, ref: str = "FH-00001") -> dict[str, Any]:
-    return {
-        "idempotency_key": f"{turn}-{index}", "tool": tool, "turn_id": UUID(turn), "ref": ref,
-        "repeatable": tool != "refund",
-    }  # fmt: skip
-
-
-def turn(turn_id: str) -> dict[str, Any]:
-    return {"id": UUID(turn_id), "state": "completed", "error_kind": None, "error_message": None}
 
 
 @pytest.fixture
 def picture() -> Picture:
     """Two questions on one thread, the first with a file and two tool calls; one on another."""
-    calls = [{"id": "c1", "name": "refund"}, {"id": "c2", "name": "cancel_order"}]
+    calls = [call("c1", "refund", "FH-00001"), call("c2", "cancel_order", "FH-00001")]
     unknown = '{"error": {"type": "Unknown"}}'
     return Picture(
-        turns={turn_id: turn(turn_id) for turn_id in (ONE, TWO, THREE)},
+        turns={id_of(number): turn(number, key) for number, key in ((1, 1), (2, 1), (3, 2))},
         messages=[
-            said(1, 1, ONE, "user", "Ticket FH-00001: refund me"),
-            said(1, 2, ONE, "assistant", "", tool_calls=calls),
-            said(1, 3, ONE, "tool", '"refunded"', tool_call_id="c1"),
-            said(1, 4, ONE, "tool", unknown, tool_call_id="c2"),
-            said(1, 5, ONE, "assistant", "You wrote: FH-00001"),
-            said(1, 6, TWO, "user", "Ticket FH-00002: hello"),
-            said(1, 7, TWO, "assistant", "You wrote: FH-00002"),
-            said(2, 1, THREE, "user", "Ticket FH-00003: hello"),
-            said(2, 2, THREE, "assistant", "", tool_calls=[{"id": "c1", "name": "write_invoice"}]),
-            said(2, 3, THREE, "tool", '"written"', tool_call_id="c1"),
-            said(2, 4, THREE, "assistant", "You wrote: FH-00003"),
+            said(1, 1, 1, "user", "Ticket FH-00001: refund me"),
+            said(1, 2, 1, "assistant", "", tool_calls=calls),
+            said(1, 3, 1, "tool", '"refunded"', tool_call_id="c1"),
+            said(1, 4, 1, "tool", unknown, tool_call_id="c2"),
+            said(1, 5, 1, "assistant", "Answered: FH-00001"),
+            said(1, 6, 2, "user", "Ticket FH-00002: hello"),
+            said(1, 7, 2, "assistant", "Answered: FH-00002"),
+            said(2, 1, 3, "user", "Ticket FH-00003: hello"),
+            said(2, 2, 3, "assistant", "", tool_calls=[call("c1", "write_invoice", "FH-00003")]),
+            said(2, 3, 3, "tool", '"written"', tool_call_id="c1"),
+            said(2, 4, 3, "assistant", "Answered: FH-00003"),
         ],
-        steps=[
-            step(ONE, 1, "refund"),
-            step(ONE, 2, "cancel_order", "unknown"),
-            step(THREE, 1, "write_invoice"),
-        ],
+        steps=[step(1, 1, "refund"), step(1, 2, "cancel_order", "unknown"), step(3, 1, "write_invoice")],
         effects=[
-            effect(ONE, 1, "refund"),
-            effect(ONE, 2, "cancel_order"),
-            effect(THREE, 1, "write_invoice", "FH-00003"),
+            effect(1, 1, "refund", "FH-00001"),
+            effect(1, 2, "cancel_order", "FH-00001"),
+            effect(3, 1, "write_invoice", "FH-00003"),
         ],
-        threads=[{"id": "a", "lease_owner": None}, {"id": "b", "lease_owner": None}],
+        threads=[thread(1), thread(2)],
         inputs=[],
-        attachments=[
-            {
-                "message_id": "m", "filename": "a.txt", "tenant": "default", "sha256": SHA256, "size": 5,
-                "state": "stored", "turn_id": UUID(ONE),
-            }
-        ],
-    )  # fmt: skip
+        attachments=[attachment(ONE, SHA256, 5), attachment(THREE, INVOICE_SHA256, len(invoice_of("FH-00003")))],
+        handles={id_of(number): Handle("completed", f"Answered: FH-0000{number}") for number in (1, 2, 3)},
+    )
 
 
-def promises(picture: Picture, content: bytes = CONTENT) -> set[str]:
-    return {finding.promise for finding in check(picture, ACCEPTED, lambda *_: content)}
+def promises(picture: Picture) -> set[str]:
+    return {finding.promise for finding in check(picture, SENT, read_blob)}
+
+
+def read_blob(_tenant: str, sha256: str) -> bytes:
+    return {SHA256: CONTENT, INVOICE_SHA256: invoice_of("FH-00003").encode()}[sha256]
 
 
 def test_what_is_whole_breaks_no_promise(picture: Picture) -> None:
-    assert check(picture, ACCEPTED, lambda *_: CONTENT) == []
+    assert check(picture, SENT, read_blob) == []
 
 
 def lose_turn(picture: Picture) -> None:
@@ -110,11 +94,11 @@ def leave_turn(picture: Picture) -> None:
 
 
 def invent_turn(picture: Picture) -> None:
-    picture.turns[NINE] = turn(NINE)  # type: ignore[index]
+    picture.turns[NINE] = turn(9)  # type: ignore[index]
 
 
 def double_answer(picture: Picture) -> None:
-    picture.messages.append(said(2, 5, THREE, "assistant", "You wrote: FH-00003"))
+    picture.messages.append(said(2, 5, 3, "assistant", "Answered: FH-00003"))
 
 
 def lose_answer(picture: Picture) -> None:
@@ -122,7 +106,7 @@ def lose_answer(picture: Picture) -> None:
 
 
 def answer_another(picture: Picture) -> None:
-    picture.messages[10]["content"] = "You wrote: FH-00002"
+    picture.messages[10]["content"] = "Answered: FH-00002"
 
 
 def swap_turns(picture: Picture) -> None:
@@ -160,21 +144,21 @@ def keep_a_part(picture: Picture) -> None:
 
 
 def double_refund(picture: Picture) -> None:
-    picture.effects.append(effect(ONE, 1, "refund"))
+    picture.effects.append(effect(1, 1, "refund", "FH-00001"))
 
 
 def refund_again_under_another_key(picture: Picture) -> None:
-    picture.steps.append(step(ONE, 4, "refund"))
-    picture.effects.append(effect(ONE, 4, "refund"))
+    picture.steps.append(step(1, 4, "refund"))
+    picture.effects.append(effect(1, 4, "refund", "FH-00001"))
 
 
 def cancel_again_under_another_key(picture: Picture) -> None:
-    picture.steps.append(step(ONE, 4, "cancel_order"))
-    picture.effects.append(effect(ONE, 4, "cancel_order"))
+    picture.steps.append(step(1, 4, "cancel_order"))
+    picture.effects.append(effect(1, 4, "cancel_order", "FH-00001"))
 
 
 def refund_from_nowhere(picture: Picture) -> None:
-    picture.effects.append(effect(TWO, 1, "refund", "FH-00002"))
+    picture.effects.append(effect(2, 1, "refund", "FH-00002"))
 
 
 def refund_another(picture: Picture) -> None:
@@ -268,7 +252,7 @@ def test_damage_is_named(picture: Picture, damage: Damage, promise: str) -> None
 
 
 def test_what_may_be_repeated_and_was_under_its_key_is_no_damage(picture: Picture) -> None:
-    picture.effects.append(effect(ONE, 2, "cancel_order"))
+    picture.effects.append(effect(1, 2, "cancel_order", "FH-00001"))
 
     assert promises(picture) == set()
 
@@ -277,5 +261,7 @@ def test_bytes_that_are_others_or_gone_are_named(picture: Picture) -> None:
     def gone(*_: str) -> bytes:
         raise LookupError
 
-    assert promises(picture, b"other") == {Promise.BLOBS}
-    assert [f.promise for f in check(picture, ACCEPTED, gone)] == [Promise.BLOBS]
+    others = {finding.promise for finding in check(picture, SENT, lambda *_: b"other")}
+
+    assert others == {Promise.BLOBS}
+    assert {finding.promise for finding in check(picture, SENT, gone)} == {Promise.BLOBS}

@@ -172,7 +172,9 @@ def _report_stray_result(row: AnyRow) -> Finding:
 
 
 def _select_open_steps(_: Connection, scope: Scope) -> Select[Any]:
-    is_open = exists().where(steps.c.turn_id == turns.c.id, steps.c.state == "started").correlate(turns)
+    # A model call that got no reply stays so, with what was paid for it.
+    is_call = steps.c.kind == "tool", steps.c.state == "started"
+    is_open = exists().where(steps.c.turn_id == turns.c.id, *is_call).correlate(turns)
     return (
         select(*thread_columns(), turns.c.id.label("turn_id"))
         .join(threads, turns.c.thread_key == threads.c.key)

@@ -1,5 +1,6 @@
 """Agents in threads of their own: one turn for each call, whose end is what the caller was told."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -31,7 +32,7 @@ def _is_told(picture: Picture, call: Row, child: Row) -> bool:
     """Whether the caller, if it came to read it, read what the other agent answered."""
     steps = [s for s in picture.steps if s["turn_id"] == call["turn_id"] and s["index"] == call["step_index"]]
     told = [
-        m["content"]
+        str(json.loads(m["content"]))
         for m in picture.said.get(str(call["turn_id"]), ())
         if m["role"] == "tool" and any(s["call_id"] == m["tool_call_id"] for s in steps)
     ]

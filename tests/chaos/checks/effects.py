@@ -30,8 +30,11 @@ def check_effects(picture: Picture) -> Iterator[Finding]:
 
 def _on_line(picture: Picture, thread: Row) -> Iterator[Finding]:
     """In one history, an order is carried out once, and by a turn that saw it."""
-    shown = [message for message in picture.line(thread["key"]) if not message["rolled_back"]]
-    ids, asked_at = {(m["thread_key"], m["seq"]) for m in shown}, _places(shown)
+    line = picture.line(thread["key"])
+    shown = [message for message in line if not message["rolled_back"]]
+    # What it shares may have been rolled back since.
+    asked_at = _places([m for m in line if m["thread_key"] != thread["key"] or not m["rolled_back"]])
+    ids = {(m["thread_key"], m["seq"]) for m in shown}
     whole = {
         turn_id: max(m["seq"] for m in said)
         for turn_id, said in picture.said.items()
@@ -51,10 +54,10 @@ def _on_line(picture: Picture, thread: Row) -> Iterator[Finding]:
             yield Finding(Promise.EFFECTS_ONCE, ref, f"{tool} happened under {len(some)} keys: {sorted(some)}")
 
 
-def _places(shown: list[Row]) -> Mapping[str, int]:
+def _places(line: list[Row]) -> Mapping[str, int]:
     """Where each reference is asked for first."""
     places: dict[str, int] = {}
-    for message in shown:
+    for message in line:
         if message["role"] == "user":
             for ref in references(message["content"])[:1]:
                 places.setdefault(ref, message["seq"])
@@ -72,14 +75,22 @@ def check_calls(picture: Picture, sent: Sent) -> Iterator[Finding]:
             yield Finding(Promise.NOT_WAITING, key, f"{step['name']} still waits, and its turn is over")
         if step["state"] == "finished" and step["name"] not in HARMLESS and key not in happened:
             yield Finding(Promise.ACCOUNTED, key, f"{step['name']} counts as done and never happened")
-        if step["state"] in ("unknown", "failed") and not _was_told(picture, step):
+        # Cancelled before it began: neither its call nor its result is in the history.
+        is_void = turn is not None and turn["state"] == "cancelled" and key not in happened
+        if step["state"] in ("unknown", "failed") and not _was_told(picture, step, is_void=is_void):
             yield Finding(Promise.ACCOUNTED, key, f"nobody was told that {step['name']} is {step['state']}")
+    journalled = {(str(step["turn_id"]), step["call_id"]) for step in picture.calls().values()}
+    for message in picture.messages:
+        for call in message["tool_calls"] or ():
+            if (str(message["turn_id"]), call["id"]) not in journalled:
+                yield Finding(Promise.ACCOUNTED, str(message["turn_id"]), f"no journal knows of {call['name']}")
     yield from _skipped(picture, sent)
 
 
-def _was_told(picture: Picture, step: Row) -> bool:
-    told = (m for m in picture.said.get(str(step["turn_id"]), ()) if m["role"] == "tool")
-    return any(m["tool_call_id"] == step["call_id"] and "error" in json.loads(m["content"]) for m in told)
+def _was_told(picture: Picture, step: Row, *, is_void: bool) -> bool:
+    said = picture.said.get(str(step["turn_id"]), ())
+    told = [m for m in said if m["role"] == "tool" and m["tool_call_id"] == step["call_id"]]
+    return any("error" in json.loads(m["content"]) for m in told) or (is_void and not told)
 
 
 def _skipped(picture: Picture, sent: Sent) -> Iterator[Finding]:

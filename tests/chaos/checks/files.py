@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tests.chaos.finding import Finding, Promise
 from tests.chaos.picture import Picture
@@ -18,7 +18,6 @@ def check_files(picture: Picture, sent: Sent) -> Iterator[Finding]:
     for row in picture.attachments:
         kept[str(row["turn_id"])].add(row["sha256"])
     unended = {str(s["turn_id"]) for s in picture.calls().values() if s["state"] != "finished"}
-    everybodys = frozenset().union(*(accepted.files for accepted in sent.accepted.values()))
     for ref, accepted in sent.accepted.items():
         turn = picture.turns.get(accepted.turn_id)
         if turn is None or accepted.turn_id not in picture.said:
@@ -30,8 +29,19 @@ def check_files(picture: Picture, sent: Sent) -> Iterator[Finding]:
         is_complete = picture.turns[answering]["state"] == "completed" and answering not in unended
         if is_complete and (accepted.files & invoices) - kept[answering]:
             yield Finding(Promise.DURABLE, ref, "a file that its tool brought is gone")
+    yield from _strange(picture, sent, kept)
+
+
+def _strange(picture: Picture, sent: Sent, kept: Mapping[str, set[str]]) -> Iterator[Finding]:
+    """A message has no files but those that came with it; a changed one may have those of the one before it."""
+    invoices = {digest_of(invoice_of(ref)) for ref in sent.accepted}
+    own = {accepted.turn_id: accepted.files for accepted in sent.accepted.values()}
+    everybodys = frozenset().union(*own.values())
+    edited = {thread["key"] for thread in picture.threads if thread["branch_origin"] == "edit"}
     for turn_id, digests in kept.items():
-        if digests - everybodys:
+        is_edited = turn_id in picture.turns and picture.turns[turn_id]["thread_key"] in edited
+        allowed = everybodys if is_edited else own.get(turn_id, frozenset())
+        if digests - invoices - allowed:
             yield Finding(Promise.NOTHING_INVENTED, turn_id, "it has files that nobody gave it")
 
 

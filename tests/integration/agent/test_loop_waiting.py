@@ -284,6 +284,18 @@ async def test_an_agent_that_goes_on_leaves_the_call_open_for_a_turn_of_its_own(
     assert bank.refunds == []
 
 
+async def test_what_a_turn_went_on_without_is_not_what_it_waits_for_later() -> None:
+    bank, helper = Bank(), Agent(name="helper", purpose="Look things up.")
+    agent = Agent(name="a", tools=[*bank.tools, helper.as_tool(thread=True)], when_waiting="go_on")
+    asks_both = says("", call("refund", "c", amount=5)), says("", call("helper", "h", request="where is it?"))
+    talk = Conversation(agent, *asks_both)
+
+    ending = await talk.wait()
+
+    assert [(each.call_id, each.kind) for each in ending.pending] == [("h", PendingKind.CHILD)]
+    assert [each.call_id for each in talk.journal.pending] == ["c"]
+
+
 class Died(BaseException):
     """The process is gone."""
 

@@ -178,6 +178,20 @@ async def test_an_end_that_cannot_be_stored_fails_the_turn(process: Process) -> 
     assert process.owners() == [None]
 
 
+async def test_what_was_said_before_an_end_that_cannot_be_stored_is_kept(process: Process) -> None:
+    """Else what its tools did would be done again, and what steered it would be lost."""
+    unstorable = ModelReply(content="fine", model="m", finish_reason="st\x00op")
+    process.model = Scripted(says("I look", call("missing", "1")), unstorable)
+    turn = process.send("one")
+
+    await process.runner().run_thread(WAKE_UP)
+
+    assert process.turn(turn).error_kind == "agent_error"
+    assert process.history()[:2] == ["one", "I look"]
+    assert len(process.history()) == 3
+    assert process.owners() == [None]
+
+
 async def test_a_cancellation_that_nobody_asked_for_fails_the_turn(process: Process) -> None:
     def cancels(request: Any) -> ModelReply:
         raise asyncio.CancelledError

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from agent.chat_messages import build_messages
+from agent.journal import unanswered_step
 from conversation.history import open_calls
 from conversation.ids import new_id
-from conversation.message import Message, ToolCall
+from conversation.message import Message, ToolCall, Usage
 from conversation.thread import Thread
 from conversation.turn import Cancelled
 from store import tables
@@ -298,6 +299,17 @@ def test_a_step_that_was_left_started_on_a_turn_that_is_over_is_noted_as_unknown
     rows = site.rows(select(tables.steps).order_by(tables.steps.c.index))
     assert [row.state for row in rows] == ["finished", "unknown", "unknown"]
     assert rows[1].finished_at is not None
+    assert site.found() == {}
+
+
+def test_a_model_call_that_was_paid_and_got_no_reply_is_no_open_call(site: Site) -> None:
+    site.send()
+    claimed = site.claim(site.worker())
+    paid = unanswered_step(0, "gpt-5", "", usage=Usage(prompt_tokens=3), cost=0.1)
+
+    site.settle(claimed, Cancelled(steps=(paid,)))
+    site.age()
+
     assert site.found() == {}
 
 

@@ -32,6 +32,7 @@ from store.threads.forks import fork
 from store.threads.listing import ThreadFilter
 from store.threads.thread_views import list_views, read_view
 from store.threads.visible_threads import Viewer
+from store.turns import inbox
 from store.turns.event_rows import resume_thread_events
 from store.turns.message_pages import list_messages
 from store.turns.send_request import UNLIMITED, SendRequest
@@ -422,6 +423,19 @@ def test_a_fork_of_a_branch_is_a_thread_of_its_own(desk: Desk) -> None:
     assert desk.contents("copy") == ["1", "re: 1", "there", "re: there", "on", "re: on"]
     assert [each.id for each in desk.branches("copy")] == [MAIN]
     assert len(desk.branches()) == 2
+
+
+def test_another_answer_is_to_the_last_question_though_a_turn_without_one_came_after_it(desk: Desk) -> None:
+    desk.ask("1")
+    desk.ask("2")
+    # As a turn that only takes up a call.
+    taken_up = desk.database.run(inbox.accept, desk.request(None, "t"), UNLIMITED)
+    desk.answer(taken_up.address, "done")
+
+    claimed = desk.answer(desk.regenerate().accepted.address, "another")
+    once_more = desk.answer(desk.regenerate().accepted.address, "a third one")
+
+    assert window(claimed) == window(once_more) == ["1", "re: 1", "2"]
 
 
 def test_viewers_hear_of_a_switch_behind_all_that_they_saw(desk: Desk) -> None:

@@ -1,9 +1,9 @@
-"""Turns that others wait for: however one ends, who waits for it goes on. On each database, at length on both roads."""
+"""Turns that others wait for: however one ends, who waits for it goes on. At length on each database and road."""
 
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -22,14 +22,18 @@ from store.turns import cancel
 from store.turns import settle as settling
 from store.turns.children import Kin
 from store.turns.visible_turns import cancel_turn
+from store.walls.roles import GATEWAY
 from tests.conftest import LendDatabase
 from tests.integration.store.turns.family import Family
 from tests.integration.store.turns.test_interleavings import PATIENCE, Mailbox
+from tests.integration.store.walls.one_of_each import as_role
 
 VIEWER = Viewer("default")
 
 
-@pytest.fixture(scope="module", params=["functions", pytest.param("plain", marks=pytest.mark.soak), "sqlite"])
+@pytest.fixture(
+    scope="module", params=["functions", *(pytest.param(road, marks=pytest.mark.soak) for road in ("plain", "sqlite"))]
+)
 def one_database(
     request: pytest.FixtureRequest,
     lend_database: LendDatabase,
@@ -159,3 +163,15 @@ def test_a_viewers_cancel_and_the_end_of_the_same_turn_lock_in_one_order(databas
 
     assert outcome.state.value == "completed"
     assert parent.told == ["completed"]
+
+
+def test_the_role_of_a_gateway_may_end_a_turn_that_another_one_waits_for(database_url: str, database: Database) -> None:
+    parent = Family(database)
+    parent.send("go")
+    child = parent.ask()
+    child.call_tool(child.claim_turn())
+
+    with closing(Database(load(database_url=as_role(database_url, GATEWAY)))) as gateway:
+        gateway.acting_for("default").run(delete_visible_thread, VIEWER, child.thread)
+
+    assert (parent.turn.state, parent.told) == ("queued", ["cancelled"])

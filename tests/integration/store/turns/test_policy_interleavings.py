@@ -15,12 +15,11 @@ from tests.conftest import LendDatabase
 from tests.integration.store.turns.meeting_operations import OPERATIONS
 from tests.integration.store.turns.meetings import PATIENCE, hold_at_lock, hold_operation, hold_send
 
-#: Of the whole table, what has been hardest: a decision, an end and a claim beside those that end others.
+#: Of the whole table, what has been hardest: an end and a decision beside those that end others.
 SHORT = [
-    ("decide", WhenBusy.ROLLBACK),
     ("commit", WhenBusy.STEER),
-    ("claim", WhenBusy.MERGE),
-    ("retry", WhenBusy.INTERRUPT),
+    pytest.param("decide", WhenBusy.ROLLBACK, marks=pytest.mark.soak),
+    pytest.param("claim", WhenBusy.MERGE, marks=pytest.mark.soak),
 ]
 
 

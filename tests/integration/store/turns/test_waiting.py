@@ -1,6 +1,8 @@
 """A turn that waits for decisions: it holds nothing, is queued by the last decision, and ends where none comes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -282,6 +284,64 @@ def test_a_call_that_was_left_open_is_taken_up_by_a_turn_of_its_own(database: Da
     assert [(each.step_index, each.decision) for each in taken_up.pending] == [(1, APPROVE)]
     with pytest.raises(AlreadyDecided):
         decide(database, first, decision=Decision(kind=DecisionKind.DENY))
+
+
+def go_on_without(database: Database) -> ClaimedTurn:
+    """A turn that runs on without the first call, which is open."""
+    turn_id = send(database)
+    claimed = claim(database)
+    assert isinstance(claimed, ClaimedTurn)
+    not_decided = Step(
+        index=1, kind="tool", call_id="call-1", name="refund", state="failed", result={"content": '{"error": {}}'}
+    )
+    left_open = waiting(1, expire_seconds=60).pending
+    record = partial(journal.record, lease=claimed.lease, turn_id=turn_id, entries=[ASKED, not_decided])
+    database.run(record, pending=left_open)
+    return claimed
+
+
+def test_a_turn_waits_for_no_call_that_it_went_on_without(database: Database) -> None:
+    turn = go_on_without(database)
+    other = replace(waiting(2, expire_seconds=3600), pending=waiting(2, expire_seconds=3600).pending[1:])
+    database.run(settle, lease=turn.lease, turn_id=turn.id, ending=other, release=False)
+    row = turn_row(database, turn.id)
+    assert row.wait_expires_at - row.created_at > timedelta(minutes=30)
+
+    taken_up = decide(database, turn.id, "call-1").wake_up
+    assert taken_up is not None
+    assert taken_up.turn_id != turn.id
+    assert turn_row(database, turn.id).state == "waiting"
+    goes_on = decide(database, turn.id, "call-2").wake_up
+
+    assert goes_on is not None
+    assert goes_on.turn_id == turn.id
+    resumed = claim(database)
+    assert isinstance(resumed, ClaimedTurn)
+    assert resumed.id == turn.id
+
+
+def test_a_turn_goes_on_though_a_call_is_open_that_it_went_on_without(database: Database) -> None:
+    turn = go_on_without(database)
+    other = replace(waiting(2), pending=waiting(2).pending[1:])
+    database.run(settle, lease=turn.lease, turn_id=turn.id, ending=other, release=False)
+
+    goes_on = decide(database, turn.id, "call-2").wake_up
+
+    assert goes_on is not None
+    assert turn_row(database, turn.id).state == "queued"
+
+
+@pytest.mark.parametrize("ending", [Cancelled(), Completed()])
+def test_what_a_cancelled_turn_left_open_is_closed(database: Database, ending: Cancelled | Completed) -> None:
+    turn = go_on_without(database)
+    database.run(cancel.request_cancel, turn_id=turn.id, by="ada")
+
+    database.run(settle, lease=turn.lease, turn_id=turn.id, ending=ending, release=True)
+
+    assert database.run(lambda c: c.execute(select(pending_calls.c.decision)).scalars().all()) == ["closed"]
+    with pytest.raises(AlreadyDecided, match="too late"):
+        decide(database, turn.id)
+    assert isinstance(claim(database), NothingDue)
 
 
 def test_a_call_that_was_left_open_expires(database: Database) -> None:

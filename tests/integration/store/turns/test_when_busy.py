@@ -20,6 +20,7 @@ from store.database.engine import Database
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.threads.export import Export, read_next_page
+from store.threads.forks import fork
 from store.threads.importer import import_thread
 from store.turns import cancel, journal, steering
 from store.turns.requeue import RequeueOutcome, requeue
@@ -208,6 +209,26 @@ def test_tools_that_were_called_before_a_rollback_are_told_to_each_later_turn(sc
     scene.send("three")
 
     assert scene.claim_turn().context == (note,)
+
+
+def test_tools_that_were_called_before_a_rollback_are_told_on_a_branch_behind_it(scene: BusyScene) -> None:
+    scene.send("one")
+    claimed = scene.claim_turn()
+    scene.call_tool(claimed)
+    scene.end_tool(claimed)
+    scene.send("two", WhenBusy.ROLLBACK)
+    scene.end(claimed)
+    second = scene.claim_turn()
+    scene.end(second)
+    source, told = scene.thread, {}
+
+    for at in (None, 0):
+        scene.thread = new_id()
+        scene.database.run(fork, tenant="default", thread_id=source, new_id=scene.thread, at=at)
+        scene.send("and here")
+        told[at] = scene.claim_turn().context
+
+    assert told == {None: second.context, 0: ()}
 
 
 def test_a_rollback_of_a_turn_whose_worker_died_takes_what_it_journalled_out_of_view(scene: BusyScene) -> None:
