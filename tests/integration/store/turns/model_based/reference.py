@@ -334,6 +334,8 @@ class Mailbox:
             return
         # Whoever asked to stop before the commit has won, though the reply is kept.
         turn.state = "cancelled" if end.kind == "completed" and turn.cancel_asked else end.kind
+        if turn.state == "cancelled":
+            waits.close(turn)
         if end.kind != "completed":
             turn.close_started()
         if end.step is not None:

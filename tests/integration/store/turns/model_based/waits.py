@@ -39,7 +39,7 @@ def ask(mailbox: "Mailbox", turn: Turn, requests: tuple[Request, ...]) -> None:
 
 
 def _over_at(turn: Turn) -> int | None:
-    moments = [call.over_at for call in turn.calls.values() if call.decided is None]
+    moments = [call.over_at for call in turn.calls.values() if call.decided is None and not turn.went_on(call)]
     if not moments:
         return None
     return min(moments) if turn.deadline is None else min(*moments, turn.deadline)
@@ -65,10 +65,10 @@ def decide(
         if call.decided == decided:
             return False
         raise AlreadyDecided
-    if call.over_at <= mailbox.now or (mailbox.must_end(turn) and not turn.is_final):
+    if turn.state == "cancelled" or call.over_at <= mailbox.now or (mailbox.must_end(turn) and not turn.is_final):
         raise AlreadyDecided
     turn.calls[name] = replace(call, decided=decided)
-    if turn.state != "waiting":
+    if turn.state != "waiting" or turn.went_on(call):
         taken_up.steps = {0: Entry("finished", 0, is_call=False), 1: Entry("waiting", 0)}
         taken_up.calls = {name: replace(call, decided=decided, index=1)}
         mailbox.turns[taken_up.id] = taken_up
