@@ -219,7 +219,9 @@ def _note_health(connection: Connection, webhook_id: str, attempt: Attempt) -> N
         values: dict[str, Any] = {"state": "disabled", "disabled_reason": GONE, "updated_at": clock()}
         connection.execute(update(webhooks).where(of_webhook, webhooks.c.state == "enabled").values(values))
         return
-    statement = update(webhooks).where(of_webhook).values(failures=webhooks.c.failures + 1)
+    # Of attempts that were made at once, those that fail after the webhook was found away say nothing new.
+    is_new = or_(webhooks.c.failures < AWAY_AFTER, _is_not_past(webhooks.c.retry_at))
+    statement = update(webhooks).where(of_webhook, is_new).values(failures=webhooks.c.failures + 1)
     failures = connection.execute(statement.returning(webhooks.c.failures)).scalar_one_or_none()
     pause = _away_seconds(failures or 0, attempt)
     if pause:

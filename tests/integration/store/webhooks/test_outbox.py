@@ -125,6 +125,20 @@ def test_a_receiver_that_was_down_for_an_hour_gets_each_event_once_it_is_back(sc
     assert scene.reread(webhook).failures == 0
 
 
+def test_an_outage_of_a_moment_costs_seconds_however_many_attempts_met_it(scene: WebhookScene) -> None:
+    webhook = scene.webhook()
+    scene.receiver.answer = lambda _: None
+    for number in range(16):
+        scene.turn(f"thread-{number}")
+
+    scene.send()
+    assert scene.reread(webhook).failures == outbox.AWAY_AFTER
+    scene.receiver.answer = lambda _: 200
+    scene.wait_and_send(30, step=10)
+
+    assert {one.state for one in scene.deliveries(webhook)} == {"delivered"}
+
+
 def test_a_delivery_is_dead_after_days_and_what_is_behind_it_is_sent(scene: WebhookScene) -> None:
     webhook = scene.webhook()
     first = scene.turn()

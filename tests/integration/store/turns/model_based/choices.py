@@ -42,7 +42,7 @@ from tests.integration.store.turns.model_based.operations import (
     TakeBackCrashes,
 )
 from tests.integration.store.turns.model_based.reference import FORGET, LEASE
-from tests.integration.store.turns.model_based.values import Claimed, End, Process, Turn
+from tests.integration.store.turns.model_based.values import Claimed, End, Process
 
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.machine import Machine
@@ -222,9 +222,7 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
         replies = tuple(f"{name}.{reply}" for reply in end.replies)
         turn = machine.model.turns.get(job.turn)
         read = turn.read if turn and end.is_final else ()
-        # A turn waits for calls that have no result yet.
-        requests = tuple(replace(one, index=_open_index(turn, one.index)) for one in end.requests)
-        return Settle(job, replace(end, replies=replies, read=read, requests=requests), release=release)
+        return Settle(job, replace(end, replies=replies, read=read), release=release)
 
     any_end = st.one_of(ends, ends, people.waits(machine), _asks_others(machine))
     return st.builds(settle, _jobs(machine, machine.jobs), any_end, release=st.booleans())
@@ -233,12 +231,6 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
 def _asks_others(machine: "Machine") -> SearchStrategy[End]:
     is_full = len(machine.model.unfinished()) >= MANY
     return people.waits(machine) if is_full else children.waits(machine)
-
-
-def _open_index(turn: Turn | None, index: int) -> int:
-    while turn is not None and index in turn.steps and not turn.steps[index].is_open:
-        index += 1
-    return index
 
 
 # Time

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 #: Seconds for which a call waits.
 SECONDS = (8, 40, 40, 600)
 
+#: Steps of a journal, with results or without.
+ANY_STEP = st.integers(0, 3)
 kinds = st.sampled_from(sorted(FITTING.keys() - {"child"}))
 decided_by = st.sampled_from([None, "ann", "bob"])
 
 
 def waits(machine: "Machine") -> SearchStrategy[End]:
-    return st.builds(End, kind=st.just("wait"), requests=requests(machine), step=st.sampled_from([None, 0, 3]))
+    # The step of a call that is waited for has no result.
+    asked = requests(machine, indexes=st.integers(10, 13))
+    return st.builds(End, kind=st.just("wait"), requests=asked, step=st.sampled_from([None, 0, 3]))
 
 
-def requests(machine: "Machine") -> SearchStrategy[tuple[Request, ...]]:
+def requests(machine: "Machine", indexes: SearchStrategy[int] = ANY_STEP) -> SearchStrategy[tuple[Request, ...]]:
     """Each call has a name of its own."""
     names = st.builds(machine.new_id, st.just("d"))
-    request = st.builds(Request, call=names, kind=kinds, seconds=st.sampled_from(SECONDS), index=st.integers(0, 3))
+    request = st.builds(Request, call=names, kind=kinds, seconds=st.sampled_from(SECONDS), index=indexes)
     return st.lists(request, min_size=1, max_size=2).map(tuple)
 
 

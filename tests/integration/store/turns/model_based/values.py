@@ -203,11 +203,6 @@ class Turn:
         entries = [entry for _, entry in sorted(self.steps.items(), key=lambda step: step[0])]
         return tuple(entry.told for entry in entries if entry.told is not None)
 
-    def went_on(self, call: Call) -> bool:
-        """Whether it went on without the decision: its journal has the call's result."""
-        entry = self.steps.get(call.index)
-        return entry is not None and not entry.is_open
-
     def close_started(self) -> None:
         """Nobody knows what came of the calls that are under way."""
         opened = {index: entry for index, entry in self.steps.items() if entry.state == "started"}

@@ -39,10 +39,17 @@ def ask(mailbox: "Mailbox", turn: Turn, requests: tuple[Request, ...]) -> None:
 
 
 def _over_at(turn: Turn) -> int | None:
-    moments = [call.over_at for call in turn.calls.values() if call.decided is None and not turn.went_on(call)]
+    awaited = (call for call in turn.calls.values() if call.decided is None and not is_left_open(turn, call))
+    moments = [call.over_at for call in awaited]
     if not moments:
         return None
     return min(moments) if turn.deadline is None else min(*moments, turn.deadline)
+
+
+def is_left_open(turn: Turn, call: Call) -> bool:
+    """Whether the turn went on without it: its step has its result."""
+    entry = turn.steps.get(call.index)
+    return entry is not None and entry.state in ("finished", "failed", "unknown")
 
 
 def decide(
@@ -68,7 +75,7 @@ def decide(
     if turn.state == "cancelled" or call.over_at <= mailbox.now or (mailbox.must_end(turn) and not turn.is_final):
         raise AlreadyDecided
     turn.calls[name] = replace(call, decided=decided)
-    if turn.state != "waiting" or turn.went_on(call):
+    if turn.state != "waiting" or is_left_open(turn, call):
         taken_up.steps = {0: Entry("finished", 0, is_call=False), 1: Entry("waiting", 0)}
         taken_up.calls = {name: replace(call, decided=decided, index=1)}
         mailbox.turns[taken_up.id] = taken_up
@@ -80,7 +87,7 @@ def decide(
 
 
 def close(turn: Turn) -> None:
-    """Close what nobody decided of a turn that is only to be ended."""
+    """Close what nobody decided of a turn that is only to be ended, or was cancelled."""
     calls = turn.calls.items()
     turn.calls |= {one: replace(call, decided=Decided("closed")) for one, call in calls if call.decided is None}
 
