@@ -56,7 +56,7 @@ def build_messages(
 
 
 def request_digest(request: ModelRequest) -> str:
-    """SHA-256 of what is asked; how long and how often to try, and with which key, is left out."""
+    """Half of the SHA-256 of what is asked; how long and how often to try, and with which key, is left out."""
     content = {
         "model": request.model,
         "messages": request.messages,
@@ -65,7 +65,7 @@ def request_digest(request: ModelRequest) -> str:
         "fallbacks": request.fallbacks,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_to_json_value)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
 def _find_questions(messages: Sequence[Message]) -> frozenset[str]:

@@ -67,7 +67,8 @@ def _result_of(reply: ModelReply) -> dict[str, Any]:
         "content": reply.content,
         "tool_calls": [call.to_json() for call in reply.tool_calls],
         "reasoning": reply.reasoning,
-        "finish_reason": reply.finish_reason,
+        # Only how it ended otherwise than most is told.
+        "finish_reason": None if reply.finish_reason == "stop" else reply.finish_reason,
         "provider_fields": write_fields(reply.provider_fields),
     }
     return {name: value for name, value in result.items() if value}

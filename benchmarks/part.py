@@ -53,6 +53,7 @@ PARTS = (
     Part("waiting", "Turns that wait in one worker process", timeout_seconds=300),
     Part("send", "Sending"),
     Part("history", "A turn beside its thread's history"),
+    Part("steering", "Forks, branches, waits for a person, webhooks and schedules", timeout_seconds=240),
     Part("stores", "A turn against the stores one would take instead", timeout_seconds=240),
     Part("models", "One call of a model"),
     Part("start", "The start of a worker, to its first task or turn"),

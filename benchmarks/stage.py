@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
+from store.live import broker_users
 from store.settings import Settings, load
-from threadmill.embedded.programs import Program
+from threadmill.embedded.programs import Program, worker
 from threadmill.embedded.stack import Stack
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +37,12 @@ def stack(*programs: Program, **settings: str) -> Iterator[Stack]:
         servers = Stack(Path(folder), environment, plan=lambda _: list(programs))
         with servers:
             yield servers
+
+
+def bare_worker(name: str, queue: str, *options: str) -> Program:
+    """A worker of bare tasks, who may do anything at the broker: its queue is none that our users know."""
+    program = worker(name, [queue], app="benchmarks.noop", options=options)
+    return replace(program, broker_user=broker_users.OPERATOR)
 
 
 def settings_of(servers: Stack, **others: object) -> Settings:

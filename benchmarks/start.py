@@ -14,7 +14,7 @@ from redis import Redis
 
 from benchmarks import noop
 from benchmarks.figures import Demand, Figure, Measures, at_most
-from benchmarks.stage import processor_seconds, rounds_within, settings_of, stack
+from benchmarks.stage import bare_worker, processor_seconds, rounds_within, settings_of, stack
 from conversation.task_contract import TURNS_QUEUE
 from producers import Producer
 from tests.stub_openai import StubOpenAI, reply
@@ -26,7 +26,7 @@ from threadmill.embedded.stack import Stack
 BARE_SECONDS = 60
 #: Seconds after which no further round begins.
 BUDGET_SECONDS = 40
-BARE_WORKER = worker("noop", [noop.QUEUE], app="benchmarks.noop", options=["-P", "threads"])
+BARE_WORKER = bare_worker("noop", noop.QUEUE, "-P", "threads")
 OWN_WORKER = worker("turns", [TURNS_QUEUE])
 #: Which models, and what is asked of the processor time of each.
 ROADS: tuple[tuple[str, str, dict[str, str], Demand | None], ...] = (

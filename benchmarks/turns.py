@@ -18,6 +18,7 @@ from redis import Redis
 from benchmarks import noop
 from benchmarks.figures import Figure, Measures, Note, at_least, at_most, ratio_at_least, ratio_at_most
 from benchmarks.stage import (
+    bare_worker,
     processor_seconds,
     processor_seconds_of_tree,
     read_wal_position,
@@ -36,8 +37,8 @@ THREADS = 8
 #: Seconds for the turns of one round to end, and seconds after which no further round begins.
 ROUND_SECONDS, BUDGET_SECONDS = 120, 60
 TURNS = worker("turns", [TURNS_QUEUE])
-STOCK = worker("noop", [noop.QUEUE], app="benchmarks.noop", options=["-P", "threads"])
-OWN_POOL = worker("noop-own-pool", [noop.OWN_POOL_QUEUE], app="benchmarks.noop")
+STOCK = bare_worker("noop", noop.QUEUE, "-P", "threads")
+OWN_POOL = bare_worker("noop-own-pool", noop.OWN_POOL_QUEUE)
 UNFINISHED = "select count(*) from turns where state in ('queued', 'running')"
 #: Runs a second of Aegra on a machine of this kind, as others measured them; eight times as many are wanted.
 AEGRA_RUNS_PER_SECOND = 30

@@ -26,6 +26,12 @@ def address_of(thread_id: str, branch: str | None) -> str:
     return thread_id if branch is None else f"{thread_id}{_SLASH}{branch}"
 
 
+def checked_address_of(thread_id: str, branch: str | None) -> str:
+    """As `address_of`, of ids that a caller chose. Raises `InvalidInput`."""
+    check_id("thread_id", thread_id)
+    return address_of(thread_id, None if branch is None else check_id("branch", branch))
+
+
 def split_address(address: str) -> tuple[str, str | None]:
     """The thread's id and the branch's in an address."""
     thread_id, _, branch = address.partition(_SLASH)

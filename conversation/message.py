@@ -88,6 +88,10 @@ class Usage:
         }
         return counts | {"is_estimate": True} if self.is_estimate else counts
 
+    def to_row(self) -> dict[str, int]:
+        """As it is stored, with each reply, its step and its turn: most read nothing from a cache."""
+        return {name: count for name, count in self.to_json().items() if count or name != "cached_tokens"}
+
 
 @dataclass(kw_only=True, slots=True)
 class Message:

@@ -30,7 +30,7 @@ class Step:
     #: an idempotent call that its turn's end left unknown, without a result. A model call is `started`
     #: where attempts at it were paid and came to no reply: it is asked again, and their usage stays on it.
     state: Literal["waiting", "started", "finished", "failed", "unknown"]
-    #: SHA-256 of what was asked, so that a replay under changed code is noticed.
+    #: A digest of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
     #: JSON: a model's reply, a tool's result or a message; None while it is started, or where its turn ended first.
     result: dict[str, Any] | None = None

@@ -22,8 +22,6 @@ from producers.api import (  # noqa: E402 - in a foreign process, only now is it
     find_file_async,
     find_turn,
     find_turn_async,
-    hand_over_thread,
-    hand_over_thread_async,
     list_pending,
     list_pending_async,
     list_turns,
@@ -80,6 +78,8 @@ from producers.inbound_sources import (  # noqa: E402
 from producers.producer import Producer  # noqa: E402
 from producers.requeue_report import RequeueReport  # noqa: E402
 from producers.schedules import (  # noqa: E402
+    change_schedule,
+    change_schedule_async,
     create_schedule,
     create_schedule_async,
     delete_schedule,
@@ -96,6 +96,14 @@ from producers.schedules import (  # noqa: E402
     resume_schedule_async,
     run_schedule,
     run_schedule_async,
+)
+from producers.thread_functions import (  # noqa: E402
+    fork_thread,
+    fork_thread_async,
+    hand_over_thread,
+    hand_over_thread_async,
+    set_when_busy,
+    set_when_busy_async,
 )
 from producers.turn import AsyncTurn, Turn  # noqa: E402
 from producers.webhook_api import (  # noqa: E402
@@ -126,6 +134,8 @@ __all__ = [
     "Turn",
     "cancel_turn",
     "cancel_turn_async",
+    "change_schedule",
+    "change_schedule_async",
     "change_webhook",
     "change_webhook_async",
     "choose_branch",
@@ -165,6 +175,8 @@ __all__ = [
     "find_turn_async",
     "find_webhook",
     "find_webhook_async",
+    "fork_thread",
+    "fork_thread_async",
     "hand_over_thread",
     "hand_over_thread_async",
     "list_branches",
@@ -213,6 +225,8 @@ __all__ = [
     "run_schedule_async",
     "send_message",
     "send_message_async",
+    "set_when_busy",
+    "set_when_busy_async",
     "thread_events",
     "thread_events_async",
     "thumbnail_url",

@@ -17,8 +17,6 @@ from producers.producer import Producer
 from producers.requeue_report import RequeueReport
 from producers.send_options import SendKeywords
 from producers.turn import AsyncTurn, Turn
-from store.threads.editing import edit_thread
-from store.threads.visible_threads import Viewer
 from store.turns import pending_listing
 from store.turns.bulk_requeue import RequeueFilter
 from store.turns.pending_listing import PendingPage
@@ -118,48 +116,43 @@ async def list_turns_async(
     return await default_producer().list_turns_async(thread_id, tenant=tenant, limit=limit, cursor=cursor)
 
 
-def read_thread(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+def read_thread(thread_id: str, *, branch: str | None = None, tenant: str = "default", last: int | None = 50) -> Thread:
     """A thread to show to its users: its `last` messages, or all with None, and those that are `pending`.
 
-    Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    Of the branch that is chosen, or of `branch`. Raises `ThreadNotFound`, `BranchNotFound`, `InvalidInput` and
+    `DatabaseUnavailable`.
     """
-    return default_producer().read_thread(thread_id, tenant=tenant, last=last)
+    return default_producer().read_thread(thread_id, branch=branch, tenant=tenant, last=last)
 
 
-async def read_thread_async(thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+async def read_thread_async(
+    thread_id: str, *, branch: str | None = None, tenant: str = "default", last: int | None = 50
+) -> Thread:
     """As `read_thread`, on the event loop."""
-    return await default_producer().read_thread_async(thread_id, tenant=tenant, last=last)
+    return await default_producer().read_thread_async(thread_id, branch=branch, tenant=tenant, last=last)
 
 
-def hand_over_thread(thread_id: str, agent: str | None, *, tenant: str = "default") -> None:
-    """Hand a thread over to an agent: it answers what is sent to it from now on, where the sender names no agent.
-
-    None gives it back to the default agent. Turns that are queued keep their own. An agent does the same with a tool,
-    `hand_over_to`. Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
-    """
-    runner = default_producer().database.acting_for(tenant)
-    runner.run(edit_thread, Viewer(check_tenant(tenant)), thread_id, assigned_agent=agent)
-
-
-hand_over_thread_async = move_to_thread(hand_over_thread)
-
-
-def thread_events(thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
+def thread_events(
+    thread_id: str, *, branch: str | None = None, tenant: str = "default", after: int = 0
+) -> Iterator[ThreadEvent]:
     """The events of a thread, as they happen, without end: what was said and is said, and how its turns go.
 
     Each event that is kept has a number; `after` is the number of the last one that was seen, or 0 for all: nothing
     is left out then, and nothing comes twice. A `MessageDelta` is a preview of the `MessageDone` that follows;
     after a `MessageRestarted`, and a `TurnStarted` of a later attempt, the preview begins anew. Without the broker
-    there are no previews, and events come up to two seconds later; a database that is away is waited for.
+    there are no previews, and events come up to two seconds later; a database that is away is waited for. They are
+    those of the branch that is chosen, whichever that is, or of `branch` alone.
 
-    Raises `ThreadNotFound` and `InvalidInput`. Close the iterator, or leave its loop, to stop.
+    Raises `ThreadNotFound`, `BranchNotFound` and `InvalidInput`. Close the iterator, or leave its loop, to stop.
     """
-    return default_producer().thread_events(thread_id, tenant=tenant, after=after)
+    return default_producer().thread_events(thread_id, branch=branch, tenant=tenant, after=after)
 
 
-def thread_events_async(thread_id: str, *, tenant: str = "default", after: int = 0) -> AsyncIterator[ThreadEvent]:
+def thread_events_async(
+    thread_id: str, *, branch: str | None = None, tenant: str = "default", after: int = 0
+) -> AsyncIterator[ThreadEvent]:
     """As `thread_events`, on the event loop."""
-    return default_producer().thread_events_async(thread_id, tenant=tenant, after=after)
+    return default_producer().thread_events_async(thread_id, branch=branch, tenant=tenant, after=after)
 
 
 def user_events(user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[tuple[str, ThreadEvent]]:

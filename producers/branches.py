@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Unpack
 
-from conversation.branch_address import address_of, new_branch_id, split_address
+from conversation.branch_address import checked_address_of, new_branch_id, split_address
 from conversation.parts import Content
 from conversation.validation import check_id
 from producers.connections import Connections
@@ -76,7 +76,7 @@ class Branches:
     ) -> Branch:
         """Make a branch; see `producers.make_branch`."""
         make = partial(branches.make_branch, branch_id=new_branch_id(), at=at, name=name)
-        return self._runner(tenant).run(make, Viewer(tenant), _address(thread_id, branch))
+        return self._runner(tenant).run(make, Viewer(tenant), checked_address_of(thread_id, branch))
 
     def list(self, thread_id: str, *, tenant: str = "default") -> list[Branch]:
         """The branches of a thread; see `producers.list_branches`."""
@@ -156,8 +156,3 @@ def _ring_of(tenant: str, address: str) -> tuple[str, str]:
     thread_id, _ = split_address(address)
     topic = topic_of("thread", tenant, thread_id)
     return topic, seal(topic, Ring(thread_id=thread_id, number=0), b"")
-
-
-def _address(thread_id: str, branch: str | None) -> str:
-    thread_id = check_id("thread_id", thread_id)
-    return address_of(thread_id, None if branch is None else check_id("branch", branch))

@@ -11,13 +11,14 @@ from concurrent.futures import wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
+from conversation.branch_address import checked_address_of
 from conversation.errors import DatabaseUnavailable
 from conversation.events import ThreadEvent
 from conversation.ids import new_id
 from conversation.parts import Content
 from conversation.thread import Thread
 from conversation.turn import TurnRecord
-from conversation.validation import check_id, check_tenant
+from conversation.validation import check_tenant
 from producers.connections import Connections
 from producers.producer_parts import ProducerParts
 from producers.send_options import SendKeywords, SendOptions
@@ -135,25 +136,32 @@ class Producer(ProducerParts, WebhookOwner):
         runner = self.database.acting_for(tenant)
         return await runner.run_async(list_of_thread, tenant, thread_id, limit=limit, cursor=cursor)
 
-    def read_thread(self, thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+    def read_thread(
+        self, thread_id: str, *, branch: str | None = None, tenant: str = "default", last: int | None = 50
+    ) -> Thread:
         """A thread as it is shown to its users; see `producers.read_thread`."""
-        of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
+        of_thread = check_tenant(tenant), checked_address_of(thread_id, branch)
         return self.database.acting_for(tenant).run(repository.load, *of_thread, last=last)
 
-    async def read_thread_async(self, thread_id: str, *, tenant: str = "default", last: int | None = 50) -> Thread:
+    async def read_thread_async(
+        self, thread_id: str, *, branch: str | None = None, tenant: str = "default", last: int | None = 50
+    ) -> Thread:
         """As `read_thread`, on the event loop."""
-        of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
+        of_thread = check_tenant(tenant), checked_address_of(thread_id, branch)
         return await self.database.acting_for(tenant).run_async(repository.load, *of_thread, last=last)
 
-    def thread_events(self, thread_id: str, *, tenant: str = "default", after: int = 0) -> Iterator[ThreadEvent]:
+    def thread_events(
+        self, thread_id: str, *, branch: str | None = None, tenant: str = "default", after: int = 0
+    ) -> Iterator[ThreadEvent]:
         """The events of a thread, as they happen; see `producers.thread_events`."""
-        return self.connections.sync_loop.iterate(self.thread_events_async, thread_id, tenant=tenant, after=after)
+        follow = self.thread_events_async
+        return self.connections.sync_loop.iterate(follow, thread_id, branch=branch, tenant=tenant, after=after)
 
     def thread_events_async(
-        self, thread_id: str, *, tenant: str = "default", after: int = 0
+        self, thread_id: str, *, branch: str | None = None, tenant: str = "default", after: int = 0
     ) -> AsyncIterator[ThreadEvent]:
         """As `thread_events`, on the event loop."""
-        return self.connections.events.follow_thread(tenant, thread_id, after=after)
+        return self.connections.events.follow_thread(tenant, checked_address_of(thread_id, branch), after=after)
 
     def user_events(self, user: str, *, tenant: str = "default", cursor: str | None = None) -> Iterator[UserEvent]:
         """The events of all threads of a user, as they happen; see `producers.user_events`."""

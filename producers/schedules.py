@@ -1,4 +1,4 @@
-"""Schedules, for a producer's callers: create, list, pause, resume, run and delete them.
+"""Schedules, for a producer's callers: create, list, change, pause, resume, run and delete them.
 
 What stays true: what is refused is refused before the first write; a schedule of another tenant is not there.
 """
@@ -16,6 +16,7 @@ from producers.api import default_producer, move_to_thread
 from producers.producer import Producer
 from producers.turn import Turn
 from store.database.engine import PatientRunner
+from store.schedules import changes as stored_changes
 from store.schedules import repository, runs
 from store.schedules.repository import SchedulePage
 from store.schedules.request import ScheduleRequest
@@ -56,6 +57,30 @@ class ScheduleKeywords(TypedDict, total=False):
     priority: int
 
 
+class ScheduleChanges(TypedDict, total=False):
+    """The keyword arguments of `change_schedule`, for type checkers: as in `ScheduleKeywords`."""
+
+    content: str
+    #: In the place of `at`.
+    cron: str | None
+    #: In the place of `cron`.
+    at: datetime | None
+    time_zone: str
+    catch_up: CatchUp | Literal["skip", "one", "all"]
+    #: In the place of `thread_rule`.
+    thread_id: str | None
+    #: In the place of `thread_id`.
+    thread_rule: str | None
+    #: None takes it away.
+    name: str | None
+    #: None: the default one, or the one that the thread was handed over to.
+    agent: str | None
+    #: None: as the thread says.
+    when_busy: WhenBusy | str | None
+    metadata: Mapping[str, Any] | None
+    priority: int
+
+
 def create_schedule(content: str, **options: Unpack[ScheduleKeywords]) -> ScheduleRecord:
     """Create a schedule that sends this text at its times, each run as a turn with the schedule's id.
 
@@ -90,6 +115,16 @@ def list_schedules(
     runner = _database(default_producer(), tenant)
     filters = {"thread_id": thread_id, "limit": limit, "cursor": cursor}
     return runner.run(repository.list_schedules, Viewer(tenant, user), **filters)  # type: ignore[arg-type]  # as named
+
+
+def change_schedule(schedule_id: str, *, tenant: str = "default", **changes: Unpack[ScheduleChanges]) -> ScheduleRecord:
+    """Change what is named of a schedule, from its next run on; the rest stays, and so does whose it is.
+
+    With another time, it runs next when that comes, also one that has ended; what waits to be made up for is not.
+    Raises `ScheduleNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    """
+    runner = _database(default_producer(), tenant)
+    return runner.run(stored_changes.change_schedule, Viewer(tenant), schedule_id, changes)
 
 
 def pause_schedule(schedule_id: str, *, tenant: str = "default") -> ScheduleRecord:
@@ -133,6 +168,7 @@ def list_schedule_runs(
 
 
 create_schedule_async = move_to_thread(create_schedule)
+change_schedule_async = move_to_thread(change_schedule)
 find_schedule_async = move_to_thread(find_schedule)
 list_schedules_async = move_to_thread(list_schedules)
 pause_schedule_async = move_to_thread(pause_schedule)

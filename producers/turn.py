@@ -127,6 +127,8 @@ class Turn(TurnHandle, DecidesCalls):
         """
         outcome = self._database.run(cancel.cancel_answering, turn_id=self.id, by=by, tenant=self.tenant)
         self.connections.signals.publish(CANCEL_CHANNEL, outcome.turn_id)
+        if outcome.wake_up is not None:
+            self.connections.notifier.notify(outcome.wake_up)
         return outcome.state
 
 
@@ -185,6 +187,8 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
         request = partial(cancel.cancel_answering, turn_id=self.id, by=by, tenant=self.tenant)
         outcome = await self._database.run_async(request)
         await self.connections.signals.publish_async(CANCEL_CHANNEL, outcome.turn_id)
+        if outcome.wake_up is not None:
+            await self.connections.notifier.notify_async(outcome.wake_up)
         return outcome.state
 
 

@@ -1,19 +1,35 @@
 """Messages out of Slack: entered once, claimed by one process at a time, until their answer stands in Slack.
 
 What stays true: a message that Slack tells of again changes nothing; of one thread, a message is taken up only when
-those before it have their turns; whoever has lost their claim writes nothing.
+those before it have their turns; whoever has lost their claim writes nothing. Whatever happens to a turn after its
+answer, in the transaction that it happens in the message is brought back.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 
+from conversation.pending_call import DecisionKind
 from store.database.column_types import clock, moment_ago, moment_now
 from store.database.statements import convert_row, insert_for
 from store.tables import pending_calls, threads, turns
-from store.tables.slack import SLACK_UNFINISHED, slack_messages
+from store.tables.slack import SLACK_FIRST, SLACK_UNFINISHED, slack_messages
 
 #: Rows of one statement that forgets those that are over.
 BATCH = 1000
@@ -68,7 +84,9 @@ class SlackMessage:
     content: str | None
     files: Sequence[Mapping[str, Any]] | None
     turn_id: str | None
-    #: What was posted of its answer: `parts` and `prompts`; None before the first.
+    #: The turn that answered it before this one.
+    follows: str | None
+    #: What was posted of its answer: `posts` and `files`; None before the first.
     answer: Mapping[str, Any] | None
 
 
@@ -80,12 +98,12 @@ def enter(connection: Connection, message: NewSlackMessage, *, only_in_known_thr
     if only_in_known_threads and not _is_known_thread(connection, message.tenant, message.thread_id):
         return False
     values = {name: getattr(message, name) for name in message.__slots__} | {"files": list(message.files)}
-    insert = insert_for(connection, slack_messages).values(
+    inserting = insert_for(connection, slack_messages).values(
         **values, state="received", created_at=clock(), due_at=clock()
     )
     names = [_rows.tenant, _rows.team_id, _rows.channel_id, _rows.ts]
-    statement = insert.on_conflict_do_nothing(index_elements=names).returning(_rows.key)
-    return connection.execute(statement).one_or_none() is not None
+    statement = inserting.on_conflict_do_nothing(index_elements=names, index_where=text(SLACK_FIRST))
+    return connection.execute(statement.returning(_rows.key)).one_or_none() is not None
 
 
 def _is_known_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
@@ -144,11 +162,13 @@ def find_turn(connection: Connection, tenant: str, idempotency_key: str) -> str 
 
 
 def load_decisions(connection: Connection, turn_id: str) -> dict[str, CallDecision]:
-    """The decisions on what a turn waited for, by call."""
+    """The decisions on what a turn waited for, by call; one for which it is too late is closed."""
     calls = pending_calls.c
-    query = select(calls.call_id, calls.name, calls.decision, calls.decided_by)
-    rows = connection.execute(query.where(calls.turn_id == turn_id, calls.decision.is_not(None)))
-    return {row.call_id: CallDecision(name=row.name, kind=row.decision, by=row.decided_by) for row in rows}
+    kind = func.coalesce(calls.decision, DecisionKind.CLOSED.value)
+    query = select(calls.call_id, calls.name, kind.label("kind"), calls.decided_by.label("by"))
+    is_over = or_(calls.decision.is_not(None), calls.expires_at <= moment_now())
+    rows = connection.execute(query.where(calls.turn_id == turn_id, is_over))
+    return {row.call_id: convert_row(row, CallDecision) for row in rows}
 
 
 def mark_sent(connection: Connection, message: SlackMessage, claim: str, turn_id: str) -> bool:
@@ -190,8 +210,35 @@ def finish(connection: Connection, message: SlackMessage, claim: str, *, error: 
 
 def wake(connection: Connection, tenant: str, turn_id: str) -> None:
     """Have a message whose turn waited for a person taken up now."""
+    connection.execute(waking(tenant, turn_id))
+
+
+def waking(tenant: str, turn_id: str) -> Update:
+    """The statement of `wake`."""
     is_waiting = and_(_rows.tenant == tenant, _rows.turn_id == turn_id, _rows.state == "waiting")
-    connection.execute(update(slack_messages).where(is_waiting).values(due_at=clock()))
+    return update(slack_messages).where(is_waiting).values(due_at=clock())
+
+
+def reopen(connection: Connection, tenant: str, turn_id: str) -> None:
+    """Have a message taken up whose turn had ended, and goes on."""
+    is_over = and_(_rows.tenant == tenant, _rows.turn_id == turn_id, _rows.finished_at.is_not(None))
+    values = {"state": "sent", "error": None, "finished_at": None, "attempts": 0, "due_at": clock()}
+    connection.execute(update(slack_messages).where(is_over).values(values))
+
+
+def follow(connection: Connection, tenant: str, turn_id: str, new_turn_id: str) -> None:
+    """Have the answer of a turn that follows another one stand where that one's does, if that is in Slack."""
+    same = ("tenant", "team_id", "channel_id", "ts", "event_id", "thread_id", "reply_to", "user_id", "thread_key")
+    new: dict[str, ColumnElement[Any]] = {
+        "follows": _rows.turn_id,
+        "turn_id": literal(new_turn_id, _rows.turn_id.type),
+        "state": literal("sent"),
+        "created_at": clock(),
+        "due_at": clock(),
+    }
+    source = select(*(_rows[name] for name in same), *new.values())
+    source = source.where(_rows.tenant == tenant, _rows.turn_id == turn_id)
+    connection.execute(insert(slack_messages).from_select([*same, *new], source))
 
 
 def find_of_turn(connection: Connection, tenant: str, turn_id: str, team_id: str) -> SlackMessage | None:

@@ -181,13 +181,15 @@ class ThreadStore(ThreadQueries, ThreadBranches, ThreadSummaries, ThreadArchives
         await self.store_attachments(thread)
         return self._set_home(await self.database.run_async(repository.get_or_create, thread=thread))
 
-    async def fork(self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None) -> Thread:
-        """A new thread with the history up to `at`, which is shared: messages and blobs are copied nowhere."""
-        return self._set_home(
-            await self._run_on_thread(
-                forks.fork, thread_id, new_id=new_id() if new_thread_id is None else new_thread_id, at=at
-            )
-        )
+    async def fork(
+        self, thread_id: str, *, at: int | None = None, new_thread_id: str | None = None, last: int | None = None
+    ) -> Thread:
+        """A new thread with the history up to `at`, which is shared: messages and blobs are copied nowhere.
+
+        With `last`, the working copy holds its newest messages alone, as that of `get_thread`.
+        """
+        made_id = new_id() if new_thread_id is None else new_thread_id
+        return self._set_home(await self._run_on_thread(forks.fork, thread_id, new_id=made_id, at=at, last=last))
 
     async def import_messages(
         self, thread_id: str, messages: Iterable[Mapping[str, Any]], *, user: str | None = None

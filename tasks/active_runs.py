@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
+from conversation.turn import Lease
+
 T = TypeVar("T")
 
 #: (tenant, thread id)
@@ -33,6 +35,8 @@ class ActiveRun:
     turn_id: str | None = None
     task: asyncio.Task[object] | None = None
     stop_reason: StopReason | None = None
+    #: The lease of its turn, from the claim on.
+    lease: Lease | None = None
 
     def stop(self, reason: StopReason) -> None:
         """Stop the run, once: the first reason stands. Only on the event loop."""
@@ -97,6 +101,11 @@ class ActiveRuns:
         """Whether a turn of this thread runs here. Only on the event loop."""
         tasks = (entry.task for entry in self._entries.get(thread, ()))
         return any(task is not None and not task.done() for task in tasks)
+
+    def has_lease(self, lease: Lease, *, besides: ActiveRun) -> bool:
+        """Whether another task at work here has this very lease. Only on the event loop."""
+        thread_entries = self._entries.get(besides.thread, ())
+        return any(entry.lease == lease for entry in thread_entries if entry is not besides)
 
     def has_turn(self, turn_id: str) -> bool:
         """Whether a turn runs here. Only on the event loop."""

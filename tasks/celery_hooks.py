@@ -11,7 +11,7 @@ from celery.concurrency import prefork, thread
 from conversation.errors import InvalidSettings, ThreadmillError
 from conversation.task_contract import FILES_QUEUE, MAINTENANCE_QUEUE, QUARANTINE_QUEUE, TURNS_QUEUE
 from store.settings import current, export_key_files
-from tasks import core_files, log_config, output, sql_sends
+from tasks import core_files, log_config, notifications, output
 from tasks.consumer_heartbeat import start_consumer_heartbeat, stop_consumer_heartbeat
 from tasks.exhaustion import replacement
 from tasks.task_events import task_events
@@ -88,7 +88,7 @@ def _on_ready(sender: Any, **_: object) -> None:
     task_events.connect(sender)
     queues = sender.app.amqp.queues.consume_from
     if MAINTENANCE_QUEUE in queues:
-        sql_sends.start_listener(current())
+        notifications.start_listener(current())
     if not has_worker():
         start_consumer_heartbeat(current(), list(queues), sender.timer, places=sender.pool.num_processes)
 
@@ -103,7 +103,7 @@ def _on_stopped(**_: object) -> None:
         if has_worker():
             current_worker().stop()
         task_events.close()
-        sql_sends.stop_listener()
+        notifications.stop_listener()
         stop_consumer_heartbeat()
     finally:
         if replacement.exit_status is not None:

@@ -5,6 +5,7 @@ What stays true: a tick returns what it came to, in counts; one that found nothi
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -67,8 +68,9 @@ PUT_FIRST_SECONDS = 30.0
 #: Held while this process does what may take minutes, one thing at a time. With what summaries and webhooks hold, three
 #: threads of four are busy at most: the sweep finds one free.
 _long_job_lock = threading.Lock()
-#: Held while this process sends to webhooks, which takes as long as their servers do.
-_webhooks_lock = threading.Lock()
+#: Held while this process sends to webhooks, which takes as long as their servers do; and set while somebody asks it
+#: to, who may have come when the sender had just looked.
+_webhooks_lock, _webhooks_asked = threading.Lock(), threading.Event()
 
 #: Held while this process looks for schedules whose time has come.
 _schedules_lock = threading.Lock()
@@ -255,12 +257,22 @@ def purge_turns() -> Outcome:
 @app.task(name=SEND_WEBHOOKS, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types
 def send_to_webhooks() -> dict[str, int]:
     """Tell webhooks of the events that are due."""
-    if not _webhooks_lock.acquire(blocking=False):
-        return {}
-    try:
-        return send_webhooks(_database(), current())
-    finally:
-        _webhooks_lock.release()
+    counts: Counter[str] = Counter()
+    _webhooks_asked.set()
+    while _webhooks_asked.is_set() and _webhooks_lock.acquire(blocking=False):
+        try:
+            _take_request()
+            counts.update(send_webhooks(_database(), current(), has_news=_take_request))
+        finally:
+            _webhooks_lock.release()
+    return dict(counts)
+
+
+def _take_request() -> bool:
+    """Whether somebody has asked to send to webhooks; whoever asks then, asks anew."""
+    is_asked = _webhooks_asked.is_set()
+    _webhooks_asked.clear()
+    return is_asked
 
 
 @app.task(name=PREPARE_PENDING_FILES, base=QuietTask, shared=False)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -12,6 +12,7 @@ from conversation.task_contract import (
     PAYLOAD_VERSION,
     PREPARE_FILE,
     RUN_SUMMARIES_NOW,
+    SEND_WEBHOOKS,
     WakeUp,
 )
 from store.live.broker_connection import BrokerRefusal
@@ -54,6 +55,11 @@ def request_file(tenant: str, sha256: str) -> bool:
 def request_summaries(*, expires_seconds: float) -> bool:
     """Say that a thread is due for a summary; False if the broker is away: then beat finds the thread."""
     return _publish_task(RUN_SUMMARIES_NOW, {"v": PAYLOAD_VERSION}, queue=MAINTENANCE_QUEUE, expires=expires_seconds)
+
+
+def request_webhooks(*, expires_seconds: float) -> bool:
+    """Say that webhooks have something new to be told; False if the broker is away: then beat finds it."""
+    return _publish_task(SEND_WEBHOOKS, {}, queue=MAINTENANCE_QUEUE, expires=expires_seconds)
 
 
 def _publish_task(name: str, payload: Mapping[str, int | str], *, queue: str, expires: float | None = None) -> bool:

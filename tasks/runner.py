@@ -124,8 +124,10 @@ class Runner:
         settle_outcome: SettleOutcome | None = None
         for count in range(1, self.settings.task_max_turns + 1):
             turn = await self._claim_next(wake_up, lease)
-            if turn is None:
+            if turn is None or self.active_runs.has_lease(turn.lease, besides=entry):
+                # The database forgot the claim of a task that is about to commit its turn's end: that one ends it.
                 return None
+            entry.lease = turn.lease
             is_last = (
                 # Quarantined turns run one by one: what is queued behind is for workers that run many.
                 self.claim_request.runs_quarantine

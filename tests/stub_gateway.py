@@ -131,8 +131,9 @@ class StubGateway:
             if turn["state"] == "cancelled":
                 return
         turn["state"], turn["attempt"] = "running", turn["attempt"] + 1
-        thread.tell("turn.started", turn, attempt=turn["attempt"], agent="stub")
         content = turn["content"]
+        turn["agent"] = "desk" if content.startswith("desk") else "stub"
+        thread.tell("turn.started", turn, attempt=turn["attempt"], agent=turn["agent"])
         if turn["attempt"] == 1:
             thread.say(turn, f"{turn['id']}-q", "user", content, **turn["fields"])
         behaviour = BEHAVIOURS.get(content.partition(" ")[0], echo)
@@ -157,6 +158,7 @@ class StubGateway:
             "POST /v1/files": self.store_file,
             "POST /v1/turns/{id}/cancel": self.cancel,
             "POST /v1/turns/{id}/requeue": self.requeue,
+            "POST /v1/turns/{id}/pending/{call}": self.decide,
         }
         table = [page_route(PAGE, load())]
         for route, act in routes.items():
@@ -222,8 +224,7 @@ class StubGateway:
         if turn["state"] == "queued":
             turn["state"] = "cancelled"
             # It has no place: no worker began it.
-            notice = {"type": "turn.ended", "id": None, "thread_id": thread.id, "turn_id": turn["id"]}
-            self.notices.append(notice | {"state": "cancelled", "error": None})
+            self.notice("turn.ended", thread, turn, state="cancelled", error=None)
         return JSONResponse({"turn": turn}, 202)
 
     async def requeue(self, request: Request) -> Response:
@@ -231,6 +232,18 @@ class StubGateway:
         turn |= {"state": "queued", "error": None}
         self._start(self._run_turn(thread, turn))
         return JSONResponse({"turn": turn}, 202)
+
+    async def decide(self, request: Request) -> Response:
+        thread, turn = self.find(request.path_params["id"])
+        call = turn["call"] | await request.json() | {"decided_by": "ada"}
+        turn["call"] = call
+        self.notice("turn.decided", thread, turn, call=call)
+        self.halts[turn["id"]].set()
+        return JSONResponse({"call": call})
+
+    def notice(self, kind: str, thread: Thread, turn: dict[str, Any], **fields: Any) -> None:
+        """Tell those who follow the thread now."""
+        self.notices.append({"type": kind, "id": None, "thread_id": thread.id, "turn_id": turn["id"], **fields})
 
     async def store_file(self, request: Request) -> Response:
         async with request.form() as form:
@@ -261,11 +274,8 @@ class StubGateway:
         waiting: dict[str, int] = {}
         idle = 0.0
         noticed = len(self.notices)
+        is_fresh = True
         while not self._server.should_exit:
-            for notice in self.notices[noticed:]:
-                noticed += 1
-                if followed is None or notice["thread_id"] in after:
-                    yield f"event: {notice['type']}\ndata: {json.dumps(notice)}\n\n"
             for thread in followed or list(self.threads.values()):
                 for event in [event for event in thread.events if event["id"] > after.get(thread.id, 0)]:
                     after[thread.id] = event["id"]
@@ -276,6 +286,16 @@ class StubGateway:
                         waiting[turn["id"]] = position
                         notice = {"type": "turn.queued", "id": None, "thread_id": thread.id, "turn_id": turn["id"]}
                         yield f"event: turn.queued\ndata: {json.dumps(notice | {'position': position})}\n\n"
+            # Behind what has a number; what waits is told anew to each viewer that comes.
+            waiting_turns = [turn for thread in followed or [] for turn in thread.turns if turn["state"] == "waiting"]
+            for turn in waiting_turns if is_fresh else []:
+                common = {"type": "turn.waiting", "id": None, "thread_id": turn["thread_id"], "turn_id": turn["id"]}
+                yield f"event: turn.waiting\ndata: {json.dumps(common | {'calls': [turn['call']]})}\n\n"
+            is_fresh = False
+            for notice in self.notices[noticed:]:
+                noticed += 1
+                if followed is None or notice["thread_id"] in after:
+                    yield f"event: {notice['type']}\ndata: {json.dumps(notice)}\n\n"
             await asyncio.sleep(0.02)
             idle += 0.02
             if idle > HEARTBEAT_SECONDS:
@@ -334,4 +354,32 @@ async def crash(_: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
     thread.say(turn, f"{turn['id']}-0", "assistant", "better words")
 
 
-BEHAVIOURS = {"hold": hold, "fail": fail, "crash": crash}
+async def ask(gateway: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Ask something, of choices or of any number, and say the answer."""
+    choices = ["red", "blue"] if "colour" in turn["content"] else None
+    schema = None if choices else {"type": "integer"}
+    question = {"kind": "question", "name": "ask_user", "question": "Which one?", "choices": choices, "schema": schema}
+    turn["call"] = {"turn_id": turn["id"], "call_id": "c1", "arguments": {}, "digest": "", **question}
+    turn["state"] = "waiting"
+    gateway.notice("turn.waiting", thread, turn, calls=[turn["call"]])
+    await gateway.halts[turn["id"]].wait()
+    turn["state"] = "running"
+    thread.tell("turn.started", turn, attempt=2, agent="stub")
+    thread.say(turn, f"{turn['id']}-0", "assistant", f"You chose {turn['call']['value']!r}")
+
+
+async def call_team(gateway: StubGateway, thread: Thread, turn: dict[str, Any]) -> None:
+    """Have another agent work until it is stopped."""
+    steps = [
+        {"index": 1, "parent": 0, "agent": EVIL, "kind": "model", "name": "m", "state": "finished"},
+        {"index": 2, "parent": 0, "agent": "scout", "kind": "tool", "name": "search", "state": "started"},
+    ]
+    gateway.notice("turn.agents", thread, turn, steps=steps)
+    await gateway.halts[turn["id"]].wait()
+    turn["is_cancelled"] = False
+    thread.say(turn, f"{turn['id']}-0", "assistant", "The team is done.")
+
+
+#: A name as nobody should give an agent.
+EVIL = '<img src=x onerror="window.wasRun = 1">'
+BEHAVIOURS = {"hold": hold, "fail": fail, "crash": crash, "ask": ask, "team": call_team}

@@ -71,6 +71,8 @@ _MODULES = {
     # Messages at their times
     "create_schedule": "producers",
     "create_schedule_async": "producers",
+    "change_schedule": "producers",
+    "change_schedule_async": "producers",
     "find_schedule": "producers",
     "find_schedule_async": "producers",
     "list_schedules": "producers",
@@ -129,6 +131,10 @@ _MODULES = {
     "Branch": "store.branches.branches",
     "Comparison": "store.branches.branches",
     # What a backend shows
+    "fork_thread": "producers",
+    "fork_thread_async": "producers",
+    "set_when_busy": "producers",
+    "set_when_busy_async": "producers",
     "hand_over_thread": "producers",
     "hand_over_thread_async": "producers",
     "read_thread": "producers",

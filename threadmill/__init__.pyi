@@ -106,6 +106,8 @@ from producers import RequeueReport as RequeueReport
 from producers import Turn as Turn
 from producers import cancel_turn as cancel_turn
 from producers import cancel_turn_async as cancel_turn_async
+from producers import change_schedule as change_schedule
+from producers import change_schedule_async as change_schedule_async
 from producers import change_webhook as change_webhook
 from producers import change_webhook_async as change_webhook_async
 from producers import choose_branch as choose_branch
@@ -145,6 +147,8 @@ from producers import find_turn as find_turn
 from producers import find_turn_async as find_turn_async
 from producers import find_webhook as find_webhook
 from producers import find_webhook_async as find_webhook_async
+from producers import fork_thread as fork_thread
+from producers import fork_thread_async as fork_thread_async
 from producers import hand_over_thread as hand_over_thread
 from producers import hand_over_thread_async as hand_over_thread_async
 from producers import list_branches as list_branches
@@ -193,6 +197,8 @@ from producers import run_schedule as run_schedule
 from producers import run_schedule_async as run_schedule_async
 from producers import send_message as send_message
 from producers import send_message_async as send_message_async
+from producers import set_when_busy as set_when_busy
+from producers import set_when_busy_async as set_when_busy_async
 from producers import thread_events as thread_events
 from producers import thread_events_async as thread_events_async
 from producers import thumbnail_url as thumbnail_url

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.tools.approval import ApprovalRule
 from agent.tools.tool import TIMEOUT_SECONDS
 from conversation.errors import InvalidInput
 
@@ -19,6 +20,9 @@ from conversation.errors import InvalidInput
 NAME_MAX_CHARS = 32
 #: Seconds to connect to a server and list its tools.
 CONNECT_SECONDS = 20.0
+
+#: `True`, a rule over each call, names of tools, or a rule for each name.
+NeedsApproval = bool | ApprovalRule | Collection[str] | Mapping[str, bool | ApprovalRule]
 
 _NAME = re.compile(rf"[a-zA-Z0-9_-]{{1,{NAME_MAX_CHARS}}}")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
@@ -44,6 +48,8 @@ class McpServer:
     tools: frozenset[str] | None = None
     #: Which tools may safely be run twice: by name, all or none; what the server says counts too, unless it is none.
     idempotent: frozenset[str] | bool = frozenset()
+    #: Which calls a person has to approve: all, those for which a rule says so, or by the server's own name of a tool.
+    needs_approval: bool | ApprovalRule | Mapping[str, bool | ApprovalRule] = False
     #: A server that asks back is answered with the defaults of its form; without this it cannot ask.
     answers_with_defaults: bool = False
     #: A turn waits for the server, instead of going on without it.
@@ -64,6 +70,7 @@ def mcp(
     cwd: str | PurePath | None = None,
     tools: Collection[str] | None = None,
     idempotent: Collection[str] | bool = (),
+    needs_approval: NeedsApproval = False,
     answers_with_defaults: bool = False,
     required: bool = False,
     timeout_seconds: float = TIMEOUT_SECONDS,
@@ -89,6 +96,7 @@ def mcp(
         cwd=None if cwd is None else str(cwd),
         tools=None if tools is None else _check_names("tools", tools),
         idempotent=idempotent if isinstance(idempotent, bool) else _check_names("idempotent", idempotent),
+        needs_approval=_check_approval(needs_approval),
         answers_with_defaults=answers_with_defaults,
         required=required,
         timeout_seconds=_check_seconds("timeout_seconds", timeout_seconds),
@@ -149,6 +157,20 @@ def _check_names(field_name: str, names: Collection[str]) -> frozenset[str]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InvalidInput(f"mcp.{field_name}", "is no list of names", "pass the server's own names of its tools")
     return frozenset(names)
+
+
+def _check_approval(needs_approval: NeedsApproval) -> bool | ApprovalRule | Mapping[str, bool | ApprovalRule]:
+    if isinstance(needs_approval, bool) or callable(needs_approval):
+        return needs_approval
+    if not isinstance(needs_approval, Collection):
+        problem, fix = f"is {needs_approval!r}", "pass True, a function, or the server's own names of its tools"
+        raise InvalidInput("mcp.needs_approval", problem, fix)
+    rules = dict(needs_approval) if isinstance(needs_approval, Mapping) else dict.fromkeys(needs_approval, True)
+    _check_names("needs_approval", needs_approval if isinstance(needs_approval, str) else rules)
+    for name, rule in rules.items():
+        if not (isinstance(rule, bool) or callable(rule)):
+            raise InvalidInput("mcp.needs_approval", f"has {rule!r} for {name!r}", "pass True, or a function")
+    return rules
 
 
 def _check_seconds(field_name: str, seconds: float) -> float:

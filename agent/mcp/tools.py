@@ -1,7 +1,8 @@
 """The tools of an MCP server as an agent's: under a name of ours, with the server's schema and words.
 
 What stays true: a name is one that providers take, begins with its server's, and is no other tool's; the same list
-gives the same names. No tool is run twice unless the server or the agent says that it may be.
+gives the same names. No tool is run twice unless the server or the agent says that it may be; which needs approval,
+the agent alone says.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.mcp.results import convert_result
 from agent.mcp.server import McpServer
+from agent.tools.approval import ApprovalRule
 from agent.tools.json_arguments import JsonArguments
 from agent.tools.tool import Tool
 
@@ -50,7 +52,13 @@ def _build_tool(server: McpServer, declared: "mcp_types.Tool", name: str, call: 
         arguments=JsonArguments(_object_schema(declared.input_schema)),
         timeout_seconds=server.timeout_seconds,
         idempotent=_is_idempotent(server, declared),
+        needs_approval=_approval_of(server, declared.name),
     )
+
+
+def _approval_of(server: McpServer, tool_name: str) -> bool | ApprovalRule:
+    rules = server.needs_approval
+    return rules.get(tool_name, False) if isinstance(rules, Mapping) else rules
 
 
 def _is_idempotent(server: McpServer, declared: "mcp_types.Tool") -> bool:

@@ -36,7 +36,7 @@ def start_stack(directory: Path) -> Stack:
 
 
 def converse(page: Page, addresses: Addresses) -> None:
-    """Have the conversation of the picture, up to the middle of an answer."""
+    """Have the conversation of the picture, up to a call that waits for approval."""
     page.goto(addresses.gateway_url)
     page.get_by_label("Key").fill(addresses.gateway_key)
     page.get_by_role("button", name="Log in").click()
@@ -51,7 +51,8 @@ def converse(page: Page, addresses: Addresses) -> None:
     expect(log).to_contain_text("never in the parcel.", timeout=PATIENCE)
     expect(log.locator("img")).to_be_visible(timeout=PATIENCE)
     send(page, "Then please refund the other one.")
-    expect(log).to_contain_text("19.50 for the", timeout=PATIENCE)
+    expect(log).to_contain_text("May refund run with this?", timeout=PATIENCE)
+    page.get_by_role("button", name="Approve").scroll_into_view_if_needed()
 
 
 def send(page: Page, text: str) -> None:

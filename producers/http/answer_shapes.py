@@ -182,6 +182,7 @@ class Turn(BaseModel):
 
     id: str = Field(examples=[TURN_ID])
     thread_id: str = Field(examples=["order-4711"])
+    branch: str = Field("main", description="The branch of its thread on which it is; `main` is the first one.")
     state: Literal["queued", "running", "waiting", "completed", "failed", "cancelled", "merged"]
     agent: str = Field(examples=["assistant"])
     attempt: int = Field(description="How often a worker has begun it.")
@@ -210,6 +211,7 @@ def record_json(record: TurnRecord) -> dict[str, Any]:
     return {
         "id": record.id,
         "thread_id": record.thread_id,
+        "branch": record.branch,
         "state": record.state.value,
         "agent": record.agent,
         "attempt": record.attempt,

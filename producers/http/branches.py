@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from conversation.branch_address import BRANCH_ID_CHARS
+from conversation.branch_address import BRANCH_ID_CHARS, checked_address_of
 from conversation.validation import check_id
 from producers.branches import ring
 from producers.http.answer_shapes import OneTurn, turn_json
-from producers.http.branch_parameter import BranchOf, read_address
+from producers.http.branch_parameter import BranchOf
 from producers.http.branch_shapes import BranchComparison, BranchList, ThreadBranch, comparison_json
 from producers.http.dependencies import Gateway, GatewayOf, Operator, Reader, Writer, path_of
 from producers.http.idempotency import made_id_of
@@ -82,7 +82,7 @@ async def edit(
     branch: BranchOf = None,
 ) -> Response:
     """Send another message in the place of a user's, on a branch from before it. The old one stays on its branch."""
-    address = read_address(thread_id, branch)
+    address = checked_address_of(thread_id, branch)
     send_request = await prepare_request(gateway, principal, address, MessageBody(body), key=None)
     verb = partial(
         branch_turns.edit_message, message_id=message_id, keeps_files="attachments" not in body.model_fields_set
@@ -112,7 +112,9 @@ async def make(
     body = body or NewBranch()
     at = body.at if body.at_message is None else check_id("at_message", body.at_message)
     verb = partial(branches.make_branch, branch_id=_branch_id(request), at=at, name=body.name)
-    made = await database_of(gateway, principal).run_async(verb, viewer_of(principal), read_address(thread_id, branch))
+    made = await database_of(gateway, principal).run_async(
+        verb, viewer_of(principal), checked_address_of(thread_id, branch)
+    )
     response.headers["Location"] = path_of(request, f"/v1/threads/{thread_id}/branches/{made.id}")
     return ThreadBranch.of(made)
 

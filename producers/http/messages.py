@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from conversation.branch_address import checked_address_of
 from producers.events.rows import Source
 from producers.http.answer_shapes import MessageList, OneTurn, page_json
-from producers.http.branch_parameter import BranchOf, read_address
+from producers.http.branch_parameter import BranchOf
 from producers.http.dependencies import GatewayOf, Reader, Writer, path_of
 from producers.http.idempotency import key_of_send
 from producers.http.message_bodies import REQUEST_BODY, read_message
@@ -37,7 +38,12 @@ async def list_all(
 ) -> Response:
     """List the messages of a thread, each with the id of the event that it was."""
     page = await database_of(gateway, principal).run_async(
-        list_messages, viewer_of(principal), read_address(thread_id, branch), limit=limit, cursor=cursor, order=order
+        list_messages,
+        viewer_of(principal),
+        checked_address_of(thread_id, branch),
+        limit=limit,
+        cursor=cursor,
+        order=order,
     )
     return JSONResponse(page_json(page))
 
@@ -65,7 +71,7 @@ async def send(
     """
     async with read_message(request, gateway.settings) as message:
         key = key_of_send(request, principal, thread_id)
-        address = read_address(thread_id, branch)
+        address = checked_address_of(thread_id, branch)
         sent = await send_message(gateway, principal, address, message, key=key, creates=create)
     if EVENT_STREAM in request.headers.get("accept", "").lower():
         return await turn_stream_response(gateway, Source(principal.tenant, sent.address, sent.turn_id))

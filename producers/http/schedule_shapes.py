@@ -47,6 +47,23 @@ class NewSchedule(RequestShape):
     priority: int = Field(0, ge=0, le=9, description="Higher is sooner; it orders threads.")
 
 
+class ScheduleChanges(RequestShape):
+    """Changes to be made to a schedule: of the fields that are there."""
+
+    content: Text | None = Field(None, description="What is sent each time.", examples=["Which parcels are late?"])
+    cron: CronText | None = Field(None, description="In the place of `at`.", examples=["30 8 * * mon-fri"])
+    at: Moment | None = Field(None, description="In the place of `cron`.", examples=[None])
+    time_zone: ZoneName | None = Field(None, examples=["Europe/Berlin"])
+    catch_up: CatchUpName | None = Field(None, description="Which of the runs are sent that an outage missed.")
+    thread_id: Id | None = Field(None, description="In the place of `thread_rule`.", examples=["order-4711"])
+    thread_rule: Id | None = Field(None, description="In the place of `thread_id`.", examples=[None])
+    name: Name | None = Field(None, description="null takes it away.", examples=["late parcels"])
+    agent: Id | None = Field(None, description="null: the thread's, or the default.", examples=[None])
+    when_busy: WhenBusyName | None = Field(None, description="null: the thread says.")
+    metadata: Metadata | None = Field(None, examples=[None])
+    priority: int | None = Field(None, ge=0, le=9, description="Higher is sooner; it orders threads.")
+
+
 class Schedule(BaseModel):
     """A schedule."""
 

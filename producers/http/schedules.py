@@ -1,4 +1,4 @@
-"""Schedules over HTTP: make, list, read, pause, resume, run and delete them, and list the turns of their runs."""
+"""Schedules over HTTP: make, list, read, change, pause, resume, run and delete them; the turns of their runs."""
 
 from typing import Annotated, Any
 
@@ -8,9 +8,10 @@ from fastapi.responses import JSONResponse, Response
 from producers.http.answer_shapes import OneTurn, TurnList, record_json, turn_json
 from producers.http.dependencies import GatewayOf, Reader, Writer, path_of
 from producers.http.idempotency import made_id_of
-from producers.http.schedule_shapes import NewSchedule, Schedule, ScheduleList
+from producers.http.schedule_shapes import NewSchedule, Schedule, ScheduleChanges, ScheduleList
 from producers.http.visibility import acting_user, database_of, viewer_of, visible_turn
 from store.schedules import repository, runs
+from store.schedules.changes import change_schedule
 from store.schedules.request import ScheduleRequest
 from store.threads.visible_threads import Viewer
 from store.turns.visible_send import check_send
@@ -66,6 +67,17 @@ async def read(gateway: GatewayOf, principal: Reader, schedule_id: str) -> Sched
     """Read a schedule."""
     database = database_of(gateway, principal)
     return Schedule.of(await database.run_async(repository.find_schedule, viewer_of(principal), schedule_id))
+
+
+@router.patch("/schedules/{schedule_id}", operation_id="update_schedule")
+async def update(gateway: GatewayOf, principal: Writer, schedule_id: str, body: ScheduleChanges) -> Schedule:
+    """Change what is there of a schedule, from its next run on; one that has ended runs again with another time."""
+    database, viewer = database_of(gateway, principal), viewer_of(principal)
+    acting_user(principal, None, body.metadata)
+    if body.thread_id is not None:
+        await database.run_async(check_send, viewer, body.thread_id, [])
+    changes = body.model_dump(exclude_unset=True)
+    return Schedule.of(await database.run_async(change_schedule, viewer, schedule_id, changes))
 
 
 @router.get("/schedules/{schedule_id}/turns", operation_id="list_schedule_turns", response_model=TurnList)

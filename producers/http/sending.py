@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import UploadFile
 
 from conversation.attachment import Attachment
-from conversation.branch_address import check_address, split_address
+from conversation.branch_address import MAIN, check_address, split_address
 from conversation.errors import IdempotencyConflict, InvalidInput
 from conversation.parts import Content
 from conversation.turn import TurnState
@@ -161,6 +161,7 @@ def _as_sent(request: SendRequest, sent: SentTurn) -> dict[str, Any]:
     return {
         "id": sent.accepted.turn_id,
         "thread_id": split_address(request.thread_id)[0],
+        "branch": split_address(sent.accepted.address)[1] or MAIN,
         "state": TurnState.QUEUED.value,
         "agent": sent.agent,
         "attempt": 0,

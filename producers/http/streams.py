@@ -13,12 +13,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BeforeValidator, Field
 
+from conversation.branch_address import checked_address_of
 from conversation.errors import InvalidInput
 from conversation.events import WAITING_NOTICES, ThreadEvent, TurnEnded
 from conversation.validation import check_id
 from producers.events.rows import Source
 from producers.events.user_cursor import read_user_cursor
-from producers.http.branch_parameter import BranchOf, read_address
+from producers.http.branch_parameter import BranchOf
 from producers.http.dependencies import Gateway, GatewayOf, Reader, authenticate
 from producers.http.long_poll import EventList, IdentifiedEvent, Look, poll
 from producers.http.principal import Principal
@@ -130,7 +131,7 @@ async def follow_thread(
 ) -> Response | EventList:
     """Follow the events of a thread, for as long as it is stored."""
     await visible_thread(gateway, principal, thread_id, branch=branch)
-    seen, address = _choose_after(last_event_id, after), read_address(thread_id, branch)
+    seen, address = _choose_after(last_event_id, after), checked_address_of(thread_id, branch)
     events = _with_numbers(gateway.hub.follow_thread(principal.tenant, address, after=seen), seen)
     if wait is not None:
         look = _look_at_thread(database_of(gateway, principal), principal.tenant, address, seen)

@@ -62,10 +62,12 @@ async def read(
 async def cancel(gateway: GatewayOf, principal: Writer, turn_id: str) -> Response:
     """Ask a turn to stop. What it has said so far is kept."""
     connections = gateway.producer.connections
-    view = await database_of(gateway, principal).run_async(
+    outcome, view = await database_of(gateway, principal).run_async(
         cancel_turn, viewer_of(principal), turn_id, by=name_of(principal)
     )
-    await connections.signals.publish_async(CANCEL_CHANNEL, view.record.merged_into or turn_id)
+    await connections.signals.publish_async(CANCEL_CHANNEL, outcome.turn_id)
+    if outcome.wake_up is not None:
+        await connections.notifier.notify_async(outcome.wake_up)
     return JSONResponse({"turn": turn_json(view)}, 202)
 
 

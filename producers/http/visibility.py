@@ -6,10 +6,10 @@ What stays true: what one may not see does not exist: it raises what an id that 
 from collections.abc import Mapping
 from typing import Any
 
+from conversation.branch_address import checked_address_of
 from conversation.errors import InvalidInput, ThreadNotFound, TurnNotFound
 from conversation.user import named_user
 from conversation.validation import check_metadata
-from producers.http.branch_parameter import read_address
 from producers.http.dependencies import Gateway
 from producers.http.principal import Principal
 from store.database.engine import PatientRunner
@@ -32,7 +32,7 @@ async def visible_thread(
     gateway: Gateway, principal: Principal, thread_id: str, *, branch: str | None = None
 ) -> ThreadView:
     """A thread, or one of its branches. Raises `ThreadNotFound`, and `InvalidInput` for what is no id."""
-    address = read_address(thread_id, branch)
+    address = checked_address_of(thread_id, branch)
     view = await database_of(gateway, principal).run_async(read_view, viewer_of(principal), address)
     if principal.thread_id not in (None, thread_id):
         raise ThreadNotFound(f"no thread {thread_id!r} is stored for tenant {principal.tenant!r}")

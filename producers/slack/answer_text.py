@@ -6,6 +6,7 @@ reads its turn's events from the beginning, and writes what was to be written.
 
 from dataclasses import dataclass, field
 
+from conversation.attachment import Attachment
 from conversation.error_sentences import sentence_of
 from conversation.events import (
     MessageDelta,
@@ -29,12 +30,14 @@ _NO_ANSWER = "_There is no answer._"
 
 @dataclass(slots=True)
 class AnswerText:
-    """The texts of a turn's agent, and a note on how it stands."""
+    """The texts of a turn's agent, its files, and a note on how it stands."""
 
     #: The agent's texts, by message, in the order of their beginnings.
     texts: dict[str, str] = field(default_factory=dict)
     #: Messages that are whole.
     done: set[str] = field(default_factory=set)
+    #: The files that its tools and its agent made, by their SHA-256: the same bytes are one file.
+    files: dict[str, Attachment] = field(default_factory=dict)
     #: What the turn does now, or how it ended if not well.
     note: str = "_Working…_"
     #: What the turn waits for a person to decide; empty while it does not wait.
@@ -58,6 +61,7 @@ class AnswerText:
                 self.is_over = self.is_deleted = True
                 self.note = "_This conversation was deleted._"
                 self.texts.clear()
+                self.files.clear()
 
     def _take_text(self, event: MessageDelta | MessageRestarted | MessageDone) -> None:
         match event:
@@ -66,8 +70,9 @@ class AnswerText:
                 self.note = ""
             case MessageRestarted():
                 self.texts.pop(event.message_id, None)
-            case MessageDone():
-                if event.message.role == "assistant" and event.turn_id is not None:
+            case MessageDone() if event.turn_id is not None and event.message.role != "user":
+                self.files |= {str(file.sha256): file for file in event.message.attachments if file.sha256}
+                if event.message.role == "assistant":
                     self.texts[event.message.id] = event.message.content
                     self.done.add(event.message.id)
 

@@ -1,14 +1,12 @@
-"""Slack's API, as far as an answer needs it: posting, editing and finding messages, and fetching files.
+"""Slack's API, as far as an answer needs it: posting, editing and finding messages.
 
 What stays true: a token goes to Slack alone; a call is made at Slack's pace, and again when Slack says so; whether a
 post that broke off was made is never guessed: `find_posts` says it.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from conversation.backoff import add_jitter, backoff_seconds
 from producers.slack.pace import Pace, Paces
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
 #: Seconds that one call may take.
 CALL_TIMEOUT_SECONDS = 10.0
-#: Seconds that a file may take.
-FILE_TIMEOUT_SECONDS = 60.0
 #: Seconds between two posts in one channel: Slack takes one in a second.
 POST_INTERVAL_SECONDS = 1.0
 #: Seconds to wait where Slack says that it is too much, and not how long.
@@ -33,11 +29,14 @@ AWAY_FIRST_SECONDS, AWAY_MAX_SECONDS = 1.0, 30.0
 PAGE, PAGES_MAX = 200, 10
 #: The kind of what our posts carry, by which they are found again.
 METADATA_TYPE = "threadmill_answer"
-#: Hosts of files: nothing else gets the token.
-FILE_HOST_SUFFIX = ".slack.com"
 
 #: Errors of Slack's own making: the call may be made again.
-_RETRYABLE = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"})
+_RETRYABLE = frozenset(
+    {
+        *("internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"),
+        "file_update_failed",
+    }
+)
 
 Arguments = Mapping[str, Any]
 
@@ -54,10 +53,6 @@ class SlackAway(Exception):
     """Slack did not answer; whether it did what was asked is not known."""
 
 
-class FileRefused(Exception):
-    """A file cannot be had; the text says why, for the person who sent it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where an answer stands."""
@@ -68,6 +63,8 @@ class Place:
     reply_to: str | None
     #: The message that it answers.
     message_ts: str
+    #: The turn whose answer it is, where an earlier one had answered; None for the first answer.
+    further_turn_id: str | None = None
 
 
 class SlackApi:
@@ -168,46 +165,18 @@ class SlackApi:
             query["cursor"] = cursor
         return posts
 
-    async def file_info(self, token: str, file_id: str, team_id: str) -> Mapping[str, Any]:
-        """A file as Slack describes it now. Raises `SlackRefused` and `SlackAway`."""
-        pace = self._paces.find((team_id, "files.info"), self._edit_interval_seconds)
-        answer = await self._call_paced(token, "files.info", pace, lambda: {"file": file_id}, is_form=True)
-        info = answer.get("file")
-        return info if isinstance(info, dict) else {}
+    @property
+    def base_url(self) -> str:
+        """The address of Slack's API."""
+        return self._base_url
 
-    async def download(self, token: str, url: str, *, max_bytes: int) -> tuple[bytes, str]:
-        """Fetch a file; returns its bytes and the media type that came with them.
+    async def call(self, token: str, team_id: str, method: str, arguments: Arguments) -> Mapping[str, Any]:
+        """Make a call that may be repeated, of a limit that a workspace has for all of its channels.
 
-        Raises `FileRefused`, and `SlackAway`.
+        Raises `SlackRefused` and `SlackAway`.
         """
-        import httpx
-
-        self._check_file_address(url)
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            async with asyncio.timeout(FILE_TIMEOUT_SECONDS), self.client.stream("GET", url, headers=headers) as answer:
-                if answer.status_code >= 500 or answer.status_code == 429:
-                    raise SlackAway(str(answer.status_code))
-                if answer.status_code != 200:
-                    raise FileRefused("Slack does not give it out: the app needs the scope files:read")
-                chunks, size = [], 0
-                async for chunk in answer.aiter_bytes():
-                    size += len(chunk)
-                    if size > max_bytes:
-                        raise FileRefused(f"it has more than {max_bytes} bytes")
-                    chunks.append(chunk)
-                return b"".join(chunks), answer.headers.get("content-type", "").partition(";")[0].strip()
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise SlackAway(type(error).__name__) from None
-
-    def _check_file_address(self, url: str) -> None:
-        """Refuse an address that is not Slack's: the token would go there."""
-        address, own = urlsplit(url), urlsplit(self._base_url)
-        host = address.hostname or ""
-        is_slack = address.scheme == "https" and host.endswith(FILE_HOST_SUFFIX) and address.port in (None, 443)
-        is_own = (address.scheme, address.hostname, address.port) == (own.scheme, own.hostname, own.port)
-        if not (is_slack or is_own) or address.username is not None:
-            raise FileRefused("it is not stored at Slack")
+        pace = self._paces.find((team_id, method), self._edit_interval_seconds)
+        return await self._call_paced(token, method, pace, lambda: arguments, is_form=True)
 
     async def _call_paced(
         self,
@@ -267,6 +236,7 @@ class SlackApi:
 
 def _metadata(place: Place, part: str) -> dict[str, Any]:
     payload = {"message_ts": place.message_ts, "part": part}
+    payload |= {"turn_id": place.further_turn_id} if place.further_turn_id else {}
     return {"event_type": METADATA_TYPE, "event_payload": payload}
 
 
@@ -276,7 +246,8 @@ def _part_of(message: Any, place: Place) -> str | None:
     payload = metadata.get("event_payload") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(payload, dict) or metadata.get("event_type") != METADATA_TYPE:
         return None
-    return str(payload.get("part")) if payload.get("message_ts") == place.message_ts else None
+    answered = payload.get("message_ts"), payload.get("turn_id")
+    return str(payload.get("part")) if answered == (place.message_ts, place.further_turn_id) else None
 
 
 def _read_retry_after(value: str) -> float:

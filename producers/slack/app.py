@@ -19,15 +19,13 @@ from producers.producer import Producer
 from producers.slack.api import SlackApi
 from producers.slack.deliveries import Deliveries
 from producers.slack.desk import Desk
-from producers.slack.payloads import read_message, read_presses, team_of
+from producers.slack.payloads import PAYLOAD_MAX_BYTES, read_message, read_payload, read_presses, team_of
 from producers.slack.presses import Presses
 from producers.slack.signature import is_signed
 from producers.slack.workspace import SlackWorkspace, workspaces_of
 from store import slack_messages
 from store.settings import Settings, current, variable
 
-#: Bytes of a request of Slack's, at most.
-BODY_MAX_BYTES = 1024 * 1024
 #: Seconds that a request may take: Slack waits three, and sends it again.
 REQUEST_TIMEOUT_SECONDS = 2.5
 
@@ -106,8 +104,9 @@ class SlackApp:
         """Take an event of the Events API, whose signature was verified; True where it is a new message to the agent.
 
         For apps that hear Slack by themselves, as Bolt's do. Raises `DatabaseUnavailable`: then Slack shall send it
-        again.
+        again; and `InvalidInput` for what is no JSON object.
         """
+        envelope = read_payload("envelope", envelope)
         self.start()
         team_id = team_of(envelope)
         workspace = self._workspaces.get(team_id) if team_id is not None else None
@@ -125,7 +124,11 @@ class SlackApp:
         return is_new
 
     async def handle_interaction(self, payload: Mapping[str, Any]) -> None:
-        """Take a press of a button under a message of the agent's, whose signature was verified."""
+        """Take a press of a button under a message of the agent's, whose signature was verified.
+
+        Raises as `handle_event`.
+        """
+        payload = read_payload("payload", payload)
         self.start()
         for press in read_presses(payload):
             await self._desk.complete_or_leave(self._presses.handle(press))
@@ -205,7 +208,7 @@ async def _read_body(receive: Receive) -> bytes | None:
         message = await receive()
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > BODY_MAX_BYTES or message["type"] == "http.disconnect":
+        if size > PAYLOAD_MAX_BYTES or message["type"] == "http.disconnect":
             return None
         chunks.append(chunk)
         if not message.get("more_body"):

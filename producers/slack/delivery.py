@@ -6,7 +6,7 @@ carries before anything is posted again.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +15,16 @@ import structlog
 
 from conversation.backoff import add_jitter, backoff_seconds
 from conversation.errors import IdempotencyConflict, ThreadBusy, TurnNotFound, UserError
+from conversation.pending_call import PendingCall
+from conversation.turn import TurnState
 from producers.slack.answer_text import AnswerText
 from producers.slack.api import SlackRefused
 from producers.slack.desk import Desk, LostClaim
+from producers.slack.file_api import FileApi
 from producers.slack.files import FileFetcher
 from producers.slack.mrkdwn import escape
 from producers.slack.posts import Posts
+from producers.slack.shared_files import SharedFiles
 from producers.slack.workspace import SlackWorkspace
 from producers.turn import AsyncTurn
 from store import slack_messages
@@ -35,6 +39,8 @@ RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 2.0, 600.0
 LOOK_SECONDS = 3600.0
 #: Seconds after the end of a wait by which its turn has been ended.
 EXPIRY_SECONDS = 10.0
+
+_AT_WORK = (TurnState.QUEUED, TurnState.RUNNING)
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +98,9 @@ class Delivery:
         message = self._message
         content, attachments = message.content or "", None
         if message.files:
-            fetcher = FileFetcher(self._desk.api, self._workspace.bot_token, message.team_id, self._desk.settings)
+            fetcher = FileFetcher(
+                FileApi(self._desk.api), self._workspace.bot_token, message.team_id, self._desk.settings
+            )
             async with self._desk.downloads:
                 files = await fetcher.fetch(message.files)
             attachments = files.attachments or None
@@ -137,7 +145,7 @@ class Delivery:
             if text.is_over:
                 await self._show_end(turn, text)
             else:
-                await self._wait(turn, text)
+                await self._wait(turn, text.waits_for)
         except TurnNotFound:
             await self._finish(error="turn_not_found")
 
@@ -145,27 +153,33 @@ class Delivery:
         """Show what became of a turn; one that another turn answers has nothing of its own to show."""
         await self._close_asked(turn.id)
         record = None if text.is_deleted else await self._desk.complete(turn.record())
-        texts = text.parts()
+        texts, files = text.parts(), list(text.files.values())
         if record is not None and record.merged_into is not None:
-            texts = []
+            texts, files = [], []
         elif record is not None and record.rolled_back:
-            texts = ["_Taken back for the next message._"]
+            texts, files = ["_Taken back for the next message._"], []
         await self._posts.show(texts, is_final=True)
-        await self._finish()
+        await SharedFiles(self._desk, self._posts).share(files)
+        # What it left open when it went on may still be decided: a turn of its own takes it up.
+        now = datetime.now(UTC)
+        pending = () if record is None else await self._desk.complete(turn.pending())
+        if left_open := [call for call in pending if call.expires_at > now]:
+            await self._wait(turn, left_open)
+        else:
+            await self._finish()
 
-    async def _wait(self, turn: AsyncTurn, text: AnswerText) -> None:
-        """Ask for what the turn waits for, and hold nothing meanwhile: the decision brings the message back."""
-        if not text.waits_for:
+    async def _wait(self, turn: AsyncTurn, calls: Sequence[PendingCall]) -> None:
+        """Ask for what waits to be decided, and hold nothing meanwhile: the decision brings the message back."""
+        if not calls:
             raise _Interrupted
-        await self._posts.ask(text.waits_for)
-        earliest = min(call.expires_at for call in text.waits_for)
+        await self._posts.ask(calls)
+        earliest = min(call.expires_at for call in calls)
         seconds = min(max((earliest - datetime.now(UTC)).total_seconds(), 0) + EXPIRY_SECONDS, LOOK_SECONDS)
         if not await self._write(slack_messages.postpone, seconds=seconds, is_waiting=True):
             raise LostClaim
-        # It may have been decided before there was anything to wake.
-        if {call.call_id for call in text.waits_for} != {
-            call.call_id for call in await self._desk.complete(turn.pending())
-        }:
+        # It may have been decided, or given up, before there was anything to wake.
+        open_ids = {call.call_id for call in await self._desk.complete(turn.pending())}
+        if any(call.call_id not in open_ids for call in calls):
             await self._desk.run(self._message.tenant, slack_messages.wake, self._message.tenant, turn.id)
             self._on_sent()
 
@@ -178,6 +192,8 @@ class Delivery:
     async def _follow(self, turn: AsyncTurn) -> AnswerText:
         """Show what a turn says until it has ended, or waits for a person."""
         text, changed = AnswerText(), asyncio.Event()
+        # What is shown of it already stays until there is something newer: it is read from its beginning.
+        is_shown = bool(self._posts.posted) and await self._desk.complete(turn.state()) not in _AT_WORK
 
         async def read() -> None:
             async for event in turn.events():
@@ -189,7 +205,8 @@ class Delivery:
         try:
             while not (reader.done() or text.is_over):
                 changed.clear()
-                await self._posts.show_running(text.parts, turn.id)
+                if not is_shown or text.waits_for:
+                    await self._posts.show_running(text.parts, turn.id)
                 if text.waits_for and not changed.is_set():
                     return text
                 await changed.wait()

@@ -11,7 +11,8 @@ from typing import Any
 from conversation.attachment import Attachment
 from conversation.errors import UserError
 from producers.attachments import examine_attachments
-from producers.slack.api import FileRefused, SlackApi, SlackRefused
+from producers.slack.api import SlackRefused
+from producers.slack.file_api import FileApi, FileRefused
 from store.settings import Settings
 
 #: Modes of files of which Slack has no bytes, with what to say of them.
@@ -35,7 +36,7 @@ class ReceivedFiles:
 class FileFetcher:
     """Fetches the files of one workspace's messages."""
 
-    def __init__(self, api: SlackApi, token: str, team_id: str, settings: Settings) -> None:
+    def __init__(self, api: FileApi, token: str, team_id: str, settings: Settings) -> None:
         self._api = api
         self._token = token
         self._team_id = team_id
@@ -61,7 +62,7 @@ class FileFetcher:
             raise FileRefused(f"a message takes {self._settings.attachments_max_count} files")
         if file.get("file_access") == "check_file_info":
             # A file of another workspace: the event has its id alone.
-            file = await self._api.file_info(self._token, str(file.get("id")), self._team_id)
+            file = await self._api.info(self._token, str(file.get("id")), self._team_id)
             name = str(file.get("name") or name)
         if problem := _WITHOUT_BYTES.get(str(file.get("mode"))):
             raise FileRefused(problem)

@@ -4,18 +4,24 @@ What stays true: a message that a bot wrote, the agent itself above all, is pass
 and whatever else is no new message of a person; nothing is taken from a payload without a look at its kind.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from conversation.attachment import SIZE_MAX
+from conversation.errors import InvalidInput
+from conversation.quotation import quote
+from conversation.storable_text import make_storable
+from conversation.validation import check_json_shape
 from producers.slack.mrkdwn import read_mrkdwn
 from producers.slack.workspace import SlackWorkspace
 from store.slack_messages import NewSlackMessage
 
 #: Ids of Slack's workspaces, channels, people, events and files.
 _ID = re.compile(r"[A-Z][A-Za-z0-9]{1,31}")
-_TS = re.compile(r"\d{1,12}\.\d{1,6}")
+_TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,6}")
 #: The kinds of messages that a person writes; all others tell of something that happened.
 _SUBTYPES_OF_PEOPLE = (None, "file_share", "thread_broadcast", "me_message")
 #: Files of a message that are looked at, at most.
@@ -26,6 +32,8 @@ _FILE_FIELDS = ("id", "name", "title", "mimetype", "size", "mode", "url_private_
 _FILE_FIELD_CHARS = 2000
 
 Json = Mapping[str, Any]
+#: Bytes of a payload of Slack's, at most.
+PAYLOAD_MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +52,34 @@ class Press:
     team_id: str
     channel_id: str
     user_id: str
-    #: The message that it stands in.
+    #: The message that it stands in, and the one under which that stands; None for the channel itself.
     message_ts: str
+    thread_ts: str | None
     action_id: str
     #: What we gave the button; of a field, its block.
     value: str
     #: What was chosen or typed; None for a button.
     input: str | None
+
+
+def read_payload(field: str, payload: object) -> dict[str, Any]:
+    """A payload as plain values, whosever mapping it is. Raises `InvalidInput`."""
+    if not isinstance(payload, Mapping):
+        raise InvalidInput(field, f"is {quote(payload)}", "pass what Slack sent, as a dict")
+    try:
+        check_json_shape(field, payload, PAYLOAD_MAX_BYTES, check_leaf=_check_scalar)
+        plain: dict[str, Any] = json.loads(json.dumps(payload, default=dict))
+    except InvalidInput:
+        raise
+    except Exception as error:
+        # A value of somebody else's type, whose own code fails.
+        raise InvalidInput(field, f"cannot be read ({type(error).__name__})", "pass what Slack sent") from error
+    return plain
+
+
+def _check_scalar(field: str, value: object) -> None:
+    if not isinstance(value, str | int | float | None):
+        raise InvalidInput(field, f"is no JSON (it holds {type(value).__name__})", "pass what Slack sent")
 
 
 def team_of(envelope: Json) -> str | None:
@@ -88,7 +117,7 @@ def read_message(envelope: Json, team_id: str, workspace: SlackWorkspace) -> Inc
         thread_id=f"slack-{team_id}-{channel_id}{place}",
         reply_to=reply_to,
         user_id=user_id,
-        content=read_mrkdwn(text, bot_user_id=bot_user_id),
+        content=make_storable(read_mrkdwn(text, bot_user_id=bot_user_id)),
         files=[_read_file(file) for file in _objects(event.get("files"))][:FILES_MAX],
     )
     is_mention = event["type"] == "app_mention" or (bot_user_id is not None and f"<@{bot_user_id}>" in text)
@@ -109,8 +138,10 @@ def _bot_user_of(envelope: Json) -> str | None:
 
 
 def _read_file(file: Json) -> dict[str, Any]:
-    kept = {name: file[name] for name in _FILE_FIELDS if isinstance(file.get(name), str | int)}
-    return {name: value[:_FILE_FIELD_CHARS] if isinstance(value, str) else value for name, value in kept.items()}
+    kept = {name: file[name] for name in _FILE_FIELDS if isinstance(file.get(name), str)}
+    texts = {name: make_storable(value[:_FILE_FIELD_CHARS]) for name, value in kept.items()}
+    size = file.get("size")
+    return texts | ({"size": size} if type(size) is int and 0 <= size <= SIZE_MAX else {})
 
 
 def read_presses(payload: Json) -> Iterable[Press]:
@@ -119,7 +150,8 @@ def read_presses(payload: Json) -> Iterable[Press]:
         return
     team_id, user_id = _id_in(payload, "team"), _id_in(payload, "user")
     channel_id, container = _id_in(payload, "channel"), payload.get("container")
-    message_ts = container.get("message_ts") if isinstance(container, dict) else None
+    container = container if isinstance(container, dict) else {}
+    message_ts, thread_ts = container.get("message_ts"), container.get("thread_ts")
     if not (team_id and user_id and channel_id and _is_ts(message_ts)):
         return
     for action in _objects(payload.get("actions")):
@@ -131,6 +163,7 @@ def read_presses(payload: Json) -> Iterable[Press]:
                 channel_id=channel_id,
                 user_id=user_id,
                 message_ts=message_ts,
+                thread_ts=thread_ts if _is_ts(thread_ts) else None,
                 action_id=action_id,
                 value=value,
                 input=entered,

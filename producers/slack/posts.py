@@ -5,12 +5,13 @@ Slack is looked up before anything is posted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from conversation.pending_call import DecisionKind, PendingCall
 from producers.slack.api import Arguments, Place, SlackAway, SlackRefused
 from producers.slack.desk import Desk, LostClaim
-from producers.slack.prompts import show_call, show_decision
+from producers.slack.prompts import show_call, show_decision, show_elsewhere
 from producers.slack.workspace import SlackWorkspace
 from store import slack_messages
 from store.slack_messages import CallDecision, SlackMessage
@@ -22,8 +23,20 @@ POST_TRIES_MAX = 3
 #: Why a message cannot be edited any more, though it stands there.
 _UNEDITABLE = frozenset({"edit_window_closed", "cant_update_message", "is_inactive"})
 _GONE = "message_not_found"
+#: Why a message is not taken as it is, whatever our own limits let through.
+_UNSHOWABLE = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long"})
 #: The beginnings of the parts that ask for decisions, and of those that did.
 _CALL, _DECIDED = "call:", "decided:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedFile:
+    """A file below an answer, as far as it is shared."""
+
+    #: Slack's id of its upload; None before there is one.
+    id: str | None = None
+    #: It is shared, or named with the reason why it is not.
+    is_over: bool = False
 
 
 class Posts:
@@ -32,17 +45,28 @@ class Posts:
     def __init__(self, desk: Desk, message: SlackMessage, workspace: SlackWorkspace) -> None:
         self._desk = desk
         self._message = message
-        self._token = workspace.bot_token
-        self._place = Place(
-            team_id=message.team_id, channel_id=message.channel_id, reply_to=message.reply_to, message_ts=message.ts
+        self.token = workspace.bot_token
+        self.place = Place(
+            team_id=message.team_id,
+            channel_id=message.channel_id,
+            reply_to=message.reply_to,
+            message_ts=message.ts,
+            further_turn_id=message.turn_id if message.follows else None,
         )
         answer = message.answer or {}
         #: The times of what was posted, by part: `0`, `1`, and what waits for a person, by its call.
         self.posted: dict[str, str] = dict(answer.get("posts") or {})
+        #: Its files, by their SHA-256.
+        self.files = {sha256: PostedFile(**file) for sha256, file in (answer.get("files") or {}).items()}
         #: What each shows, as far as this process knows.
         self._shown: dict[str, Arguments] = {}
         #: Something may be posted that is not noted.
         self._is_unsure = message.attempts > 1
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the message."""
+        return self._message.tenant
 
     @property
     def has_asked(self) -> bool:
@@ -68,15 +92,24 @@ class Posts:
             await self.put(str(index), lambda body=body: body, is_urgent=is_final)  # type: ignore[misc]
         for part in [part for part in self.posted if part.isdigit() and int(part) >= len(texts)]:
             self._desk.check_claim()
-            await self._desk.api.delete(self._token, self._place, self.posted.pop(part))
+            await self._desk.api.delete(self.token, self.place, self.posted.pop(part))
             await self._note()
 
     async def ask(self, calls: Sequence[PendingCall]) -> None:
         """Ask people for the decisions that a turn waits for, each in a message of its own."""
         for call in calls:
             body = show_call(call)
-            if body is not None:
-                await self.put(_CALL + call.call_id, lambda body=body: body, is_urgent=True)  # type: ignore[misc]
+            if body is None:
+                continue
+            try:
+                await self._show_call(call, body)
+            except SlackRefused as error:
+                if error.code not in _UNSHOWABLE:
+                    raise
+                await self._show_call(call, show_elsewhere(call))
+
+    async def _show_call(self, call: PendingCall, body: Arguments) -> None:
+        await self.put(_CALL + call.call_id, lambda: body, is_urgent=True)
 
     async def close_asked(self, decisions: Mapping[str, CallDecision]) -> None:
         """Take the buttons from what was asked and is decided."""
@@ -88,6 +121,15 @@ class Posts:
             await self.put(part, lambda body=body: body, is_urgent=True)  # type: ignore[misc]
             self.posted[_DECIDED + part] = self.posted.pop(part)
             await self._note()
+
+    async def show_note(self, part: str, text: str) -> None:
+        """Show something about an answer, in a message of its own."""
+        await self.put(part, lambda: _body(text), is_urgent=True)
+
+    async def note_file(self, sha256: str, file: PostedFile) -> None:
+        """Note how far a file is shared. Raises `LostClaim`."""
+        self.files[sha256] = file
+        await self._note()
 
     async def put(self, part: str, render: Callable[[], Arguments | None], *, is_urgent: bool) -> None:
         """Post a part, or edit it. Raises `SlackRefused`, `SlackAway` and `LostClaim`."""
@@ -118,7 +160,7 @@ class Posts:
             return body
 
         ts = self.posted[part]
-        await self._desk.api.edit(self._token, self._place, ts, part, render_now, is_urgent=is_urgent)
+        await self._desk.api.edit(self.token, self.place, ts, part, render_now, is_urgent=is_urgent)
         if sent:
             self._shown[part] = sent[0]
 
@@ -126,7 +168,7 @@ class Posts:
         for number in range(1, POST_TRIES_MAX + 1):
             body = render() or {}
             try:
-                ts = await self._desk.api.post(self._token, self._place, part, self._guard(body))
+                ts = await self._desk.api.post(self.token, self.place, part, self._guard(body))
                 break
             except SlackAway:
                 if number == POST_TRIES_MAX:
@@ -147,7 +189,7 @@ class Posts:
 
     async def _find(self) -> None:
         """Look at Slack for what was posted and not noted."""
-        posts = await self._desk.api.find_posts(self._token, self._place)
+        posts = await self._desk.api.find_posts(self.token, self.place)
         self._is_unsure = False
         if not posts.keys() <= {part.removeprefix(_DECIDED) for part in self.posted}:
             asked = {part.removeprefix(_DECIDED) for part in self.posted}
@@ -157,6 +199,8 @@ class Posts:
     async def _note(self) -> None:
         message, process_id = self._message, self._desk.process_id
         answer: dict[str, Any] = {"posts": self.posted}
+        if self.files:
+            answer["files"] = {sha256: asdict(file) for sha256, file in self.files.items()}
         if not await self._desk.run(message.tenant, slack_messages.note_answer, message, process_id, answer):
             raise LostClaim
 

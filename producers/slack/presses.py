@@ -27,6 +27,8 @@ from store import slack_messages
 from store.slack_messages import SlackMessage
 
 _NOT_ALLOWED = "You may not decide this."
+_DECIDED = "This is decided, or waits no longer."
+_GONE = "This is not there any more."
 
 log = structlog.get_logger(__name__)
 
@@ -49,16 +51,19 @@ class Presses:
         turn_id = press.value if press.action_id == STOP_ACTION else reference.turn_id if reference else ""
         message = await self._find(press, workspace, turn_id)
         if message is None:
+            if is_our_id(turn_id):
+                # Its thread was deleted, or its row forgotten.
+                self._tell(press, workspace, _GONE)
             return
         try:
             turn = await self._desk.producer.find_turn_async(turn_id, tenant=workspace.tenant)
             if press.action_id == STOP_ACTION:
                 await turn.cancel(by=press.user_id)
             elif reference is not None:
-                await self._decide(press, workspace, message, turn, reference)
+                await self._decide(press, workspace, turn, reference)
         except UserError as error:
             log.info("slack_press_refused", error=type(error).__name__, tenant=workspace.tenant, turn=turn_id)
-            self._tell(press, workspace, message, str(error))
+            self._tell(press, workspace, str(error))
 
     async def close(self) -> None:
         """Wait for words that are on their way."""
@@ -73,12 +78,10 @@ class Presses:
         message = await self._desk.run(workspace.tenant, operation, workspace.tenant, turn_id, press.team_id)
         return message if message is not None and message.channel_id == press.channel_id else None
 
-    async def _decide(
-        self, press: Press, workspace: SlackWorkspace, message: SlackMessage, turn: AsyncTurn, reference: CallReference
-    ) -> None:
+    async def _decide(self, press: Press, workspace: SlackWorkspace, turn: AsyncTurn, reference: CallReference) -> None:
         if workspace.approvers and press.user_id not in workspace.approvers:
             log.info("slack_press_refused", error="not_an_approver", tenant=workspace.tenant, turn=turn.id)
-            self._tell(press, workspace, message, _NOT_ALLOWED)
+            self._tell(press, workspace, _NOT_ALLOWED)
             return
         call_id, by = reference.call_id, press.user_id
         if press.action_id == APPROVE_ACTION:
@@ -88,23 +91,25 @@ class Presses:
             await turn.deny(call_id, by=by)
         elif press.action_id.startswith(ANSWER_ACTION):
             call = next((each for each in await turn.pending() if each.call_id == call_id), None)
-            if call is not None:
+            if call is None:
+                self._tell(press, workspace, _DECIDED)
+            else:
                 await turn.answer(call_id, _read_answer(call, press, reference), by=by)
 
-    def _tell(self, press: Press, workspace: SlackWorkspace, message: SlackMessage, words: str) -> None:
+    def _tell(self, press: Press, workspace: SlackWorkspace, words: str) -> None:
         """Tell whoever pressed, and nobody else, without having them wait for it."""
-        task = asyncio.create_task(self._post_words(press, workspace, message, words))
+        task = asyncio.create_task(self._post_words(press, workspace, words))
         self._words.add(task)
         task.add_done_callback(self._words.discard)
 
-    async def _post_words(self, press: Press, workspace: SlackWorkspace, message: SlackMessage, words: str) -> None:
+    async def _post_words(self, press: Press, workspace: SlackWorkspace, words: str) -> None:
         try:
             await self._desk.api.whisper(
                 workspace.bot_token,
                 press.team_id,
                 channel_id=press.channel_id,
                 user_id=press.user_id,
-                reply_to=message.reply_to,
+                reply_to=press.thread_ts,
                 text=escape(words),
             )
         except (SlackRefused, SlackAway) as error:

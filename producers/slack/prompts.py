@@ -19,8 +19,10 @@ APPROVE_ACTION, DENY_ACTION = "threadmill_approve", "threadmill_deny"
 #: The action of a choice has its index behind it; that of a text has none.
 ANSWER_ACTION = "threadmill_answer"
 
-#: Characters of one block of text, and blocks of one message that show arguments, at most.
-BLOCK_CHARS, ARGUMENT_BLOCKS_MAX = 2800, 12
+#: Characters of one block of text, at most: Slack takes 3,000.
+BLOCK_CHARS = 2800
+#: Characters of the arguments of one message, at most: Slack refuses blocks of some 11,000 together.
+ARGUMENTS_CHARS = 9000
 #: Characters of a button's value, of a block's name, of a button's words and of a label, at most: Slack's limits.
 VALUE_CHARS, BLOCK_ID_CHARS, BUTTON_CHARS, LABEL_CHARS = 2000, 255, 75, 2000
 #: Choices that are buttons, and that are a menu, at most.
@@ -84,6 +86,11 @@ def show_call(call: PendingCall) -> Arguments | None:
             return None
 
 
+def show_elsewhere(call: PendingCall) -> Arguments:
+    """The message in the place of one that Slack does not take: it says where the call is decided."""
+    return {"text": f"`{escape(call.name)}`: {_ELSEWHERE}", "blocks": []}
+
+
 def show_decision(name: str, kind: DecisionKind, by: str | None) -> Arguments:
     """The message in its place once it is decided."""
     person = f" by {f'<@{by}>' if _PERSON.fullmatch(by) else escape(by)}" if by else ""
@@ -92,9 +99,9 @@ def show_decision(name: str, kind: DecisionKind, by: str | None) -> Arguments:
 
 def _show_approval(call: PendingCall) -> Arguments:
     title = f":raised_hand: May `{escape(call.name)}` run?"
-    shown = [f"```\n{piece}\n```" for piece in _split(escape(_arguments_of(call)))]
+    shown = [f"```\n{piece}\n```" for piece in _split(_arguments_of(call))]
     reference = CallReference(turn_id=call.turn_id, call_id=call.call_id, digest=call.arguments_digest).to_text()
-    if len(shown) > ARGUMENT_BLOCKS_MAX or len(reference) > VALUE_CHARS:
+    if sum(map(len, shown)) > ARGUMENTS_CHARS or len(reference) > VALUE_CHARS:
         return {"text": title, "blocks": [_section(title), _section(_ELSEWHERE)]}
     buttons = [
         _button(APPROVE_ACTION, reference, "Approve", style="primary"),
@@ -104,11 +111,11 @@ def _show_approval(call: PendingCall) -> Arguments:
 
 
 def _show_question(call: PendingCall) -> Arguments:
-    question = (call.question or call.name).strip() or call.name
-    title = f":question: {escape(question[: BLOCK_CHARS // 2])}"
+    question, *more = _split((call.question or "").strip() or call.name)
+    title = f":question: {question}"
     reference = CallReference(turn_id=call.turn_id, call_id=call.call_id).to_text()
     blocks: list[Block] = [_section(title)]
-    if len(reference) > BLOCK_ID_CHARS or len(question) > BLOCK_CHARS // 2 or len(call.choices or ()) > OPTIONS_MAX:
+    if more or len(reference) > BLOCK_ID_CHARS or len(call.choices or ()) > OPTIONS_MAX:
         return {"text": title, "blocks": [*blocks, _section(_ELSEWHERE)]}
     skip = _button(DENY_ACTION, reference, "Skip")
     if call.choices is None:
@@ -163,12 +170,19 @@ def _arguments_of(call: PendingCall) -> str:
 
 
 def _split(text: str) -> list[str]:
-    text = text.replace("```", "'''")
-    return [text[place : place + BLOCK_CHARS] for place in range(0, len(text), BLOCK_CHARS)]
+    """A text as Slack shows it literally, in pieces that fit in a block; never within an escaped sign."""
+    pieces, size = [""], 0
+    for sign in map(escape, text.replace("```", "'''")):
+        if size + len(sign) > BLOCK_CHARS:
+            pieces.append("")
+            size = 0
+        pieces[-1] += sign
+        size += len(sign)
+    return pieces
 
 
 def _label(choice: Any, max_chars: int) -> str:
-    label = choice if isinstance(choice, str) else json.dumps(choice, ensure_ascii=False)
+    label = (choice if isinstance(choice, str) else json.dumps(choice, ensure_ascii=False)).strip()
     return (label if len(label) <= max_chars else label[: max_chars - 1] + "…") or "—"
 
 

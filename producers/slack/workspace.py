@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conversation.arguments import check_items
+from conversation.errors import InvalidInput
+from conversation.validation import check_id, check_tenant_of_user, check_text
 from store.settings import Settings
+
+#: Characters of a token, at most.
+TOKEN_MAX_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +24,17 @@ class SlackWorkspace:
     agent: str | None = None
     #: Ids of the people who may decide what waits for approval; empty for all who see it.
     approvers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the fields. Raises `InvalidInput`."""
+        check_tenant_of_user(self.tenant)
+        if not check_text("bot_token", self.bot_token, max_chars=TOKEN_MAX_CHARS).strip():
+            raise InvalidInput("bot_token", "is empty", "pass the token that Slack shows under OAuth & Permissions")
+        if self.agent is not None:
+            check_id("agent", self.agent)
+        approvers = check_items("approvers", self.approvers, str)
+        # Also a list that somebody changes later.
+        object.__setattr__(self, "approvers", tuple(check_text("approvers", each, max_chars=64) for each in approvers))
 
 
 def workspaces_of(settings: Settings) -> Mapping[str, SlackWorkspace]:

@@ -17,7 +17,7 @@ from store.files.attachments import load_attachments
 from store.history.visibility import cutoff_of
 from store.lineage import Lineage, select_range
 from store.tables import messages, threads, turns
-from store.threads.branching import check_at
+from store.threads.branching import check_share
 from store.threads.visible_threads import Viewer, lock_visible_thread
 from store.turns import inbox
 from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
@@ -71,8 +71,8 @@ def regenerate(
     question = _find_question(connection, source)
     agent = question.agent if keeps_agent and question.agent else request.agent
     request = replace(request, agent=agent, user=request.user or question.sender)
-    at = check_at(connection, source, question.at)
-    insert_branch(connection, first, source, branch_id, at=at, origin="regenerate")
+    share = check_share(connection, source, question.at)
+    insert_branch(connection, first, source, branch_id, share, origin="regenerate")
     return _accept_and_choose(connection, first, request, limits, branch_id)
 
 
@@ -104,7 +104,7 @@ def edit_message(
     if keeps_files and old.has_attachments and request.message is not None:
         files = load_attachments(connection, {lineage.key_at(seq): [message_id]})
         request = replace(request, message=replace(request.message, attachments=files.get(message_id, [])))
-    insert_branch(connection, first, source, branch_id, at=check_at(connection, source, seq - 1), origin="edit")
+    insert_branch(connection, first, source, branch_id, check_share(connection, source, seq - 1), origin="edit")
     return _accept_and_choose(connection, first, request, limits, branch_id)
 
 

@@ -24,7 +24,7 @@ from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import is_first, is_of_thread
-from store.threads.branching import check_at, insert_sharing
+from store.threads.branching import Share, check_share, insert_sharing
 from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread, thread_not_found
 from store.turns.next_turn import is_alive
 
@@ -88,15 +88,14 @@ def make_branch(
     """Make a branch of the chosen one, or of that of an address, behind a seq or a message; it is not chosen by that.
 
     Running it twice with one id makes one branch. Raises `ThreadNotFound`, `BranchNotFound`, `MessageNotFound`,
-    `LimitReached`, and `InvalidInput` as `check_at`.
+    `LimitReached`, and `InvalidInput` as `check_share`.
     """
     name = _check_name(name)
     first = lock_first(connection, viewer, address)
     source = lock_visible_thread(connection, viewer, address)
     at_seq = seq_of(connection, source, at) if isinstance(at, str) else at
-    insert_branch(
-        connection, first, source, branch_id, at=check_at(connection, source, at_seq), origin="branch", name=name
-    )
+    share = check_share(connection, source, at_seq)
+    insert_branch(connection, first, source, branch_id, share, origin="branch", name=name)
     return _read_branch(connection, first, branch_id)
 
 
@@ -148,17 +147,17 @@ def insert_branch(
     first: AnyRow,
     source: AnyRow,
     branch_id: str,
+    share: Share,
     *,
-    at: int,
     origin: str,
     name: str | None = None,
-) -> int | None:
+) -> AnyRow | None:
     """Insert a branch of a locked thread; None if it is there already. Raises `LimitReached`."""
     count = select(func.count()).where(threads.c.root_key == first.key)
     if connection.execute(count).scalar_one() >= BRANCHES_MAX:
         raise LimitReached(f"thread_id: {first.id!r} has {BRANCHES_MAX} branches, as many as fit; delete some")
     of_thread = {"root_key": first.key, "branch_origin": origin, "branch_name": name, "legal_hold": first.legal_hold}
-    return insert_sharing(connection, source, address_of(first.id, branch_id), at, **of_thread)
+    return insert_sharing(connection, source, address_of(first.id, branch_id), share, **of_thread)
 
 
 def choose_row(connection: Connection, first: AnyRow, target: AnyRow) -> str | None:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from conversation.branch_address import address_of, new_branch_id
+from conversation.branch_address import checked_address_of, new_branch_id
 from conversation.thread import Thread
 from conversation.validation import check_id
 from store.branches import branches
@@ -25,12 +25,12 @@ class ThreadBranches(OpenStore):
         `MessageNotFound`, `LimitReached`, and `InvalidInput` where `at` parts a tool call from its result.
         """
         make = partial(branches.make_branch, branch_id=new_branch_id(), at=at, name=name)
-        return await self.database.run_async(make, self._viewer, _address(thread_id, branch))
+        return await self.database.run_async(make, self._viewer, checked_address_of(thread_id, branch))
 
     async def get_branch(self, thread_id: str, branch: str, *, last: int | None = None) -> Thread:
         """A working copy as `get_thread` gives one, of this branch; it is saved to it. Raises `BranchNotFound`."""
         load = partial(repository.load, last=last)
-        return self._set_home(await self.database.run_async(load, self.tenant, _address(thread_id, branch)))
+        return self._set_home(await self.database.run_async(load, self.tenant, checked_address_of(thread_id, branch)))
 
     async def list_branches(self, thread_id: str) -> list[Branch]:
         """All branches of a thread, the oldest first. Raises `ThreadNotFound`."""
@@ -62,8 +62,3 @@ class ThreadBranches(OpenStore):
     @property
     def _viewer(self) -> Viewer:
         return Viewer(self.tenant)
-
-
-def _address(thread_id: str, branch: str | None) -> str:
-    thread_id = check_id("thread_id", thread_id)
-    return address_of(thread_id, None if branch is None else check_id("branch", branch))

@@ -5,13 +5,17 @@ true: the limits of a transaction stand before each call in the same message, so
 that assigns its connections by the transaction; nothing is prepared; a connection that was cut is not used again.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn, Self
 
 import psycopg
-from psycopg import AsyncClientCursor, ClientCursor
+from psycopg import generators
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
@@ -23,6 +27,11 @@ from store.functions import SCHEMA
 #: The execution option of an engine by whose connections the store works in plain statements, as on SQLite.
 PLAIN_STATEMENTS = "threadmill_plain_statements"
 
+#: Has a transaction's commit return before it is on disk. Ends with the transaction.
+LAZY_COMMIT = b"SET LOCAL synchronous_commit = off; "
+
+_PLACEHOLDER = re.compile(r"%\(\w+\)s")
+
 #: SQLAlchemy's name of the driver on whose connections functions are called.
 FUNCTION_DRIVER = "psycopg"
 
@@ -33,11 +42,25 @@ class FunctionCall:
 
     name: str
     arguments: Mapping[str, Any]
+    #: Alone in its transaction, it returns before its commit is on disk: a server that breaks down in that moment
+    #: forgets it, and a later commit that does wait keeps it.
+    commits_lazily: bool = False
 
     @property
     def sql(self) -> str:
         """The statement, with a placeholder for each argument."""
         return _call_sql(self.name, tuple(self.arguments))
+
+    def render(self, transformer: Any, limits_sql: str) -> bytes:
+        """The message of a call that is alone in its transaction, behind the limits of that.
+
+        `transformer` is the driver's, of the connection that it goes over.
+        """
+        words = [limits_sql.encode(), LAZY_COMMIT if self.commits_lazily else b""]
+        *starts, end = _call_pieces(self.name, tuple(self.arguments))
+        for start, value in zip(starts, self.arguments.values(), strict=True):
+            words += (start, transformer.as_literal(value))
+        return b"".join([*words, end])
 
 
 @cache
@@ -45,6 +68,12 @@ def _call_sql(name: str, argument_names: tuple[str, ...]) -> str:
     # Quoted, for `user` is a word of SQL's.
     arguments = ", ".join(f'"{each}" => %({each})s' for each in argument_names)
     return f"SELECT {SCHEMA}.{name}({arguments})"
+
+
+@cache
+def _call_pieces(name: str, argument_names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """What stands before each argument of a call, and behind the last."""
+    return tuple(piece.encode() for piece in _PLACEHOLDER.split(_call_sql(name, argument_names)))
 
 
 def has_functions(connection: Connection) -> bool:
@@ -64,28 +93,33 @@ def call_within(connection: Connection, call: FunctionCall) -> Any:
 def call_alone(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
     """Call a function in a transaction of its own. Raises SQLAlchemy's errors, as its connections do."""
     with _Borrowed(engine) as borrowed:
-        cursor = ClientCursor(borrowed.driver)
-        cursor.execute(limits_sql + call.sql, call.arguments)
-        while cursor.nextset():
-            pass
-        return _value(cursor.fetchone())
+        transformer = Transformer(borrowed.driver)
+        message = call.render(transformer, limits_sql)
+        return _read(transformer, borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)))
 
 
 def call_alone_on_loop(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
     """As `call_alone`, on the connections of an async engine's `sync_engine`, in one of SQLAlchemy's greenlets."""
     with _Borrowed(engine) as borrowed:
-        return await_only(_execute(borrowed.driver, limits_sql + call.sql, call.arguments))
+        transformer = Transformer(borrowed.driver)
+        message = call.render(transformer, limits_sql)
+        return _read(transformer, await_only(borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message))))
 
 
-async def _execute(driver: psycopg.AsyncConnection[Any], sql: str, arguments: Mapping[str, Any]) -> Any:
-    cursor = AsyncClientCursor(driver)
-    await cursor.execute(sql, arguments)
-    while cursor.nextset():
-        pass
-    return _value(await cursor.fetchone())
+def _exchange(connection: Any, message: bytes) -> Generator[Any, Any, list[Any]]:
+    """Send a message of several statements, and take all of its results. Without a cursor, whose work it is half of."""
+    connection.send_query(message)
+    results: list[Any] = yield from generators.execute(connection)
+    return results
 
 
-def _value(row: tuple[Any, ...] | None) -> Any:
+def _read(transformer: Any, results: list[Any]) -> Any:
+    """The value of the last statement. Raises the driver's error where a statement failed."""
+    result = results[-1]
+    if result.status != ExecStatus.TUPLES_OK:
+        raise error_from_result(result)
+    transformer.set_pgresult(result)
+    row = transformer.load_row(0, tuple)
     assert row is not None, "SELECT of a function's value has one row"
     return row[0]
 

@@ -8,6 +8,7 @@ import re
 from math import ceil
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from conversation.errors import InvalidSettings
@@ -68,6 +69,12 @@ def begin_sql(settings: Settings) -> str:
     idle_seconds = max(settings.db_statement_timeout_seconds, MIN_IDLE_IN_TRANSACTION_SECONDS)
     idle_limit = _limit_statement("idle_in_transaction_session_timeout", idle_seconds)
     return "; ".join(["BEGIN", *limit_statements(settings), idle_limit])
+
+
+def limit_lock_waits(connection: Connection, seconds: float) -> None:
+    """Limit how long what follows in a transaction waits for each lock; SQLite has one lock, and its own limit."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_limit_statement("lock_timeout", seconds))
 
 
 def limit_statements(settings: Settings) -> list[str]:

@@ -42,6 +42,8 @@ MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.2, 2.0
 #: SQLite's word for a statement that came to the end of its time.
 INTERRUPTED = "interrupted"
 
+#: The SQLSTATE of a wait for a lock that came to the end of its time.
+LOCK_TIMEOUT = "55P03"
 #: The reason that a caller reads, by SQLSTATE; the driver's own line follows.
 REASONS = {
     **dict.fromkeys(RACES, "the database let others go first, again and again"),
@@ -50,7 +52,7 @@ REASONS = {
     "42501": "the database's user may not do this",
     "53100": "the database's disk is full",
     "53300": "the database has no connection left",
-    "55P03": "another transaction held on to a row for too long",
+    LOCK_TIMEOUT: "another transaction held on to a row for too long",
     "57014": "the database took too long",
     "XX001": "the database's files are damaged",
     "XX002": "the database's files are damaged",
@@ -128,6 +130,12 @@ def reason_of(error: DatabaseFailure) -> str:
 def sqlstate_of(error: DatabaseFailure) -> str | None:
     """The SQLSTATE of a failure; None where PostgreSQL did not answer."""
     return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def is_lock_timeout(error: DatabaseUnavailable) -> bool:
+    """Whether all that was in the way is a row that another transaction held on to."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and sqlstate_of(cause) == LOCK_TIMEOUT
 
 
 def _lacks_schema(error: DatabaseFailure) -> bool:

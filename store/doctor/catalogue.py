@@ -9,6 +9,7 @@ from store.doctor.checks import (
     erasures,
     files,
     leases,
+    merged_turns,
     schedules,
     sequences,
     tool_calls,
@@ -21,6 +22,7 @@ from store.doctor.finding import Check
 CHECKS: tuple[Check, ...] = (
     *leases.CHECKS,
     *waiting.CHECKS,
+    *merged_turns.CHECKS,
     *sequences.CHECKS,
     *branches.CHECKS,
     *tool_calls.CHECKS,

@@ -12,6 +12,7 @@
     archives/….jsonl.gz    what retention archived
     sent.jsonl             what the user said in threads of others
     schedules.jsonl        the schedules that send in the user's name, or to the thread
+    slack.jsonl            what is known of the user's messages in Slack, or of the thread's
 
 What stays true: it is written as it is read, a page or a file at a time, and of what was written only
 names are kept; no connection is held while a page is written. What retention is about to delete is not
@@ -82,7 +83,8 @@ class UserExport:
             archive_count = self._write_archives(archive)
             sent_count = self._write_sent_messages(archive, file_list)
             schedule_count = self._write_schedules(archive)
-            if not any((count, archive_count, sent_count, schedule_count)):
+            slack_count = self._write_slack_messages(archive)
+            if not any((count, archive_count, sent_count, schedule_count, slack_count)):
                 raise ThreadNotFound(f"nothing is stored of this {self.subject.kind}")
             file_list.seek(0)
             with archive.open("files.jsonl", "w", force_zip64=True) as member:
@@ -165,6 +167,19 @@ class UserExport:
         if lines:
             _write_lines(archive, "schedules.jsonl", lines)
         return len(lines)
+
+    def _write_slack_messages(self, archive: ZipFile) -> int:
+        """Write the rows of messages out of Slack, if there are any; returns their number."""
+        after, count = 0, 0
+        with TemporaryFile() as lines:
+            while page := self.database.run(export_rows.load_slack_messages, subject=self.subject, after=after):
+                after, count = page[-1]["key"], count + len(page)
+                lines.write(_encode_lines(page))
+            lines.seek(0)
+            if count:
+                with archive.open("slack.jsonl", "w", force_zip64=True) as member:
+                    copyfileobj(lines, member)
+        return count
 
     def _write_sent_messages(self, archive: ZipFile, file_list: IO[bytes]) -> int:
         """Write what the user said in threads of others, if they did; returns the number of messages."""

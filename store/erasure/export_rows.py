@@ -15,6 +15,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.erasure.archives import parts_of, thread_keys_naming
 from store.erasure.sent_turns import is_sent_by
+from store.erasure.slack import is_of
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
 from store.history.visibility import cutoff_of, is_hidden_turn
@@ -28,6 +29,7 @@ from store.tables import (
     messages,
     pending_calls,
     schedules,
+    slack_messages,
     steps,
     threads,
     turn_attempts,
@@ -203,6 +205,15 @@ def load_schedules(connection: Connection, subject: Subject) -> list[Line]:
     of_subject = is_of_subject(subject.tenant, user=subject.user, thread_id=subject.thread_id)
     rows = connection.execute(select(schedules).where(of_subject).order_by(schedules.c.key))
     return [row_to_json(row) for row in rows]
+
+
+@read_only
+def load_slack_messages(connection: Connection, subject: Subject, after: int) -> list[Line]:
+    """Load the next messages of the subject out of Slack."""
+    of_subject = is_of(subject) & (slack_messages.c.key > after)
+    columns = (column for column in slack_messages.c if column.name != "claim")
+    statement = select(*columns).where(of_subject).order_by(slack_messages.c.key).limit(PAGE)
+    return [row_to_json(row) for row in connection.execute(statement)]
 
 
 @read_only

@@ -35,6 +35,7 @@ from store.tables.retention import (
     retention_policies,
 )
 from store.tables.turns import unfinished
+from store.turns.children import end_turns, lock_parents
 from store.webhooks import endpoints
 
 #: Threads or files of one page.
@@ -88,6 +89,7 @@ def lock_out_thread(connection: Connection, erasure_id: str, subject: Subject, k
     Its turns are cancelled, its fencing token is raised: a running worker commits nothing. Raises
     `ThreadUnderLegalHold`.
     """
+    lock_parents(connection, select(turns.c.id).where(turns.c.thread_key == key, unfinished))
     thread = _lock_thread(connection, erasure_id, subject, key)
     if thread is None:
         return False
@@ -132,11 +134,7 @@ def _take_over_deletion(connection: Connection, erasure_id: str, thread: AnyRow)
 
 def _lock_out(connection: Connection, thread: AnyRow) -> None:
     """Cancel a thread's turns, raise its fencing token, and hide all its messages."""
-    connection.execute(
-        update(turns)
-        .where(turns.c.thread_key == thread.key, unfinished)
-        .values(state="cancelled", finished_at=clock(), retry_at=None)
-    )
+    end_turns(connection, thread.key)
     connection.execute(
         update(threads)
         .where(threads.c.key == thread.key)
@@ -152,12 +150,15 @@ def _lock_out(connection: Connection, thread: AnyRow) -> None:
 
 
 def load_locked_out_keys(connection: Connection, erasure_id: str, after: int | None) -> list[int]:
-    """Load a page of the keys of threads that this erasure locked out and that still exist, descending."""
+    """Load the next of the keys of threads that this erasure locked out and that still exist, descending.
+
+    One at a time: its end may open the deletion of what it was branched from, which comes next.
+    """
     key = pending_deletions.c.thread_key
     page = select(key).where(pending_deletions.c.erasure_id == erasure_id)
     if after is not None:
         page = page.where(key < after)
-    return list(connection.execute(page.order_by(key.desc()).limit(PAGE)).scalars())
+    return list(connection.execute(page.order_by(key.desc()).limit(1)).scalars())
 
 
 def release_thread(connection: Connection, erasure_id: str, key: int) -> None:

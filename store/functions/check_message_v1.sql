@@ -11,7 +11,8 @@ CREATE FUNCTION threadmill.check_message_v1(
     deadline timestamptz,
     role text,
     when_busy text,
-    merge_window double precision
+    merge_window double precision,
+    branch text
 ) RETURNS void
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -60,6 +61,9 @@ BEGIN
     END IF;
     PERFORM threadmill.check_id_v1('thread_id', thread_id);
     PERFORM threadmill.check_id_v1('agent', agent);
+    IF branch IS NOT NULL THEN
+        PERFORM threadmill.check_id_v1('branch', branch);
+    END IF;
     IF idempotency_key IS NOT NULL THEN
         PERFORM threadmill.check_id_v1('idempotency_key', idempotency_key);
     END IF;

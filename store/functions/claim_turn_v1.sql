@@ -109,10 +109,12 @@ BEGIN
         );
     END IF;
 
-    IF head.state = 'waiting' THEN
-        -- It is only ended: what nobody decided is closed.
+    IF head.wait_expires_at IS NOT NULL THEN
+        -- It waited, and is only ended: what nobody decided is closed.
         UPDATE pending_calls SET decision = 'closed', decided_at = claimed_at
         WHERE turn_id = head.id AND decision IS NULL;
+        UPDATE slack_messages SET due_at = claimed_at
+        WHERE tenant = p_tenant AND turn_id = head.id AND state = 'waiting';
     END IF;
     input_turns := ARRAY[head.id];
     IF head.when_busy = 'merge' AND head.attempt = 0 AND head.local_process_id IS NULL AND NOT must_end THEN
@@ -284,6 +286,11 @@ BEGIN
         'is_steered', EXISTS (SELECT FROM turns WHERE steers = turn.id AND state = 'queued'),
         -- What those did that were taken out of view: the model is told.
         'has_rolled_back', EXISTS (SELECT FROM turns WHERE thread_key = thread.key AND rolled_back AND attempt > 0)
+            OR thread.lineage IS NOT NULL AND EXISTS (
+                SELECT FROM jsonb_array_elements(thread.lineage) AS part
+                JOIN turns ON thread_key = (part ->> 0)::bigint AND rolled_back AND attempt > 0
+                WHERE turns.window_to_seq <= (part ->> 1)::bigint
+            )
     );
 END
 $$;

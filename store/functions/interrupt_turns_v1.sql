@@ -24,11 +24,15 @@ BEGIN
             rolled_back = (asking.when_busy = 'rollback' OR rolled_back),
             -- A turn that waits for its model is due now, so that its holder can end it.
             retry_at = NULL,
+            -- A claim ends one that another turn waits for: it tells that turn.
             state = CASE
-                WHEN asking.when_busy = 'rollback' AND state = 'queued' AND attempt = 0 THEN 'cancelled' ELSE state
+                WHEN asking.when_busy = 'rollback' AND state = 'queued' AND attempt = 0 AND parent_turn_id IS NULL
+                    THEN 'cancelled'
+                ELSE state
             END,
             finished_at = CASE
-                WHEN asking.when_busy = 'rollback' AND state = 'queued' AND attempt = 0 THEN clock_timestamp()
+                WHEN asking.when_busy = 'rollback' AND state = 'queued' AND attempt = 0 AND parent_turn_id IS NULL
+                    THEN clock_timestamp()
             END
         WHERE thread_key = p_thread_key AND state IN ('queued', 'running', 'waiting') AND arrival_seq < asking.arrival_seq
             AND (attempt > 0 OR not_before IS NULL OR not_before <= asking.created_at)

@@ -9,23 +9,38 @@ SET search_path FROM CURRENT
 -- A plan is made on a table that may be empty then, and kept.
 SET enable_seqscan = off
 AS $$
+DECLARE
+    nobody_sends boolean;
 BEGIN
-    INSERT INTO webhook_deliveries (
-        id, tenant, webhook_id, thread_key, kind, created_at, details, state, next_try_at
+    WITH told AS (
+        INSERT INTO webhook_deliveries (
+            id, tenant, webhook_id, thread_key, kind, created_at, details, state, next_try_at
+        )
+        SELECT
+            threadmill.new_id_v1(), NEW.tenant, webhook.id, NEW.key, 'thread.switched', clock_timestamp(),
+            jsonb_build_object(
+                'agent', chosen.agent,
+                'branch', coalesce(nullif(split_part(chosen.id, '/', 2), ''), 'main'),
+                'shared_to_seq', coalesce(chosen.shared_to_seq, 0)
+            ),
+            'pending', clock_timestamp()
+        FROM webhooks AS webhook
+        JOIN threads AS chosen ON chosen.key = coalesce(NEW.chosen_key, NEW.key)
+        WHERE webhook.tenant = NEW.tenant AND webhook.state = 'enabled'
+            AND (webhook.kinds IS NULL OR webhook.kinds @> to_jsonb('thread.switched'::text))
+            AND (webhook.agents IS NULL OR webhook.agents @> to_jsonb(chosen.agent))
+        RETURNING webhook_id
     )
-    SELECT
-        threadmill.new_id_v1(), NEW.tenant, webhook.id, NEW.key, 'thread.switched', clock_timestamp(),
-        jsonb_build_object(
-            'agent', chosen.agent,
-            'branch', coalesce(nullif(split_part(chosen.id, '/', 2), ''), 'main'),
-            'shared_to_seq', coalesce(chosen.shared_to_seq, 0)
-        ),
-        'pending', clock_timestamp()
-    FROM webhooks AS webhook
-    JOIN threads AS chosen ON chosen.key = coalesce(NEW.chosen_key, NEW.key)
-    WHERE webhook.tenant = NEW.tenant AND webhook.state = 'enabled'
-        AND (webhook.kinds IS NULL OR webhook.kinds @> to_jsonb('thread.switched'::text))
-        AND (webhook.agents IS NULL OR webhook.agents @> to_jsonb(chosen.agent));
+    -- In the snapshot before: those that were there.
+    SELECT coalesce(bool_or(NOT EXISTS (
+        SELECT FROM webhook_deliveries AS earlier
+        WHERE earlier.webhook_id = told.webhook_id AND earlier.state = 'pending' AND earlier.claimed_until IS NULL
+            AND earlier.next_try_at <= clock_timestamp()
+    )), false) INTO nobody_sends FROM told;
+    IF nobody_sends THEN
+        -- Else who takes those looks again behind them: transactions that notify commit one after the other.
+        PERFORM pg_notify('threadmill_webhooks', '');
+    END IF;
     RETURN NULL;
 END
 $$;

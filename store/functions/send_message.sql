@@ -30,14 +30,16 @@ CREATE OR REPLACE FUNCTION threadmill.send_message(
     -- Null: the thread's own policy, else the agent's, else enqueue.
     when_busy text DEFAULT NULL,
     -- Seconds, 60 at most, that a message to be merged waits for more.
-    merge_window double precision DEFAULT 0
+    merge_window double precision DEFAULT 0,
+    -- The branch of the thread that it is sent to, by its id; null: the one that is chosen.
+    branch text DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
     SELECT threadmill.send_message_v1(
         thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role,
-        allow_unknown_agent, "user", when_busy, merge_window
+        allow_unknown_agent, "user", when_busy, merge_window, branch
     )
 $$;
 REVOKE ALL ON FUNCTION threadmill.send_message FROM PUBLIC;

@@ -17,7 +17,8 @@ CREATE FUNCTION threadmill.send_message_v1(
     allow_unknown_agent boolean,
     "user" text,
     when_busy text,
-    merge_window double precision
+    merge_window double precision,
+    branch text
 ) RETURNS uuid
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -36,7 +37,7 @@ BEGIN
     merge_window := coalesce(merge_window, 0);
     PERFORM threadmill.check_message_v1(
         thread_id, content, agent, tenant, idempotency_key, priority, metadata, not_before, deadline, role,
-        when_busy, merge_window
+        when_busy, merge_window, branch
     );
     "user" := threadmill.named_user_v1("user", metadata);
     outcome := threadmill.send_turn_v1(
@@ -55,12 +56,13 @@ BEGIN
         deadline => deadline,
         idempotency_key => idempotency_key,
         request_digest => CASE WHEN idempotency_key IS NOT NULL THEN threadmill.request_digest_v1(
-            thread_id, content, agent, priority, metadata, not_before, deadline, role, "user", when_busy
+            thread_id || coalesce('/' || branch, ''), content, agent, priority, metadata, not_before, deadline, role, "user", when_busy
         ) END,
         agent_is_default => agent_is_default,
         allow_unknown_agent => coalesce(allow_unknown_agent, false),
         when_busy => when_busy,
-        merge_window => merge_window
+        merge_window => merge_window,
+        branch => branch
     );
     CASE outcome ->> 'refusal'
         WHEN 'idempotency_conflict' THEN
@@ -75,6 +77,9 @@ BEGIN
                 )),
                 'start a worker that serves it, or pass allow_unknown_agent => true'
             );
+        WHEN 'unknown_branch' THEN
+            RAISE EXCEPTION 'branch: thread ''%'' of tenant ''%'' has no branch ''%''', thread_id, tenant, branch
+                USING ERRCODE = 'no_data_found';
         WHEN 'thread_busy' THEN
             RAISE EXCEPTION 'thread ''%'' is busy with turn %; send the message again when that has ended',
                 thread_id, outcome ->> 'turn_id' USING ERRCODE = 'object_in_use';

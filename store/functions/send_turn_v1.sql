@@ -74,6 +74,7 @@ DECLARE
     chosen_agent text;
     stored_key bigint;
     is_marked boolean;
+    waits_for_more boolean;
     new_thread_key bigint;
     is_unowned boolean;
     address text;
@@ -155,13 +156,14 @@ BEGIN
             RETURNING
                 turns.thread_key,
                 turns.notified_at IS NOT NULL,
+                turns.retry_at IS NOT NULL,
                 turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key),
                 (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key),
                 CASE WHEN turns.when_busy IN ('interrupt', 'rollback') THEN (
                     SELECT running.id FROM turns AS running
                     WHERE running.thread_key = turns.thread_key AND running.state = 'running'
                 ) END
-            INTO stored_key, is_marked, is_unowned, address, interrupted_id;
+            INTO stored_key, is_marked, waits_for_more, is_unowned, address, interrupted_id;
             IF FOUND THEN
                 IF is_unowned THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
@@ -187,6 +189,10 @@ BEGIN
                         turn_id, 0, message_id, role, content, parts, name, message_metadata, source,
                         has_attachments, message_created_at
                     );
+                END IF;
+                IF waits_for_more THEN
+                    -- To be woken up when it has waited enough, as `store/notifications.py` says.
+                    PERFORM pg_notify('threadmill_turns', stored_key || '@' || round(1000 * merge_window));
                 END IF;
                 RETURN json_build_object(
                     'turn_id', turn_id, 'is_new', true, 'thread_key', stored_key, 'address', address,

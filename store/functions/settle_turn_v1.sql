@@ -205,26 +205,38 @@ BEGIN
         WHERE turn_id = p_turn_id AND kind = 'tool' AND state = 'started';
     END IF;
     IF p_steps IS NOT NULL THEN
+        -- Without ON CONFLICT, which writes more to the log: who writes steps holds the thread's lock.
+        WITH entry AS (
+            SELECT
+                *, settled_at - make_interval(secs => seconds) AS began_at,
+                CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END AS ended_at
+            FROM json_to_recordset(p_steps) AS step (
+                index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
+                usage jsonb, cost double precision, parent integer, agent text, seconds double precision
+            )
+        ), renewed AS (
+            UPDATE steps SET
+                name = entry.name, request_digest = entry.request_digest, state = entry.state,
+                fencing_token = p_fencing_token, result = entry.result, usage = entry.usage, cost = entry.cost,
+                finished_at = entry.ended_at,
+                -- Of a call whose outcome is unknown, nobody knows more than when it began.
+                started_at = CASE WHEN entry.state = 'unknown' THEN steps.started_at ELSE entry.began_at END
+            FROM entry
+            WHERE steps.turn_id = p_turn_id AND steps.index = entry.index
+                -- A final step stays as it was.
+                AND steps.state IN ('waiting', 'started')
+        )
         INSERT INTO steps (
             turn_id, index, kind, call_id, name, state, fencing_token, request_digest, result, usage, cost,
             parent, agent, started_at, finished_at
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            parent, agent, settled_at - make_interval(secs => seconds),
-            CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END
-        FROM json_to_recordset(p_steps) AS step (
-            index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-            usage jsonb, cost double precision, parent integer, agent text, seconds double precision
-        )
-        ON CONFLICT (turn_id, index) DO UPDATE SET
-            name = excluded.name, request_digest = excluded.request_digest, state = excluded.state,
-            fencing_token = excluded.fencing_token, result = excluded.result, usage = excluded.usage,
-            cost = excluded.cost, finished_at = excluded.finished_at,
-            -- Of a call whose outcome is unknown, nobody knows more than when it began.
-            started_at = CASE WHEN excluded.state = 'unknown' THEN steps.started_at ELSE excluded.started_at END
-        -- A final step stays as it was.
-        WHERE steps.state IN ('waiting', 'started');
+            parent, agent, began_at, ended_at
+        FROM entry
+        WHERE NOT EXISTS (
+            SELECT FROM steps AS stored WHERE stored.turn_id = p_turn_id AND stored.index = entry.index
+        );
     END IF;
 
     IF is_final THEN

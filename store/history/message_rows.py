@@ -68,12 +68,17 @@ def kept_rows(
 ) -> Select[Any]:
     """As `history_rows`, with those out of view, each with whether it is."""
     columns = [*stored_columns(), messages.c.rolled_back, *added]
-    above_cutoff = [messages.c.seq > cutoff_of(lineage.key)]
+    above_cutoff = [messages.c.seq > _cutoff_once(lineage)]
     return select_range(lineage, columns, after_seq=after_seq, to_seq=to_seq, where=above_cutoff, limit=limit)
 
 
 def _in_view(lineage: Lineage) -> list[ColumnElement[bool]]:
-    return [messages.c.seq > cutoff_of(lineage.key), messages.c.rolled_back.is_(False)]
+    return [messages.c.seq > _cutoff_once(lineage), messages.c.rolled_back.is_(False)]
+
+
+def _cutoff_once(lineage: Lineage) -> ScalarSelect[int]:
+    """The cutoff, which a statement reads once, however many parts it compares with it."""
+    return select(select(cutoff_of(lineage.key).label("seq")).cte().c.seq).scalar_subquery()
 
 
 def stored_rows(thread_key: int, *, after_seq: int, to_seq: int) -> Select[Any]:
@@ -205,7 +210,7 @@ def _reply_columns(reply: Message) -> dict[str, Any]:
         "tool_call_id": reply.tool_call_id,
         "reasoning": reply.reasoning,
         "provider_fields": reply.provider_fields,
-        "usage": reply.usage.to_json() if reply.usage else None,
+        "usage": reply.usage.to_row() if reply.usage else None,
         "tokens": tokens_of(reply),
         "state": reply.state,
     }

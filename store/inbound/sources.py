@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, column, delete, func, select, update
 
-from conversation.arguments import check_duration, check_one_of, check_whole_number
+from conversation.arguments import check_duration, check_flag, check_one_of, check_whole_number
 from conversation.errors import InboundSourceNotFound, InvalidInput, LimitReached
 from conversation.inbound_mapping import check_conditions, check_mapping
 from conversation.inbound_signature import Scheme
@@ -155,7 +155,8 @@ def rotate_source(
 
 
 def enable_source(connection: Connection, tenant: str, source_id: str, *, enabled: bool) -> InboundSourceRecord:
-    """Have a source take what comes, or refuse it. Raises `InboundSourceNotFound`."""
+    """Have a source take what comes, or refuse it. Raises `InboundSourceNotFound` and `InvalidInput`."""
+    check_flag("enabled", enabled)
     row = _lock(connection, tenant, source_id)
     if (row.disabled_at is None) is not enabled:
         change = "enabled" if enabled else "disabled"

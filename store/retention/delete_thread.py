@@ -17,11 +17,14 @@ from store.retention.sharing import Range
 from store.retention.thread_user import enter_user
 from store.schedules.deletion import delete_of_subject
 from store.tables import attachments, messages, threads, turns
+from store.tables.turns import unfinished
 from store.threads.visible_threads import Viewer, lock_visible_thread
+from store.turns.children import end_turns, lock_parents
 
 
 def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str) -> None:
     """As `delete_thread`, of a thread that the viewer may see. Raises `ThreadNotFound`."""
+    _lock_parents(connection, viewer.tenant, thread_id)
     lock_visible_thread(connection, viewer, thread_id, to_delete=True)
     delete_thread(connection, viewer.tenant, thread_id)
 
@@ -29,13 +32,15 @@ def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str
 def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     """Delete a thread with all its branches, all that belongs to it, and the schedules that send to it.
 
-    Threads in which agents answered what was asked in it go with it.
+    Threads in which agents answered what was asked in it go with it. A turn that waits for one of its turns is told
+    that it was cancelled.
 
     False if there was none.
 
     What forks of it share stays for them. Its blobs stay until no other message has them and their grace is over; what
     retention archived of it stays, as its owner's. Raises `ThreadUnderLegalHold`.
     """
+    _lock_parents(connection, tenant, thread_id)
     first = select(threads.c.key).where(threads.c.tenant == tenant, threads.c.id == thread_id)
     key = connection.execute(first.with_for_update()).scalar_one_or_none()
     if key is None:
@@ -54,10 +59,19 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
     return True
 
 
+def _lock_parents(connection: Connection, tenant: str, thread_id: str) -> None:
+    """Lock the threads of turns that wait for this one's, which come before it."""
+    first = threads.alias("first")
+    is_of_thread = (first.c.key == threads.c.key) | (first.c.key == threads.c.root_key)
+    of_thread = select(threads.c.key).join(first, is_of_thread).where(first.c.tenant == tenant, first.c.id == thread_id)
+    lock_parents(connection, select(turns.c.id).where(turns.c.thread_key.in_(of_thread), unfinished))
+
+
 def delete_rows(connection: Connection, rows: Sequence[AnyRow], *, with_thread: bool = True) -> None:
     """Delete rows of `threads`, which are locked: a thread with all its branches, or branches of one that stays."""
     # Each after those that were branched from it: their keys are higher.
     for row in sorted(rows, key=lambda row: row.key, reverse=True):
+        end_turns(connection, row.key)
         shared = sharing.list_shared_ranges(connection, row.key)
         is_dropped = true() if not shared else not_(_is_of(row.key, shared))
         dropped = addresses_of(row.key).where(is_dropped)

@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select, Subquery
-from sqlalchemy.sql import and_, exists, func, literal, select, text, tuple_
+from sqlalchemy.sql import and_, exists, func, literal, or_, select, text, tuple_
 
 from store.database.column_types import moment_ago
 from store.database.engine import TransactionRunner
 from store.database.statements import AnyRow
-from store.tables import HISTORY_STEP, threads
+from store.tables import HAS_HISTORY_STEP, HISTORY_STEP, threads
 from store.tables.retention import NEEDS_RETENTION_CHECK, pending_deletions, retention_policies
 
 #: Threads of one page.
@@ -28,6 +28,7 @@ GROUPS = 1_000
 
 _agent = func.coalesce(threads.c.agent, text("''"))
 _needs_check: ColumnElement[bool] = text(f"threads.{NEEDS_RETENTION_CHECK}")  # type: ignore[assignment]
+_has_step: ColumnElement[bool] = text(f"threads.{HAS_HISTORY_STEP}")  # type: ignore[assignment]
 #: The expression that each rule sorts by: those of the indexes, word for word.
 _SORT_KEYS: Mapping[str, Any] = {
     "idle_days": threads.c.updated_period,
@@ -56,7 +57,7 @@ def find_due_threads(database: TransactionRunner) -> Iterator[int]:
 
 def find_pending_deletions(database: TransactionRunner) -> Iterator[AnyRow]:
     """Find threads with messages left to delete below their moved cutoff: rows of `key` and `archive`."""
-    yield from (row for page in _read_pages(database, _load_pending_page) for row in page)
+    yield from (row for page in _read_pages(database, _load_next_pending) for row in page)
 
 
 def _read_pages(database: TransactionRunner, load_page: Any, **scope: Any) -> Iterator[list[AnyRow]]:
@@ -86,9 +87,16 @@ def groups_statement(after: tuple[str, str]) -> Select[Any]:
     """The statement of `due_groups`."""
     strictest = _strictest_values(_groups(after))
     of_group = (threads.c.tenant == strictest.c.tenant) & (_agent == strictest.c.agent)
-    has = {rule: exists().where(of_group, *_is_past(rule, strictest.c[rule])) for rule in _SORT_KEYS}
-    flags = (is_past.correlate(strictest).label(f"has_{rule}") for rule, is_past in has.items())
-    return select(strictest, *flags).order_by(strictest.c.tenant, strictest.c.agent)
+    has: dict[str, ColumnElement[bool]] = {
+        rule: exists().where(of_group, *_is_past(rule, strictest.c[rule])).correlate(strictest) for rule in _SORT_KEYS
+    }
+    limit = strictest.c.max_messages
+    # In the order of an index: a planner could look for the first one among all threads.
+    short = select(threads.c.key).where(of_group, *_is_past_low_limit(limit)).order_by(_SORT_KEYS["max_age_days"])
+    is_low_passed = and_(limit < HISTORY_STEP, short.limit(1).correlate(strictest).scalar_subquery().is_not(None))
+    has["max_messages"] = or_(has["max_messages"], is_low_passed)
+    labels = (is_past.label(f"has_{rule}") for rule, is_past in has.items())
+    return select(strictest, *labels).order_by(strictest.c.tenant, strictest.c.agent)
 
 
 def _groups(after: tuple[str, str]) -> CTE:
@@ -124,9 +132,12 @@ def _load_due_page(
 
 def due_rows(tenant: str, agent: str, rule: str, value: float, *, after: AnyRow | None) -> Select[Any]:
     """The statement for a page of one group's threads that are past one rule."""
-    sort_key = _SORT_KEYS[rule]
+    # Threads of less than a step are in the order of their age alone.
+    is_low_limit = rule == "max_messages" and value < HISTORY_STEP
+    sort_key = _SORT_KEYS["max_age_days" if is_low_limit else rule]
+    conditions = _is_past_low_limit(value) if is_low_limit else _is_past(rule, value)
     statement = select(threads.c.key, sort_key.label("sort_key")).where(
-        threads.c.tenant == tenant, _agent == agent, *_is_past(rule, value)
+        threads.c.tenant == tenant, _agent == agent, *conditions
     )
     if after is not None:
         last_position = literal(after.sort_key, sort_key.type), literal(after.key, threads.c.key.type)
@@ -137,17 +148,24 @@ def due_rows(tenant: str, agent: str, rule: str, value: float, *, after: AnyRow 
 def _is_past(rule: str, value: Any) -> list[ColumnElement[bool]]:
     """The conditions for threads past a rule, as its index has them; without threads being deleted."""
     sort_key = _SORT_KEYS[rule]
-    is_untouched = ~exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
-    # What a deleted one leaves to others is theirs.
-    is_untouched &= threads.c.deleted_at.is_(None)
     if rule == "max_messages":
-        messages = threads.c.last_seq - threads.c.history_starts_after
         # The index knows the steps only: of the first one, some threads are not past the rule.
-        return [sort_key >= value // HISTORY_STEP, messages > value, is_untouched, _needs_check]
+        return [sort_key >= value // HISTORY_STEP, _has_step, *_is_past_low_limit(value)]
     if rule == "idle_days":
         # A period begins before every time in it.
-        return [sort_key < moment_ago(days=value), threads.c.updated_at < moment_ago(days=value), is_untouched]
-    return [sort_key < moment_ago(days=value), is_untouched, _needs_check]
+        return [sort_key < moment_ago(days=value), threads.c.updated_at < moment_ago(days=value), _is_untouched()]
+    return [sort_key < moment_ago(days=value), _is_untouched(), _needs_check]
+
+
+def _is_past_low_limit(value: Any) -> list[ColumnElement[bool]]:
+    """The conditions for threads of more than so many messages, those of less than a step among them."""
+    return [threads.c.last_seq - threads.c.history_starts_after > value, _is_untouched(), _needs_check]
+
+
+def _is_untouched() -> ColumnElement[bool]:
+    is_being_deleted = exists().where(pending_deletions.c.thread_key == threads.c.key).correlate(threads)
+    # What a deleted one leaves to others is theirs.
+    return ~is_being_deleted & threads.c.deleted_at.is_(None)
 
 
 def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
@@ -167,10 +185,10 @@ def _load_own_policy_page(connection: Connection, *, after: AnyRow | None) -> li
     return list(connection.execute(statement.order_by(*position).limit(PAGE)))
 
 
-def _load_pending_page(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
+def _load_next_pending(connection: Connection, *, after: AnyRow | None) -> list[AnyRow]:
     key = pending_deletions.c.thread_key
     statement = select(key.label("key"), pending_deletions.c.archive).where(pending_deletions.c.erasure_id.is_(None))
     if after is not None:
         statement = statement.where(key < after.key)
-    # Branches before what they were branched from.
-    return list(connection.execute(statement.order_by(key.desc()).limit(PAGE)))
+    # Branches before what they were branched from: each may open the deletion of that, which comes next.
+    return list(connection.execute(statement.order_by(key.desc()).limit(1)))

@@ -19,7 +19,14 @@ from store.tables import messages, summaries, thread_context, threads, turns, we
 from store.tables.retention import pending_deletions
 
 #: What names the thread, in the row of one that is left to others.
-_NAMELESS: dict[str, Any] = {"root_key": None, "branch_name": None, "owner": None, "title": None, "metadata": {}}
+_NAMELESS: dict[str, Any] = {
+    "root_key": None,
+    "branch_name": None,
+    "owner": None,
+    "title": None,
+    "begun_in": None,
+    "metadata": {},
+}
 
 
 def remove_row(
@@ -84,6 +91,9 @@ def _leave_to_others(connection: Connection, thread: AnyRow, *, with_thread: boo
     of_row = threads.c.key == thread.key
     values: dict[str, Any] = {
         "deleted_at": clock(),
+        # Who works there finds its lease lost.
+        "lease_owner": None,
+        "fencing_token": threads.c.fencing_token + 1,
         "history_starts_after": thread.last_seq,
         "summary_id": None,
         "uncovered_messages": 0,

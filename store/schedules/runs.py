@@ -1,8 +1,8 @@
 """The runs of schedules: what is due is sent, each run as a turn.
 
 What stays true: a run's turn is stored by the transaction that moves its schedule on, under an idempotency key made of
-the schedule and the time, so that it is one turn whoever ticks, however often, and wherever a process dies. A schedule
-that cannot be run now holds up no other.
+the schedule and the time, so that it is one turn whoever ticks, however often, and wherever a process dies. Several
+schedules share a transaction: all of them are run by it, or none.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text, update
 
 from conversation.cron import check_time_zone
 from conversation.errors import LimitReached, UserError
@@ -22,6 +22,7 @@ from conversation.thread_rule import apply_thread_rule
 from conversation.when_busy import WhenBusy
 from store.audit import write_audit_row
 from store.database.column_types import clock, moment_now
+from store.database.limits import limit_lock_waits
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.schedules.repository import lock_schedule
@@ -42,6 +43,8 @@ ERROR_MAX_CHARS = 500
 #: As the index has it, so that the planner sees that it fits.
 due_at = func.coalesce(schedules.c.retry_at, schedules.c.next_at)
 is_active: ColumnElement[bool] = text(ACTIVE)  # type: ignore[assignment]
+#: What a look changes in a row.
+_MOVED = ("next_at", "retry_at", "failures", "last_due_at", "last_turn_id", "last_error", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ def rules_of(settings: Settings) -> RunRules:
 
 @dataclass(slots=True)
 class RunOutcome:
-    """The outcome of one look at a schedule."""
+    """The outcome of one transaction."""
 
     #: Runs that were stored as turns.
     sent: int = 0
@@ -84,8 +87,8 @@ class RunOutcome:
     interrupts: str | None = None
     #: For the turns of the runs, after the commit.
     wake_ups: list[WakeUp] = field(default_factory=list)
-    #: The schedule was moved on, or put off; else another process is at it, or has done so.
-    is_over: bool = False
+    #: Schedules that were moved on; another process is at the others, or has done so.
+    moved: int = 0
 
 
 @read_only
@@ -102,22 +105,35 @@ def count_overdue(connection: Connection, *, over_seconds: float) -> int:
     return int(connection.execute(statement.select_from(schedules)).scalar_one())
 
 
-def run_due(connection: Connection, schedule_id: str, *, rules: RunRules) -> RunOutcome:
-    """Send what is due of a schedule, and move it on. Nothing, where another process is at it or has done it."""
+def run_due(
+    connection: Connection, schedule_ids: Sequence[str], *, rules: RunRules, lock_seconds: float | None = None
+) -> RunOutcome:
+    """Send what is due of schedules, and move them on; but for those that another process is at, or has done.
+
+    Gives up where it would have to wait for a lock for longer than `lock_seconds`.
+    """
+    if lock_seconds is not None:
+        limit_lock_waits(connection, lock_seconds)
     statement = select(schedules, clock().label("now")).where(
-        schedules.c.id == schedule_id, is_active, due_at <= moment_now()
+        schedules.c.id.in_(schedule_ids), is_active, due_at <= moment_now()
     )
-    row = connection.execute(statement.with_for_update(of=schedules, skip_locked=True)).one_or_none()
-    if row is None:
-        return RunOutcome()
-    plan = plan_runs(cron_of(row.cron, row.time_zone), CatchUp(row.catch_up), row.next_at, row.now, grace=rules.grace)
-    return _Runs(connection, row, rules, owner_only=row.owner_only).send(plan)
+    rows = connection.execute(statement.order_by(due_at).with_for_update(of=schedules, skip_locked=True)).all()
+    outcome = RunOutcome()
+    changes = [_Runs(connection, row, rules, outcome, owner_only=row.owner_only).send_due() for row in rows]
+    if changes:
+        # In one go: the driver sends them all before it reads the first answer.
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _MOVED}
+        moving = update(schedules).where(schedules.c.id == bindparam("schedule")).values(**values, updated_at=clock())
+        connection.execute(moving, changes)
+    outcome.moved = len(rows)
+    return outcome
 
 
 def put_off(connection: Connection, schedule_id: str, error: str) -> None:
     """Put a schedule off that cannot be run: it is tried again later."""
     of_schedule = (schedules.c.id == schedule_id) & is_active
-    row = connection.execute(select(schedules).where(of_schedule).with_for_update()).one_or_none()
+    statement = select(schedules, clock().label("now")).where(of_schedule)
+    row = connection.execute(statement.with_for_update(of=schedules)).one_or_none()
     if row is not None:
         _update(connection, row, **_put_off(row, error))
 
@@ -129,7 +145,7 @@ def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id:
     """
     row = lock_schedule(connection, viewer, schedule_id)
     now = connection.execute(select(clock())).scalar_one()
-    runs = _Runs(connection, row, rules, owner_only=row.owner_only or viewer.user is not None)
+    runs = _Runs(connection, row, rules, RunOutcome(), owner_only=row.owner_only or viewer.user is not None)
     accepted = runs.accept(f"now:{run_id}", now)
     if accepted.is_new:
         _update(connection, row, last_turn_id=accepted.turn_id)
@@ -140,19 +156,30 @@ def run_now(connection: Connection, viewer: Viewer, schedule_id: str, *, run_id:
 class _Runs:
     """The runs of one schedule, whose row is locked."""
 
-    def __init__(self, connection: Connection, row: AnyRow, rules: RunRules, *, owner_only: bool) -> None:
+    def __init__(
+        self, connection: Connection, row: AnyRow, rules: RunRules, outcome: RunOutcome, *, owner_only: bool
+    ) -> None:
         self._connection = connection
         self._row = row
         self._rules = rules
         #: Send to no thread that is another's.
         self._owner_only = owner_only
         self._zone = check_time_zone(row.time_zone)
-        self.outcome = RunOutcome()
+        self.outcome = outcome
 
-    def send(self, plan: RunPlan) -> RunOutcome:
-        """Send the runs of a plan, in their order, and note in the row where it ended."""
-        values: dict[str, Any] = {"next_at": plan.next_at, "retry_at": None, "failures": 0}
-        self.outcome.is_over = True
+    def send_due(self) -> dict[str, Any]:
+        """Send what is due, in its order; returns what is to be noted in the row, as `run_due` binds it."""
+        row = self._row
+        cron, catch_up = cron_of(row.cron, row.time_zone), CatchUp(row.catch_up)
+        plan = plan_runs(cron, catch_up, row.next_at, row.now, grace=self._rules.grace)
+        values = {name: getattr(row, name) for name in _MOVED}
+        values |= {"next_at": plan.next_at, "retry_at": None, "failures": 0} | self._send(plan)
+        if values["next_at"] is None:
+            values["state"] = ScheduleState.ENDED
+        return {"schedule": row.id} | {f"new_{name}": value for name, value in values.items()}
+
+    def _send(self, plan: RunPlan) -> dict[str, Any]:
+        values: dict[str, Any] = {}
         for moment in plan.due:
             try:
                 accepted = self.accept(moment.astimezone(UTC).isoformat(), moment)
@@ -167,10 +194,7 @@ class _Runs:
                 self.outcome.refused += 1
             else:
                 values |= {"last_due_at": moment, "last_turn_id": accepted.turn_id, "last_error": None}
-        if values["next_at"] is None:
-            values["state"] = ScheduleState.ENDED
-        _update(self._connection, self._row, **values)
-        return self.outcome
+        return values
 
     def accept(self, occasion: str, moment: datetime) -> AcceptedTurn:
         """Store the turn of a run, or find the one that it has. Raises as `inbox.accept`."""
@@ -217,7 +241,7 @@ def _wake_up_of(request: SendRequest, accepted: AcceptedTurn) -> WakeUp:
 def _put_off(row: AnyRow, error: str) -> dict[str, Any]:
     seconds = min(RETRY_MIN_SECONDS * 2 ** min(row.failures, 10), RETRY_MAX_SECONDS)
     return {
-        "retry_at": clock(plus_seconds=seconds),
+        "retry_at": row.now + timedelta(seconds=seconds),
         "failures": row.failures + 1,
         "last_error": error[:ERROR_MAX_CHARS],
     }

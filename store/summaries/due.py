@@ -20,6 +20,7 @@ from store.history.row_ids import exact_address, is_row_of
 from store.tables import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
+    HAS_TOKENS_STEP,
     MAX_SUMMARY_FAILURES,
     UNCOVERED_MESSAGES_STEP,
     UNCOVERED_TOKENS_STEP,
@@ -147,6 +148,8 @@ def _select_fullest(condition: ColumnElement[bool], unit: str, high: int, limit:
     counter, step = threads.c[f"uncovered_{unit}"], threads.c[f"uncovered_{unit}_step"]
     # The index knows the steps only: of the lowest one, some threads are below the mark.
     is_above = and_(condition, step >= high // _STEPS[unit], counter >= high)
+    if unit == "tokens" and high >= UNCOVERED_TOKENS_STEP:
+        is_above = and_(is_above, text(f"threads.{HAS_TOKENS_STEP}"))
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     fullness = (cast(counter, Float) / high).label("fullness")
     fullest_threads = (

@@ -151,7 +151,7 @@ def _values(draft: Draft, new: NewSummary) -> dict[str, Any]:
     values = {name: getattr(draft, name) for name in ("thread_key", "from_seq", "to_seq", "previous_id")}
     new_names = ("content", "sections", "model", "prompt_version", "cost", "report")
     values |= {name: getattr(new, name) for name in new_names}
-    return values | {"id": new_id(), "usage": new.usage.to_json()}
+    return values | {"id": new_id(), "usage": new.usage.to_row()}
 
 
 @read_only

@@ -25,6 +25,8 @@ from store.tables.slack import slack_messages
 from store.tables.threads import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
+    HAS_HISTORY_STEP,
+    HAS_TOKENS_STEP,
     HISTORY_STEP,
     MAX_SUMMARY_FAILURES,
     UNCOVERED_MESSAGES_STEP,
@@ -41,7 +43,8 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
     # Conversations
     "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
-    "FILLS_WINDOW", "HISTORY_STEP", "UNCOVERED_MESSAGES_STEP", "UNCOVERED_TOKENS_STEP",
+    "FILLS_WINDOW", "HAS_HISTORY_STEP", "HAS_TOKENS_STEP", "HISTORY_STEP",
+    "UNCOVERED_MESSAGES_STEP", "UNCOVERED_TOKENS_STEP",
     # Turns
     "turns", "inbox_messages", "steps", "pending_calls", "turn_attempts", "workers", "agents", "UNFINISHED",
     "schedules", "inbound_sources",

@@ -1,9 +1,10 @@
 """Messages that people wrote to an agent in Slack, each with where its answer stands.
 
-What stays true: a message has one row, however often Slack tells of it; a row holds its text only until a turn does.
+What stays true: a message has one row, however often Slack tells of it, and one more for each turn that follows the
+one that answered it; a row holds its text only until a turn does.
 """
 
-from sqlalchemy import Column, ForeignKeyConstraint, Identity, Index, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import Column, ForeignKeyConstraint, Identity, Index, Integer, Table, Text
 from sqlalchemy.schema import CheckConstraint
 
 from store.database.column_types import Json, Key, OurId, Time
@@ -11,6 +12,8 @@ from store.tables.metadata import index_where, metadata
 
 #: A row in one of these states still has work ahead of it.
 SLACK_UNFINISHED = "state in ('received', 'sent', 'waiting')"
+#: A row that stands for the message itself, and not for a turn that followed.
+SLACK_FIRST = "follows is null"
 
 slack_messages = Table(
     "slack_messages",
@@ -44,14 +47,16 @@ slack_messages = Table(
     #: The thread and the turn that answer it.
     Column("thread_key", Key),
     Column("turn_id", OurId),
-    #: What was posted of the answer: `parts`, the times of its messages, and `prompts`, by the call that waits.
+    #: The turn that answered the message before this one: a call that it left open was decided, or it was queued anew.
+    Column("follows", OurId),
+    #: What was posted of the answer: `posts`, the times of its messages, and `files`, Slack's ids of its files.
     Column("answer", Json),
     #: Why it failed, in a word of Slack's or ours.
     Column("error", Text),
     Column("finished_at", Time),
     ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
-    UniqueConstraint("tenant", "team_id", "channel_id", "ts"),
     CheckConstraint("state in ('received', 'sent', 'waiting', 'answered', 'failed')", name="state"),
+    index_where("uq_slack_messages_ts", "tenant", "team_id", "channel_id", "ts", where=SLACK_FIRST, unique=True),
     index_where("ix_slack_messages_due_at", "tenant", "due_at", where=SLACK_UNFINISHED),
     # Those of one thread that come before another one; and whether the agent takes part in it.
     Index("ix_slack_messages_thread_id", "tenant", "thread_id", "ts"),

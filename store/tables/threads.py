@@ -30,6 +30,8 @@ FILLS_WINDOW = "fills_window"
 #: Messages and tokens of a step: columns that count steps change so much less often than what they count. A mark
 #: that is lower than a step has all threads of its agents read.
 UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, HISTORY_STEP = 16, 1024, 16
+#: A thread with so much: those with less are in no index of these columns, so that a new one need not be written there.
+HAS_TOKENS_STEP, HAS_HISTORY_STEP = "uncovered_tokens_step > 0", "history_step > 0"
 #: The share of a page that new rows fill, in percent: the remainder is for their next versions.
 FILLFACTOR = 85
 
@@ -73,7 +75,6 @@ threads = Table(
     #: The policy of its messages that name none; null takes the agent's.
     Column("when_busy", Text),
     Column("summary_id", OurId),
-    Column("context_version", Integer, nullable=False, server_default="0"),
     #: What no summary covers yet.
     Column("uncovered_messages", BigInteger, nullable=False, server_default="0"),
     Column("uncovered_tokens", BigInteger, nullable=False, server_default="0"),
@@ -95,6 +96,8 @@ threads = Table(
     Column("summary_retry_at", Time),
     #: How often its summary changed: a restored summary is not taken for one that never changed.
     Column("summary_version", Integer, nullable=False, server_default="0"),
+    # Behind another of four bytes: between two of eight, it would take as many.
+    Column("context_version", Integer, nullable=False, server_default="0"),
     #: Tokens that its model takes, about, where its newest turn had to leave out older messages; null of most.
     Column("window_tokens", BigInteger),
     #: No message above the cutoff is older; null: none is older than the thread.
@@ -138,11 +141,11 @@ threads = Table(
     index_where("ix_threads_chosen_key", "chosen_key", where="chosen_key is not null"),
     # In the order of a listing.
     index_where("ix_threads_owner", "tenant", "owner", "key", where="owner is not null"),
-    *(
-        index_where(
-            f"ix_threads_agent_uncovered_{counted}", "agent", f"uncovered_{counted}_step", where=CAN_BE_SUMMARIZED
-        )
-        for counted in ("messages", "tokens")
+    index_where("ix_threads_agent_uncovered_messages", "agent", "uncovered_messages_step", where=CAN_BE_SUMMARIZED),
+    index_where(
+        "ix_threads_agent_uncovered_tokens",
+        *("agent", "uncovered_tokens_step"),
+        where=f"{CAN_BE_SUMMARIZED} and {HAS_TOKENS_STEP}",
     ),
     index_where("ix_threads_fills_window", "agent", where=FILLS_WINDOW),
     Index("ix_threads_tenant_updated_period", "tenant", "updated_period"),

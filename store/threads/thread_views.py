@@ -114,7 +114,16 @@ _turn = turns.alias("turn")
 _is_begun = (_turn.c.thread_key == threads.c.key) & is_unfinished("turn") & (_turn.c.attempt > 0)
 
 
+def view_new(row: AnyRow) -> ThreadView:
+    """The view of a row that was just made, and that no turn has run on."""
+    return _build_view(row, running_turn=None, last_event_id=number_after_turn(0, row.last_seq) if row.last_seq else 0)
+
+
 def _view_of(row: AnyRow) -> ThreadView:
+    return _build_view(row, running_turn=row.running_turn, last_event_id=_last_event_id(row))
+
+
+def _build_view(row: AnyRow, *, running_turn: str | None, last_event_id: int) -> ThreadView:
     return ThreadView(
         key=row.key,
         id=split_address(row.id)[0],
@@ -126,9 +135,9 @@ def _view_of(row: AnyRow) -> ThreadView:
         updated_at=row.updated_at,
         # Every message got the next seq, and those at the front are hidden first.
         messages=row.last_seq - row.history_starts_after,
-        running_turn=row.running_turn,
+        running_turn=running_turn,
         when_busy=None if row.when_busy is None else WhenBusy(row.when_busy),
-        last_event_id=_last_event_id(row),
+        last_event_id=last_event_id,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, func, literal, or_, select, update
 
+from conversation.task_contract import WakeUp
 from conversation.turn import FINAL_STATES, TurnState
 from store.database.column_types import clock
 from store.database.statements import AnyRow
@@ -34,6 +35,8 @@ class CancelOutcome:
     turn_id: str
     #: Its state now.
     state: TurnState
+    #: Of the turn that waited for it, to be published after the commit.
+    wake_up: WakeUp | None = None
 
 
 def cancel_answering(
@@ -46,10 +49,10 @@ def cancel_answering(
         turn = _find(connection, turn_id, tenant)
         if turn.merged_into is not None:
             turn = _find(connection, turn.merged_into, tenant)
-        state = _request_cancel(connection, turn, requester)
-        if state is not TurnState.MERGED:
+        outcome = _request_cancel(connection, turn, requester, mark_notified=True)
+        if outcome.state is not TurnState.MERGED:
             break
-    return CancelOutcome(turn.id, state)
+    return outcome
 
 
 def request_cancel(
@@ -57,12 +60,12 @@ def request_cancel(
 ) -> TurnState:
     """Ask a turn to stop, of this tenant where one is named; returns its state now.
 
-    A turn that has not begun is cancelled at once.
+    A turn that has not begun is cancelled at once. The sweep publishes what waited for it.
 
     Raises `TurnNotFound`.
     """
     requester = check_requester(by)
-    return _request_cancel(connection, _find(connection, turn_id, tenant), requester)
+    return _request_cancel(connection, _find(connection, turn_id, tenant), requester, mark_notified=False).state
 
 
 def _find(connection: Connection, turn_id: str, tenant: str | None) -> AnyRow:
@@ -73,7 +76,9 @@ def _find(connection: Connection, turn_id: str, tenant: str | None) -> AnyRow:
     return row
 
 
-def _request_cancel(connection: Connection, turn: AnyRow, requester: str | None) -> TurnState:
+def _request_cancel(
+    connection: Connection, turn: AnyRow, requester: str | None, *, mark_notified: bool
+) -> CancelOutcome:
     if turn.parent_turn_id is not None:
         lock_parent(connection, turn.tenant, turn.parent_turn_id)
     connection.execute(select(threads.c.key).where(threads.c.key == turn.thread_key).with_for_update(key_share=True))
@@ -95,8 +100,11 @@ def _request_cancel(connection: Connection, turn: AnyRow, requester: str | None)
             finished_at=case((has_not_begun, clock()), else_=None),
         )
     )
-    state = TurnState(connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).scalar_one())
+    row = connection.execute(select(turns.c.state).where(turns.c.id == turn.id)).one_or_none()
+    if row is None:
+        # Its thread was deleted while this waited for the lock.
+        raise turn_not_found(turn.id)
+    state, wake_ups = TurnState(row.state), []
     if turn.parent_turn_id is not None and state.is_final:
-        # The sweep publishes what it goes on with.
-        tell_parent(connection, turn.id)
-    return state
+        wake_ups = tell_parent(connection, turn.id, mark_notified=mark_notified)
+    return CancelOutcome(turn.id, state, next(iter(wake_ups), None))

@@ -1,8 +1,9 @@
 """Turns that others wait for: a call of their agent's began them, in a thread of their own.
 
 What stays true: a child is stored in the transaction that has its parent wait, and its end decides the parent's call in
-the transaction that stores that end. Rows are locked from the parent to the child: who ends a child has locked its
-parent's thread before the child's.
+the transaction that stores that end, whichever that is: its worker's, a cancel, the deletion of its thread. Rows are
+locked from the parent to the child: who ends a child has locked its parent's thread before the child's. A message that
+rolls a child back cannot: the child is queued until a claim ends it.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Update, func, select, update
+from sqlalchemy import Connection, Select, Update, func, select, update
 
 from conversation.errors import AlreadyDecided, PendingCallNotFound
 from conversation.message import Message
@@ -18,7 +19,7 @@ from conversation.pending_call import Decision, DecisionKind, PendingRequest
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, RefusedTurn, Waiting
 from store.database.column_types import clock
-from store.tables import threads, turns
+from store.tables import pending_calls, steps, threads, turns
 from store.tables.turns import unfinished
 from store.turns import send_statements
 from store.turns.decisions import decide
@@ -100,10 +101,43 @@ def lock_parent(connection: Connection, tenant: str, parent_turn_id: str) -> Non
     connection.execute(of_parent.where(is_parent).with_for_update(key_share=True, of=threads))
 
 
-def tell_parent(connection: Connection, turn_id: str, messages: Sequence[Message] = ()) -> list[WakeUp]:
+def lock_parents(connection: Connection, child_ids: Select[Any]) -> None:
+    """As `lock_parent`, of the parents of these turns, as far as they have any."""
+    child, parent = turns.alias("child"), turns.alias("parent")
+    is_parent = (child.c.parent_turn_id == parent.c.id) & (child.c.tenant == parent.c.tenant)
+    parent_keys = select(parent.c.thread_key).join(child, is_parent).where(child.c.id.in_(child_ids))
+    statement = select(threads.c.key).where(threads.c.key.in_(parent_keys)).order_by(threads.c.key)
+    connection.execute(statement.with_for_update(key_share=True))
+
+
+def end_turns(connection: Connection, thread_key: int) -> None:
+    """End the turns of a row that is about to be deleted: who waits for them is told, whom they wait for is stopped.
+
+    The caller has locked the threads of their parents, and then this one. The sweep publishes what goes on.
+    """
+    of_row = turns.c.thread_key == thread_key
+    rows = connection.execute(select(turns.c.id, turns.c.tenant).where(of_row, unfinished)).all()
+    open_calls = pending_calls.c.turn_id.in_(select(turns.c.id).where(of_row)) & pending_calls.c.decision.is_(None)
+    connection.execute(update(pending_calls).where(open_calls).values(decision="closed", decided_at=clock()))
+    if not rows:
+        return
+    is_ending = steps.c.turn_id.in_([row.id for row in rows]) & (steps.c.kind == "tool") & (steps.c.state == "started")
+    connection.execute(update(steps).where(is_ending).values(state="unknown", finished_at=clock()))
+    ended: dict[str, Any] = {"state": "cancelled", "finished_at": clock(), "notified_at": None, "retry_at": None}
+    ended["cancel_requested_at"] = func.coalesce(turns.c.cancel_requested_at, clock())
+    connection.execute(update(turns).where(of_row, unfinished).values(ended))
+    for row in rows:
+        cancel_children(connection, row.tenant, row.id)
+        tell_parent(connection, row.id, mark_notified=False)
+
+
+def tell_parent(
+    connection: Connection, turn_id: str, messages: Sequence[Message] = (), *, mark_notified: bool = True
+) -> list[WakeUp]:
     """Decide the call that waits for a turn, which has just ended. Returns what is to be published after the commit.
 
-    A parent that has ended, or is not stored any more, is told nothing.
+    A parent that has ended, or is not stored any more, is told nothing. Where the caller publishes nothing, the sweep
+    does, at its next tick: it is told by `mark_notified`.
     """
     columns = [turns.c[name] for name in ("state", "tenant", "parent_turn_id", "parent_call_id")]
     errors = [turns.c[name] for name in ("error_kind", "error_message")]
@@ -115,9 +149,8 @@ def tell_parent(connection: Connection, turn_id: str, messages: Sequence[Message
         value["error"] = {"kind": row.error_kind, "message": row.error_message}
     decision = Decision(kind=DecisionKind.RESULT, value=value)
     with suppress(AlreadyDecided, PendingCallNotFound):
-        outcome = decide(
-            connection, row.parent_turn_id, row.parent_call_id, decision, by=f"turn {turn_id}", tenant=row.tenant
-        )
+        by, call = f"turn {turn_id}", (row.parent_turn_id, row.parent_call_id)
+        outcome = decide(connection, *call, decision, by=by, tenant=row.tenant, mark_notified=mark_notified)
         return [] if outcome.wake_up is None else [outcome.wake_up]
     return []
 

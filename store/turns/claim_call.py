@@ -1,7 +1,7 @@
 """Claiming by the function in PostgreSQL, `claim_turn_v1`: the call, and what its value means.
 
-What stays true: one round trip claims a turn. What few turns have, a journal and files, is read afterwards: the
-lease is taken by then, so nobody writes to either.
+What stays true: one round trip claims a turn, and does not wait for the disk. What few turns have, a journal and
+files, is read afterwards: the lease is taken by then, so nobody writes to either.
 """
 
 import json
@@ -18,7 +18,7 @@ from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
-from store.lineage import Lineage
+from store.lineage import Lineage, read_lineage
 from store.turns import journal, pending_calls, rolled_back
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
 from store.turns.frozen_context import context_texts
@@ -41,6 +41,8 @@ def build(tenant: str, thread_id: str, claimant: ClaimRequest, held: Lease | Non
             "p_tenant_max_running": claimant.tenant_max_running,
             "p_merge_max": claimant.merge_max,
         },
+        # Who claims has done nothing yet: forgotten, it is claimed again, and what it writes makes it last.
+        commits_lazily=True,
     )
 
 
@@ -181,5 +183,7 @@ def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn
     steps = journal.load(connection, turn.id) if partial_claim.has_journal else {}
     files = load_attachments(connection, message_ids) if message_ids else {}
     pending = pending_calls.load(connection, turn.id) if partial_claim.has_journal else ()
-    notes = rolled_back.tell_calls(connection, turn.thread_key) if partial_claim.needs_rolled_back_calls else ()
+    notes: tuple[str, ...] = ()
+    if partial_claim.needs_rolled_back_calls:
+        notes = rolled_back.tell_calls(connection, read_lineage(connection, turn.thread_key))
     return partial_claim.finish(steps, files, pending, notes)

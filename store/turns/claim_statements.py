@@ -12,6 +12,7 @@ from sqlalchemy.sql import and_, case, delete, false, func, literal, literal_col
 
 from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from conversation.when_busy import WhenBusy
+from store import slack_messages
 from store.database.column_types import clock
 from store.database.statements import AnyRow, Write, convert_row, execute_together
 from store.history import message_rows
@@ -36,17 +37,11 @@ from store.turns.interrupts import interrupt_in_statements
 from store.turns.merging import merge_behind
 from store.turns.next_turn import can_start, head_of, is_abandoned, is_alive, is_within_running_limit, must_end
 
-#: Whether messages wait that are to be read while a turn runs, and whether turns of its thread were rolled back. As
-#: text: SQLAlchemy names no tables in what SQLite returns.
-_TOLD_COLUMNS = (
-    literal_column("EXISTS (SELECT 1 FROM turns AS s WHERE s.steers = turns.id AND s.state = 'queued')", Boolean).label(
-        "is_steered"
-    ),
-    literal_column(
-        "EXISTS (SELECT 1 FROM turns AS r WHERE r.thread_key = turns.thread_key AND r.rolled_back AND r.attempt > 0)",
-        Boolean,
-    ).label("has_rolled_back"),
-)
+#: Whether messages wait that are to be read while a turn runs. As text: SQLAlchemy names no tables in what SQLite
+#: returns.
+_IS_STEERED = literal_column(
+    "EXISTS (SELECT 1 FROM turns AS s WHERE s.steers = turns.id AND s.state = 'queued')", Boolean
+).label("is_steered")
 #: The last seq that a history can have: what its column holds.
 SEQ_LAST = 2**63 - 1
 
@@ -60,16 +55,17 @@ def claim(
         return NothingDue()
     held_token = held.fencing_token if held is not None else None
     lease_owner = None if thread.fencing_token == held_token else thread.lease_owner
-    if lease_owner is not None and thread.is_held:
+    beside = _look_beside(connection, thread)
+    if lease_owner is not None and beside.is_held:
         return NothingDue()
     interrupt_in_statements(connection, thread.key)
-    if thread.has_merging_turn:
+    if beside.has_merging_turn:
         merge_behind(connection, thread, may_start(thread, lease_owner, claimant), claimant.merge_max)
-    if thread.has_running_turn:
+    if beside.has_running_turn:
         _record_broken_attempt(connection, thread, lease_owner, claimant)
     turn = _start_next_turn(connection, thread, lease_owner, claimant)
     if turn is None:
-        return _explain_no_start(connection, thread, lease_owner, claimant)
+        return _explain_no_start(connection, thread, lease_owner, claimant, has_crashed_turn=beside.has_crashed_turn)
     if not turn.window_to_seq <= SEQ_LAST:
         # SQLite goes on in floating point, where PostgreSQL refuses.
         raise OverflowError("the thread has no seq left")
@@ -77,11 +73,10 @@ def claim(
     error = refusal_of(turn, claimant, remaining_seconds=_seconds_left(turn), wait_is_over=_is_wait_over(turn))
     if error is not None or turn.cancel_requested_at is not None:
         return _load_refused(connection, thread, turn, lease, error)
-    return _load_claimed(connection, thread, turn, lease, claimant)
+    return _load_claimed(connection, thread, turn, lease, claimant, has_rolled_back=beside.has_rolled_back)
 
 
 def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow | None:
-    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == threads.c.key, unfinished)
     statement = select(
         threads.c.key,
         threads.c.id,
@@ -92,14 +87,29 @@ def _lock_thread(connection: Connection, tenant: str, thread_id: str) -> AnyRow 
         threads.c.context_version,
         threads.c.owner,
         threads.c.lineage,
-        is_alive(threads.c.lease_owner).label("is_held"),
+    ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    return row
+
+
+def _look_beside(connection: Connection, thread: AnyRow) -> AnyRow:
+    """Look at what stands beside a thread's row, now that it is locked.
+
+    A statement that had to wait for the lock tells of other tables how they were before.
+    """
+    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == thread.key, unfinished)
+    owner = literal(thread.lease_owner, threads.c.lease_owner.type)
+    statement = select(
+        (false() if thread.lease_owner is None else is_alive(owner)).label("is_held"),
         # Spares most claims that start nothing the question whether the head is quarantined.
         unfinished_turn.where(turns.c.crashes >= SHARED_CRASHES - 1).exists().label("has_crashed_turn"),
         # The same of the question whether an attempt broke off.
         unfinished_turn.where(turns.c.state == "running").exists().label("has_running_turn"),
         unfinished_turn.where(turns.c.when_busy == WhenBusy.MERGE).exists().label("has_merging_turn"),
-    ).where(threads.c.tenant == tenant, threads.c.id == thread_id)
-    row: AnyRow | None = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+        # And which tools were called in what was taken out of view; a branch may begin before that.
+        select(turns.c.id).where(rolled_back.has_begun_in(Lineage.of(thread))).exists().label("has_rolled_back"),
+    )
+    row: AnyRow = connection.execute(statement).one()
     return row
 
 
@@ -119,7 +129,7 @@ def _start_next_turn(
         update(turns)
         .where(may_start(thread, lease_owner, claimant))
         .values(_start_columns(thread, lease_owner, claimant))
-        .returning(turns, clock().label("claimed_at"), *_TOLD_COLUMNS)
+        .returning(turns, clock().label("claimed_at"), _IS_STEERED)
     )
     return connection.execute(statement).one_or_none()
 
@@ -216,10 +226,10 @@ def _served_version(claimant: ClaimRequest) -> ColumnElement[Any]:
 
 
 def _explain_no_start(
-    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest
+    connection: Connection, thread: AnyRow, lease_owner: str | None, claimant: ClaimRequest, *, has_crashed_turn: bool
 ) -> NothingDue | Quarantined:
     """The outcome of a claim that started no turn; the lease of a caller that held the thread is released."""
-    if thread.has_crashed_turn:
+    if has_crashed_turn:
         statement = select(turns.c.id).where(
             _is_claimable_head(thread, lease_owner, claimant), _is_quarantined(lease_owner, claimant)
         )
@@ -238,14 +248,14 @@ def _load_refused(
     writes = move_inbox_into_history(thread, turn, lease)
     if turn.wait_expires_at is not None:
         # What nobody decided is closed; what the turn left open when it went on stays.
-        writes.append(pending_calls.close_open(turn.id))
+        writes += [pending_calls.close_open(turn.id), slack_messages.waking(turn.tenant, turn.id)]
     rows = execute_together(connection, writes, journal.select_steps(turn.id))
     ending = ending_of(turn.id, turn.agent, journal.steps_by_index(rows), error)
     return convert_row(turn, RefusedTurn, lease=lease, thread_id=thread.id, ending=ending)
 
 
 def _load_claimed(
-    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest
+    connection: Connection, thread: AnyRow, turn: AnyRow, lease: Lease, claimant: ClaimRequest, *, has_rolled_back: bool
 ) -> ClaimedTurn:
     summary = load_summary(connection, thread.key, turn.window_summary_id)
     covered_to_seq = summary.to_seq if summary is not None else 0
@@ -269,7 +279,7 @@ def _load_claimed(
         pending=pending_calls.load(connection, turn.id) if has_journal else (),
         context=(
             *load_context(connection, thread.key, turn.window_context_version, summary),
-            *(rolled_back.tell_calls(connection, thread.key) if turn.has_rolled_back else ()),
+            *(rolled_back.tell_calls(connection, lineage) if has_rolled_back else ()),
         ),
         user=turn.sender or thread.owner,
         thread_owner=thread.owner or turn.sender,

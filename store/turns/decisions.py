@@ -53,10 +53,12 @@ def decide(
     by: str | None,
     digest: str | None = None,
     tenant: str | None = None,
+    mark_notified: bool = True,
 ) -> DecisionOutcome:
     """Decide a pending call, of this tenant where one is named; the last open one queues its turn again.
 
-    With a digest, only if it is that of the stored arguments. Raises `PendingCallNotFound`, `AlreadyDecided`,
+    With a digest, only if it is that of the stored arguments. `mark_notified` says that the caller publishes the
+    wake-up; else the sweep does, at its next tick. Raises `PendingCallNotFound`, `AlreadyDecided`,
     `DigestMismatch` and `InvalidInput`.
     """
     requester = check_requester(by)
@@ -83,7 +85,7 @@ def decide(
     call = _store(connection, turn, call, decision, requester)
     slack_messages.wake(connection, turn.tenant, turn.id)
     if turn.state == "waiting" and not _is_left_open(connection, call):
-        return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn))
+        return DecisionOutcome(call, is_new=True, wake_up=_go_on(connection, turn, mark_notified=mark_notified))
     # Its turn went on without it, and may be at work, or wait for another one.
     return DecisionOutcome(call, is_new=True, wake_up=take_up(connection, turn, call))
 
@@ -153,7 +155,7 @@ def _store(connection: Connection, turn: AnyRow, call: PendingCall, decision: De
     return decided
 
 
-def _go_on(connection: Connection, turn: AnyRow) -> WakeUp | None:
+def _go_on(connection: Connection, turn: AnyRow, *, mark_notified: bool) -> WakeUp | None:
     """Queue the turn again if nothing is left to decide; else it waits until the next of its calls expires."""
     expires_at = connection.execute(select_first_expiry(turn.id)).scalar_one()
     of_turn = update(turns).where(turns.c.id == turn.id)
@@ -161,7 +163,8 @@ def _go_on(connection: Connection, turn: AnyRow) -> WakeUp | None:
         over_at = expires_at if turn.deadline is None else min(expires_at, turn.deadline)
         connection.execute(of_turn.values(wait_expires_at=over_at))
         return None
-    connection.execute(of_turn.values(state="queued", wait_expires_at=None, notified_at=clock()))
+    notified_at = clock() if mark_notified else None
+    connection.execute(of_turn.values(state="queued", wait_expires_at=None, notified_at=notified_at))
     return WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn.id, priority=turn.priority)
 
 

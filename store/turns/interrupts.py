@@ -3,10 +3,11 @@
 What stays true: who sends such a message stores its turn, and takes no lock. Whoever holds the lock of the thread's row
 does what it asks, before anything else: a claim, a settling and a cancel. So the answer to which came first, the end of
 a turn or what interrupts it, is the same for everybody. An interrupted turn that had not begun begins only to end, so
-that what its user said stands in the history; one that is rolled back never does.
+that what its user said stands in the history; one that is rolled back never does, but where another turn waits for it.
 `store/functions/interrupt_turns_v1.sql` does the same.
 """
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, literal, or_, select, text, update
@@ -19,7 +20,7 @@ from store.functions import SCHEMA
 from store.tables import turns
 from store.tables.turns import INTERRUPTING, UNFINISHED
 
-_asking = turns.alias("asking")
+_asking, _before = turns.alias("asking"), turns.alias("before")
 #: The predicate of the index, word for word.
 _asks: ColumnElement[bool] = text(  # type: ignore[assignment]
     INTERRUPTING.replace("state in", "asking.state in").replace("when_busy", "asking.when_busy")
@@ -43,7 +44,8 @@ def interrupt_in_statements(connection: Connection, thread_key: int) -> None:
 
 
 def _interrupt_before(connection: Connection, thread_key: int, asking: AnyRow) -> None:
-    has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0)
+    # A claim ends one that another turn waits for: it tells that turn.
+    has_not_begun = (turns.c.state == "queued") & (turns.c.attempt == 0) & turns.c.parent_turn_id.is_(None)
     is_first = turns.c.cancel_requested_at.is_(None)
     rolls_back = asking.when_busy == WhenBusy.ROLLBACK
     asked_at, asked_by = (
@@ -77,13 +79,13 @@ def is_interrupted() -> ColumnElement[bool]:
     return exists().where(_asking.c.thread_key == turns.c.thread_key, _asks, came_after, was_due)
 
 
+@cache
 def select_interrupted() -> Select[Any]:
     """Select turns that wait for their retry, and are to be ended by one that came after them."""
-    before = turns.alias("before")
     waits = (
-        before.c.thread_key == _asking.c.thread_key,
-        before.c.state.in_(("queued", "waiting")),
-        before.c.attempt > 0,
+        _before.c.thread_key == _asking.c.thread_key,
+        _before.c.state.in_(("queued", "waiting")),
+        _before.c.attempt > 0,
     )
-    came_after = before.c.arrival_seq < _asking.c.arrival_seq
-    return select(before.c.id).join(_asking, and_(*waits, came_after)).where(_asks)
+    came_after = _before.c.arrival_seq < _asking.c.arrival_seq
+    return select(_before.c.id).join(_asking, and_(*waits, came_after)).where(_asks)

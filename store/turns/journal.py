@@ -102,7 +102,7 @@ def step_columns(entry: Step) -> dict[str, Any]:
         "state": entry.state,
         "request_digest": entry.request_digest,
         "result": entry.result,
-        "usage": entry.usage.to_json() if entry.usage else None,
+        "usage": entry.usage.to_row() if entry.usage else None,
         "cost": entry.cost,
         "parent": entry.parent,
         "agent": entry.agent,

@@ -14,8 +14,12 @@ from store.database.column_types import clock
 from store.tables import turns, workers
 from store.tables.turns import is_unfinished, unfinished
 
-#: All turns, beside the one that a condition is about.
+#: All turns, beside the one that a condition is about. Made once: to name all columns of an alias takes longer than the
+#: remainder of a statement.
 other_turns = turns.alias("others")
+_siblings, _ahead = turns.alias("siblings"), turns.alias("ahead")
+#: An alias: where a statement reads `workers` itself, its column would be compared with itself.
+_living = workers.alias("living_workers")
 #: When a turn is only to be ended, as its index has it.
 must_end_at = func.coalesce(turns.c.cancel_requested_at, turns.c.wait_expires_at, turns.c.deadline)
 
@@ -57,14 +61,12 @@ def _first_due(source: NamedFromClause, thread_key: int | ColumnElement[int]) ->
 
 def is_head() -> ColumnElement[bool]:
     """Whether a turn is the head of its thread: a step in the index for each turn that is asked about."""
-    siblings = turns.alias("siblings")
-    return turns.c.arrival_seq == _first_due(siblings, turns.c.thread_key).scalar_subquery()
+    return turns.c.arrival_seq == _first_due(_siblings, turns.c.thread_key).scalar_subquery()
 
 
 def head_id_of(thread_key: ColumnElement[int]) -> ScalarSelect[Any]:
     """The id of a thread's head; null where the thread is free."""
-    ahead = turns.alias("ahead")
-    return _first_due(ahead, thread_key).with_only_columns(ahead.c.id).scalar_subquery()
+    return _first_due(_ahead, thread_key).with_only_columns(_ahead.c.id).scalar_subquery()
 
 
 def is_head_awaited(thread_key: ColumnElement[int], priority: int) -> ColumnElement[bool]:
@@ -72,11 +74,10 @@ def is_head_awaited(thread_key: ColumnElement[int], priority: int) -> ColumnElem
 
     Whoever ends such a turn looks for the next one.
     """
-    ahead = turns.alias("ahead")
-    has_wake_up = and_(ahead.c.notified_at.is_not(None), ahead.c.priority >= priority)
-    is_queued = and_(ahead.c.state == "queued", or_(has_wake_up, ahead.c.retry_at > clock()))
-    is_awaited = or_(ahead.c.state == "waiting", is_queued)
-    return func.coalesce(_first_due(ahead, thread_key).with_only_columns(is_awaited).scalar_subquery(), false())
+    has_wake_up = and_(_ahead.c.notified_at.is_not(None), _ahead.c.priority >= priority)
+    is_queued = and_(_ahead.c.state == "queued", or_(has_wake_up, _ahead.c.retry_at > clock()))
+    is_awaited = or_(_ahead.c.state == "waiting", is_queued)
+    return func.coalesce(_first_due(_ahead, thread_key).with_only_columns(is_awaited).scalar_subquery(), false())
 
 
 def next_turn_after(thread_key: int, turn_id: str) -> ScalarSelect[Any]:
@@ -115,6 +116,4 @@ def is_abandoned() -> ColumnElement[bool]:
 
 def is_alive(worker_id: Any) -> ColumnElement[bool]:
     """Whether a worker is alive, and with it the leases that it holds."""
-    # An alias: where the statement reads `workers` itself, its column would be compared with itself.
-    living = workers.alias("living_workers")
-    return select(living.c.id).where(living.c.id == worker_id, living.c.lease_expires_at > clock()).exists()
+    return select(_living.c.id).where(_living.c.id == worker_id, _living.c.lease_expires_at > clock()).exists()

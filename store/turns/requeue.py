@@ -2,17 +2,20 @@
 
 What stays true: no message is repeated needlessly, and no message of the history moves.
 A turn of which nothing but its question stands there, as the newest thing of its thread, goes on
-where it broke off, from its journal. In every other case its question is asked anew, as a new turn
-at the end. A turn that waits for an agent can be given to another one, which goes on with its journal.
+where it broke off, from its journal. In every other case all that it was to answer is asked anew, as one new turn
+at the end: its question, and those that were merged into it. A turn that waits for an agent can be given to another
+one, which goes on with its journal.
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, insert, literal, or_, select, update
 
 from conversation.errors import TurnNotFound, TurnNotRequeueable, UnknownAgent
+from conversation.ids import new_id
 from conversation.turn import TurnState
 from conversation.validation import check_id
+from store import slack_messages
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.history.message_rows import SHARED_COLUMNS
@@ -80,8 +83,10 @@ def requeue(
         )
     if _can_resume(connection, turn, thread):
         _resume(connection, turn, agent or turn.agent)
+        slack_messages.reopen(connection, turn.tenant, turn_id)
         return RequeueOutcome(turn_id, turn.tenant, thread.id, is_new=False)
     _queue_new_turn(connection, turn, agent or turn.agent, new_turn_id, new_message_id)
+    slack_messages.follow(connection, turn.tenant, turn_id, new_turn_id)
     return RequeueOutcome(new_turn_id, turn.tenant, thread.id, is_new=True)
 
 
@@ -95,7 +100,10 @@ def lock_turn(connection: Connection, turn_id: str, tenant: str | None = None) -
         select(threads.c.id, threads.c.last_seq, threads.c.history_starts_after, threads.c.lease_owner)
         .where(threads.c.key == thread_key)
         .with_for_update(key_share=True)
-    ).one()
+    ).one_or_none()
+    if thread is None:
+        # It was deleted while this waited for the lock.
+        raise turn_not_found(turn_id, tenant)
     turn = connection.execute(select(turns).where(of_turn)).one_or_none()
     # A turn that asked nothing of an empty thread has its window end at 0: nothing of that can be past retention.
     if turn is None or 0 < (turn.window_to_seq or 0) <= thread.history_starts_after:
@@ -130,8 +138,10 @@ def _can_resume(connection: Connection, turn: AnyRow, thread: AnyRow) -> bool:
     has_begun = turn.window_to_seq is not None
     if has_begun and thread.last_seq != turn.window_to_seq:
         return False
+    # Those whose messages it answers with its own asked before it began.
+    is_other = turns.c.merged_into.is_distinct_from(turn.id)
     younger_turns = select(turns.c.id).where(
-        turns.c.thread_key == turn.thread_key, turns.c.arrival_seq > turn.arrival_seq
+        turns.c.thread_key == turn.thread_key, turns.c.arrival_seq > turn.arrival_seq, is_other
     )
     return connection.execute(younger_turns.limit(1)).first() is None
 
@@ -163,25 +173,31 @@ def _queue_new_turn(connection: Connection, turn: AnyRow, agent: str, new_turn_i
             notified_at=clock(),
         )
     )
-    # The question of a turn that never began is still in the inbox; else it is in the history.
-    source = inbox_messages if turn.window_to_seq is None else messages
-    of_turn = [source.c.turn_id == turn.id]
-    if source is messages:
-        of_turn += [messages.c.thread_key == turn.thread_key, messages.c.seq <= turn.window_to_seq]
-        of_turn += [messages.c.seq > cutoff_of(turn.thread_key)]
-    question = connection.execute(select(source.c.id, source.c.has_attachments).where(*of_turn)).first()
-    if question is None:
-        return
-    columns = [literal(new_message_id), *(source.c[name] for name in SHARED_COLUMNS if name != "id")]
-    names = ["id", *(name for name in SHARED_COLUMNS if name != "id")]
-    connection.execute(
-        inbox_messages.insert().from_select(
-            ["turn_id", "index", *names],
-            select(literal(new_turn_id, turns.c.id.type), literal(0), *columns).where(*of_turn),
-        )
-    )
-    if question.has_attachments:
-        _copy_attachments(connection, turn.thread_key, question.id, new_message_id)
+    source, questions = _questions_of(turn)
+    rows = connection.execute(select(source.c.id, source.c.has_attachments).where(questions).order_by(_order(source)))
+    for index, row in enumerate(rows.all()):
+        copy_id = new_message_id if index == 0 else new_id()
+        values = [literal(new_turn_id, turns.c.id.type), literal(index), literal(copy_id)]
+        names = [name for name in SHARED_COLUMNS if name != "id"]
+        copied = select(*values, *(source.c[name] for name in names)).where(questions, source.c.id == row.id)
+        connection.execute(inbox_messages.insert().from_select(["turn_id", "index", "id", *names], copied))
+        if row.has_attachments:
+            _copy_attachments(connection, turn.thread_key, row.id, copy_id)
+
+
+def _questions_of(turn: AnyRow) -> tuple[Table, ColumnElement[bool]]:
+    """The table and the condition of what a turn was to answer: its own messages, and those merged into it."""
+    if turn.window_to_seq is None:
+        # It never began.
+        return inbox_messages, inbox_messages.c.turn_id == turn.id
+    merged = select(turns.c.id).where(turns.c.merged_into == turn.id)
+    is_own = and_(messages.c.turn_id == turn.id, messages.c.seq <= turn.window_to_seq)
+    is_kept = and_(messages.c.thread_key == turn.thread_key, messages.c.seq > cutoff_of(turn.thread_key))
+    return messages, and_(is_kept, or_(is_own, messages.c.turn_id.in_(merged)))
+
+
+def _order(source: Table) -> ColumnElement[int]:
+    return source.c["index" if source is inbox_messages else "seq"]
 
 
 def _copy_attachments(connection: Connection, thread_key: int, message_id: str, new_message_id: str) -> None:

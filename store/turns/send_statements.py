@@ -30,6 +30,7 @@ from store.database.column_types import clock
 from store.database.statements import AnyRow, insert_as_source, insert_for
 from store.history.message_rows import shared_columns
 from store.history.row_ids import is_row_of
+from store.notifications import notify_of_window
 from store.tables import agents, inbox_messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.branch_rows import branch_not_found
@@ -61,6 +62,8 @@ def accept(connection: Connection, request: SendRequest, limits: SendLimits, *, 
             if thread.owner is None and request.user is not None:
                 adopt_thread(connection, thread.thread_key, request.user)
             stored = _read_new_turn(connection, request)
+            if stored.retry_at is not None:
+                notify_of_window(connection, thread.thread_key, request.merge_window_seconds)
             is_notified = not mark_notified or stored.notified_at is not None
             return AcceptedTurn(
                 request.turn_id,
@@ -181,7 +184,7 @@ def _notification_time(request: SendRequest) -> ColumnElement[Any]:
 
 
 def _read_new_turn(connection: Connection, request: SendRequest) -> AnyRow:
-    """When the turn that was just stored was notified, and the one that runs, where it interrupts that."""
+    """When the turn that was just stored was notified, until when it waits, and the one that it interrupts."""
     running = turns.alias("running")
     is_interrupted = and_(
         running.c.thread_key == turns.c.thread_key,
@@ -189,7 +192,8 @@ def _read_new_turn(connection: Connection, request: SendRequest) -> AnyRow:
         turns.c.when_busy.in_(sorted(INTERRUPTING)),
     )
     interrupts = select(running.c.id).where(is_interrupted).scalar_subquery().label("interrupts")
-    return connection.execute(select(turns.c.notified_at, interrupts).where(turns.c.id == request.turn_id)).one()
+    columns = (turns.c.notified_at, turns.c.retry_at, interrupts)
+    return connection.execute(select(*columns).where(turns.c.id == request.turn_id)).one()
 
 
 def _find_earlier_turn_or_refuse(

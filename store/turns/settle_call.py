@@ -75,7 +75,7 @@ def _final_arguments(ending: FinalEnding | None) -> dict[str, Any]:
         names = ("p_usage", "p_cost", "p_omitted", "p_window_tokens", "p_hands_over_to", "p_messages")
         return dict.fromkeys(names)
     return {
-        "p_usage": json.dumps(ending.usage.to_json()),
+        "p_usage": json.dumps(ending.usage.to_row()),
         "p_cost": ending.cost,
         "p_omitted": None if ending.omitted is None else json.dumps(dict(ending.omitted)),
         "p_window_tokens": ending.window_tokens,

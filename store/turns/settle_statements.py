@@ -220,7 +220,7 @@ def _finish_columns(ending: FinalEnding) -> dict[str, Any]:
         "finished_at": clock(),
         # What an earlier attempt failed of is over: its row in `turn_attempts` says it.
         **dict.fromkeys(("error_kind", "error_message", "error_retryable", "error_fault")),
-        "usage": ending.usage.to_json(),
+        "usage": ending.usage.to_row(),
         "cost": ending.cost,
         "omitted": None if ending.omitted is None else dict(ending.omitted),
     }

@@ -11,6 +11,7 @@ the end of the line.
 """
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -144,10 +145,12 @@ def _is_asked_for(tenant: str | None, thread_keys: Collection[int] | None) -> Co
     )
 
 
+@cache
 def _must_end() -> Select[Any]:
     return select(turns.c.id).where(unfinished, must_end_at <= moment_now()).order_by(must_end_at)
 
 
+@cache
 def _lost() -> Select[Any]:
     """The turns that run according to their row, though no living worker holds their thread."""
     living_workers = select(workers.c.id).where(workers.c.lease_expires_at > moment_now())

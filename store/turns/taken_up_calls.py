@@ -12,6 +12,7 @@ from conversation.ids import new_id
 from conversation.message import Usage
 from conversation.pending_call import PendingCall, digest_of
 from conversation.task_contract import WakeUp
+from store import slack_messages
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.tables import pending_calls, steps, turns
@@ -43,6 +44,7 @@ def take_up(connection: Connection, turn: AnyRow, call: PendingCall) -> WakeUp:
     for step in (_reply_step(turn_id, asked), _call_step(turn_id, call, model_call_id)):
         connection.execute(insert(steps).values(step))
     connection.execute(insert(pending_calls).values(_call_row(turn_id, call)))
+    slack_messages.follow(connection, turn.tenant, turn.id, turn_id)
     return WakeUp(tenant=turn.tenant, thread_id=turn.thread_id, turn_id=turn_id, priority=turn.priority)
 
 
@@ -59,7 +61,7 @@ def _reply_step(turn_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         # No model was asked.
         "request_digest": "",
         "result": asked,
-        "usage": Usage().to_json(),
+        "usage": Usage().to_row(),
         "cost": 0,
         "started_at": clock(),
         "finished_at": clock(),

@@ -16,7 +16,8 @@ from store.database.sqlite import read_only
 from store.tables import threads, turns
 from store.tables.turns import is_unfinished
 from store.threads.visible_threads import Viewer
-from store.turns.cancel import cancel_answering
+from store.turns.cancel import CancelOutcome, cancel_answering
+from store.turns.children import lock_parents
 from store.turns.decisions import DecisionOutcome, decide
 from store.turns.records import build_record, is_turn, read_replies, select_records, turn_not_found
 from store.turns.requeue import RequeueOutcome, requeue
@@ -63,11 +64,14 @@ def _show_answering(record: TurnRecord, answering: TurnView) -> TurnView:
     return replace(answering, record=replace(record, **told))
 
 
-def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str) -> TurnView:
-    """Ask a turn to stop, as `request_cancel`; returns it as it is then. Raises `TurnNotFound`."""
+def cancel_turn(connection: Connection, viewer: Viewer, turn_id: str, *, by: str) -> tuple[CancelOutcome, TurnView]:
+    """Ask a turn to stop, as `cancel_answering`; returns it as it is then, too. Raises `TurnNotFound`."""
+    answering = func.coalesce(turns.c.merged_into, turns.c.id)
+    # Before its own thread, whose row is locked by the check.
+    lock_parents(connection, select(answering).where(is_turn(turn_id, viewer.tenant)))
     _check_visible(connection, viewer, turn_id)
-    cancel_answering(connection, turn_id, by=by, tenant=viewer.tenant)
-    return read_turn(connection, viewer, turn_id)
+    outcome = cancel_answering(connection, turn_id, by=by, tenant=viewer.tenant)
+    return outcome, read_turn(connection, viewer, turn_id)
 
 
 def decide_call(

@@ -5,6 +5,7 @@ and a search looks at a window of the queue, so that it costs the same however l
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, case, func, not_, or_, select, union_all
@@ -33,6 +34,7 @@ class WaitingTurn:
     seconds: float
 
 
+@cache
 def is_waiting_head(tenant_max_running: int) -> ColumnElement[bool]:
     """Whether a turn, joined with its thread, could run and is held by no worker."""
     return and_(
@@ -44,6 +46,7 @@ def is_waiting_head(tenant_max_running: int) -> ColumnElement[bool]:
     )
 
 
+@cache
 def select_never_notified() -> Select[Any]:
     """Select the due turns for which no wake-up was published, those that are due for longest first."""
     waiting = select(turns.c.id).where(queued)

@@ -28,8 +28,8 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     # Turns
     "turns": ("SIUD", "SIU", "SIUD"),
     "inbox_messages": ("SID", "SID", "SIUD"),
-    # A decision on a call that was left open begins a turn with it.
-    "steps": ("SI", "SIU", "SIUD"),
+    # A decision on a call that was left open begins a turn with it; the deletion of a thread ends its turns.
+    "steps": ("SIU", "SIU", "SIUD"),
     "pending_calls": ("SIU", "SIU", "SIUD"),
     "turn_attempts": ("SI", "SIU", "SIUD"),
     "workers": ("S", "SIUD", "SIUD"),
@@ -56,7 +56,7 @@ _TABLES: Mapping[str, tuple[str, str, str]] = {
     "api_keys": ("", "", "SIUD"),
     "installation": ("S", "S", "S"),
     # Chat systems
-    "slack_messages": ("SIUD", "SU", "SIUD"),
+    "slack_messages": ("SIUD", "SIU", "SIUD"),
     # Operations
     "audit": ("I", "I", "SIU"),
     "idempotent_answers": ("SIUD", "", "SIUD"),

@@ -1,15 +1,38 @@
 """Celery's consumer as our workers run it: with a listener of ours for remote control, and deaf to other workers.
 
 What stays true: `worker_consumer` in our configuration names it, so that no command line brings back what is left
-out. Gossip and mingle hear what other workers say, and believe it; nothing of ours needs them.
+out. Gossip and mingle hear what other workers say, and believe it; nothing of ours needs them. Task events go out
+several together: one publication for each costs more than all else that Celery does for a turn.
 """
 
+from time import monotonic
 from typing import Any
 
 from celery.worker import consumer
+from celery.worker.consumer.events import Events as CeleryEvents
 
-#: Celery's step that obeys whoever can publish.
-CONTROL = "celery.worker.consumer.control:Control"
+#: Steps of Celery's, and what runs in their places: its control obeys whoever can publish.
+OWN_STEPS = {
+    "celery.worker.consumer.control:Control": "tasks.control.listener:Control",
+    "celery.worker.consumer.events:Events": "tasks.control.consumer:Events",
+}
+#: Seconds for which a task event waits for others, and how many wait at most: a person looks at them.
+GATHER_SECONDS, GATHERED_MAX = 0.25, 200
+
+
+class Events(CeleryEvents):  # type: ignore[misc]  # celery ships no types
+    """The step that opens the way of task events, and closes it with those that still wait."""
+
+    def start(self, consumer: Any) -> None:
+        """Open it anew, as with each connection to the broker."""
+        super().start(consumer)
+        consumer.event_dispatcher.buffer_limit = GATHERED_MAX
+
+    def _close(self, consumer: Any) -> Any:
+        if consumer.event_dispatcher:
+            # What cannot be published goes over to the next connection.
+            consumer.event_dispatcher.flush()
+        return super()._close(consumer)
 
 
 class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships no types
@@ -18,11 +41,18 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]  # as above
         """The steps of a consumer."""
 
-        default_steps = tuple(
-            "tasks.control.listener:Control" if step == CONTROL else step
-            for step in consumer.Consumer.Blueprint.default_steps
-        )
+        default_steps = tuple(OWN_STEPS.get(step, step) for step in consumer.Consumer.Blueprint.default_steps)
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         alone = {"without_gossip": True, "without_mingle": True}
         super().__init__(*arguments, worker_options={**(worker_options or {}), **alone}, **options)
+        #: When the events that wait go out, by the monotonic clock.
+        self._flush_at = 0.0
+
+    def on_send_event_buffered(self) -> None:
+        """Have an event go out with those that come in the next moment, where Celery publishes it at once."""
+        now = monotonic()
+        # A timer that was lost with a connection is set again by the first event after its time.
+        if self.hub and now >= self._flush_at:
+            self._flush_at = now + GATHER_SECONDS
+            self.hub.call_later(GATHER_SECONDS, self._flush_events)

@@ -28,8 +28,10 @@ from store.webhooks.sealed_secrets import SealedSecrets
 
 #: Seconds after which a run takes up nothing more, and leaves the rest to the next tick.
 RUN_SECONDS = 60.0
-#: Seconds between two looks for webhooks that are due, while others are being sent to.
+#: Seconds between two looks for webhooks that are due, while others are being sent to, and nobody says that there are.
 LOOK_SECONDS = 1.0
+#: Seconds after which a run notices that somebody says so.
+NOTICE_SECONDS = 0.05
 #: Webhooks that one run sends to at once.
 LANES_MAX = 32
 #: Seconds for which a webhook is left alone whose keys cannot be read here.
@@ -48,13 +50,21 @@ class Poster(Protocol):
 
 
 def send_webhooks(
-    database: Database, settings: Settings, *, client: Poster | None = None, seconds: float = RUN_SECONDS
+    database: Database,
+    settings: Settings,
+    *,
+    client: Poster | None = None,
+    seconds: float = RUN_SECONDS,
+    has_news: Callable[[], bool] = lambda: False,
 ) -> dict[str, int]:
-    """Send all deliveries that are due; returns how many came to which state."""
+    """Send all deliveries that are due; returns how many came to which state.
+
+    `has_news` says, once each time, that others have become due meanwhile.
+    """
     due = database.run(outbox.list_due)
     if not due:
         return {}
-    run = _Run(database, settings, client or make_client(settings), time.monotonic() + seconds)
+    run = _Run(database, settings, client or make_client(settings), time.monotonic() + seconds, has_news)
     asyncio.run(run.send(due))
     return dict(run.counts)
 
@@ -85,6 +95,7 @@ class _Run:
     client: Poster
     #: By the clock of `time.monotonic`.
     until: float
+    has_news: Callable[[], bool]
     counts: Counter[str] = field(default_factory=Counter)
     #: The lanes under way, by their webhooks.
     lanes: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
@@ -94,11 +105,19 @@ class _Run:
         while due or self.lanes:
             for webhook in due[: LANES_MAX - len(self.lanes)]:
                 self.lanes[webhook.id] = asyncio.create_task(self._send_lane(webhook))
-            await asyncio.wait(self.lanes.values(), timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await self._wait_for_news()
             for webhook_id in [webhook_id for webhook_id, lane in self.lanes.items() if lane.done()]:
                 # An error of one ends the run: it is of the database, or of our own.
                 await self.lanes.pop(webhook_id)
             due = [] if self._is_over() else await self._run(outbox.list_due, without=list(self.lanes))
+
+    async def _wait_for_news(self) -> None:
+        """Wait until a lane is over, something else is due, or it is time to look."""
+        for _ in range(round(LOOK_SECONDS / NOTICE_SECONDS)):
+            lanes = self.lanes.values()
+            over, _ = await asyncio.wait(lanes, timeout=NOTICE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if over or self.has_news():
+                return
 
     async def _send_lane(self, webhook: DueWebhook) -> None:
         """Send what is due to one webhook, until nothing is."""

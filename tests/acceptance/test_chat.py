@@ -176,6 +176,9 @@ def test_what_waits_for_a_person_is_decided_with_its_arguments_in_view(
     expect(one.page.locator("#progress-text")).to_contain_text("Waits for a decision")
     two = open_chat(beside=one)
     two.see("May refund run with this?")
+    for chat in (one, two):
+        # Below the reply that asks for it.
+        expect(chat.page.locator("#log > *").last.locator(".call")).to_have_count(1)
 
     two.page.get_by_role("button", name="Approve").click()
     one.see("refund returned: refunded 5")

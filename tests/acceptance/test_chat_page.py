@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.acceptance.chat import PATIENCE, Chat, CuttingProxy, OpenTab
+from tests.stub_gateway import EVIL as EVIL_NAME
 from tests.stub_gateway import KEY, StubGateway
 
 pytestmark = pytest.mark.soak
@@ -110,6 +111,45 @@ def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdr
     assert "Not finished." in chat.said()[1]
     assert "Stopped." in chat.said()[2]
     assert chat.said()[3:] == ["second", "You said: second"]
+
+
+def test_a_question_is_answered_by_one_of_its_choices_or_in_its_type(new_chat: NewChat) -> None:
+    chat = new_chat()
+    chat.send("ask for a colour")
+    chat.see("Which one?")
+    expect(chat.page.locator("#progress-text")).to_contain_text("Waits for a decision")
+    chat.page.get_by_role("button", name="blue").click()
+    chat.see("You chose 'blue'")
+    expect(chat.page.locator(".call")).to_have_count(0)
+    chat.send("ask for a number")
+    chat.page.get_by_label("Answer", exact=True).fill("7")
+    chat.page.keyboard.press("Enter")
+
+    chat.see("You chose 7")
+
+
+def test_it_says_who_answers_where_several_agents_do_and_what_those_do_that_were_called(new_chat: NewChat) -> None:
+    chat = new_chat()
+    chat.send("hello")
+    chat.see("You said: hello")
+    shown_agent = "element => getComputedStyle(element, '::before').content"
+    answers = chat.page.locator("#log .message.assistant")
+    assert answers.last.evaluate(shown_agent) == "none"
+    chat.send("desk, please")
+    chat.see("You said: desk, please")
+    assert [each.evaluate(shown_agent) for each in answers.all()] == ['"stub"', '"desk"']
+    chat.page.reload()
+    chat.see("You said: desk, please")
+    assert [each.evaluate(shown_agent) for each in answers.all()] == ['"stub"', '"desk"']
+
+    chat.send("team")
+    chat.see("scout calls search…")
+    steps = chat.page.locator("#log .agents li")
+    expect(steps.first).to_have_text(f"{EVIL_NAME} thinks: done")
+    chat.page.get_by_role("button", name="Stop").click()
+    chat.see("The team is done.")
+    expect(steps).to_have_count(0)
+    assert chat.page.evaluate("window.wasRun") is None
 
 
 def test_a_failure_is_a_sentence_and_is_tried_again(new_chat: NewChat) -> None:

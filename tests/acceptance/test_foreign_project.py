@@ -41,7 +41,7 @@ def test_a_foreign_django_project_sends_and_our_worker_runs_in_its_folder(instal
     worker = Process("shop", program.argv, log=log, environment=variables, directory=SHOP)
     installation.processes["shop"] = worker
     worker.start()
-    worker.wait_ready(lambda: worker.has_logged(" ready.") and worker.has_logged("sql_sends_heard"), 90)
+    worker.wait_ready(lambda: worker.has_logged(" ready.") and worker.has_logged("notifications_heard"), 90)
 
     # In an environment of the shop's own, which knows nothing of ours: without what `site` would add.
     own = {"PYTHONPATH": sysconfig.get_path("purelib"), "DATABASE_URL": installation.database_url}

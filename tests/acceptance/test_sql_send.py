@@ -15,7 +15,7 @@ pytestmark = pytest.mark.soak
 
 def test_a_message_from_sql_is_answered_without_a_sweep(installation: Installation) -> None:
     installation.start(worker("one"), maintenance())
-    eventually(lambda: "sql_sends_heard" in installation.logs(), told=installation.logs)
+    eventually(lambda: "notifications_heard" in installation.logs(), told=installation.logs)
 
     delays = []
     with psycopg.connect(installation.database_url, autocommit=True) as connection:

@@ -29,8 +29,8 @@ WAITING = 40
 MESSAGES = 50
 #: KiB that a waiting turn may hold, its window of 50 messages of 200 characters included.
 WAITING_KIB_MAX = 80
-#: Bytes that a turn of a new thread may write to PostgreSQL's log, its sending included.
-WAL_BYTES_MAX = 6_000
+#: Bytes that a turn may write to PostgreSQL's log, its sending included: one that makes its thread, and a further one.
+WAL_BYTES_MAX, FURTHER_WAL_BYTES_MAX = 5_600, 5_000
 #: Columns that few turns have: their indexes do not hold the others.
 RARE = ("parent_turn_id", "when_busy", "steers", "merged_into", "rolled_back", "schedule_id")
 #: Blocks of Python's allocator that a turn may leave behind: a cache that grows with each would leave more.
@@ -122,17 +122,20 @@ def test_a_turn_announces_its_end_once(site: OwnTurns, broker: "redis.Redis") ->
 
 def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        before = read_wal_position(connection)
-        for number in range(40):
-            site.turn(f"t-{number}")
-        written = (read_wal_position(connection) - before) / 40
+        written = []
+        for _ in range(2):
+            before = read_wal_position(connection)
+            for number in range(40):
+                site.turn(f"t-{number}")
+            written.append((read_wal_position(connection) - before) / 40)
         indexes = connection.execute(
             "select count(*) from pg_index where indrelid = 'turns'::regclass "
             "and coalesce(pg_get_expr(indpred, indrelid), '') !~ %s",
             ["|".join(RARE)],
         ).fetchone()
 
-    assert written < WAL_BYTES_MAX
+    assert written[0] < WAL_BYTES_MAX
+    assert written[1] < FURTHER_WAL_BYTES_MAX
     # A claim and an end write to each that holds the row: one more needs a reason, or takes the place of another.
     assert indexes == (9,)
 

@@ -31,6 +31,9 @@ class StubSlack:
     #: By path: the media type and the bytes.
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     infos: dict[str, Json] = field(default_factory=dict)
+    #: By Slack's id: the name and the bytes of what was uploaded, and the channel and thread in which it was shared.
+    uploads: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    shared: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     failures: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     #: Notified of each call.
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -111,7 +114,36 @@ class StubSlack:
         return {"ok": True, "messages": messages[:1], "response_metadata": {"next_cursor": cursor}}
 
     def _files_info(self, arguments: Json) -> Json:
-        return {"ok": True, "file": self.infos[arguments["file"]]}
+        file_id = arguments["file"]
+        if file_id in self.shared:
+            channel, thread_ts = self.shared[file_id]
+            share = {"ts": "1800000000.5", "thread_ts": thread_ts}
+            return {"ok": True, "file": {"id": file_id, "shares": {"public": {channel: [share]}}}}
+        if file_id in self.infos:
+            return {"ok": True, "file": self.infos[file_id]}
+        return {"ok": False, "error": "file_not_found"}
+
+    def _files_getuploadurlexternal(self, arguments: Json) -> Json:
+        self._count += 1
+        file_id = f"F{self._count:06}"
+        self.uploads[file_id] = (arguments["filename"], b"")
+        return {"ok": True, "upload_url": f"{self.url}/upload/v1/{file_id}", "file_id": file_id}
+
+    def _files_completeuploadexternal(self, arguments: Json) -> Json:
+        (file,) = json.loads(arguments["files"])
+        name, content = self.uploads.get(file["id"], ("", b""))
+        # As Slack says: it can be called once.
+        if not content or file["id"] in self.shared:
+            return {"ok": False, "error": "file_not_found"}
+        self.shared[file["id"]] = (arguments["channel_id"], arguments.get("thread_ts"))
+        return {"ok": True, "files": [{"id": file["id"], "title": name}]}
+
+    def take_upload(self, path: str, content: bytes) -> None:
+        """Keep the bytes of a file."""
+        with self.changed:
+            file_id = path.rpartition("/")[2]
+            self.calls.append(("upload", {"file": file_id}, ""))
+            self.uploads[file_id] = (self.uploads[file_id][0], content)
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
@@ -131,7 +163,13 @@ def _handler_of(slack: StubSlack) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             method = self.path.removeprefix("/api/")
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            if method == self.path:
+                assert "Authorization" not in self.headers
+                slack.take_upload(self.path, content)
+                self._send(200, "text/plain", b"OK")
+                return
+            body = content.decode()
             is_json = self.headers["Content-Type"].startswith("application/json")
             arguments = json.loads(body) if is_json else {name: value[0] for name, value in parse_qs(body).items()}
             outcome = slack.answer(method, arguments, self.headers["Authorization"].removeprefix("Bearer "))

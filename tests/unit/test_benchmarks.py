@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.__main__ import run_part
 from benchmarks.figures import percentile
-from benchmarks.part import BY_NAME, Part
+from benchmarks.part import BY_NAME, PARTS, Part
 from benchmarks.scaling import Assumptions, Costs, Fleet, Run
 from benchmarks.stage import ROOT, rounds_within
 
@@ -43,6 +43,20 @@ def test_a_part_that_breaks_is_named_and_the_last_result_stays(
     assert result is None
     assert "NOT MEASURED" in capsys.readouterr().out
     assert [path.read_text() for path in tmp_path.iterdir()] == ["the last one"]
+
+
+#: What they measure against is in an environment of its own, which tests do not have.
+AGAINST_OTHERS = {"stores", "documents"}
+
+
+@pytest.mark.endurance
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", sorted({part.name for part in PARTS} - AGAINST_OTHERS))
+def test_every_part_runs(name: str, tmp_path: Path) -> None:
+    result = run_part(BY_NAME[name], tmp_path, quick=True)
+
+    assert result is not None
+    assert result["figures"]
 
 
 def test_at_least_one_round_is_made_and_none_after_the_time() -> None:

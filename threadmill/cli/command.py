@@ -21,6 +21,7 @@ from threadmill.cli import (
     retention,
     running_stack,
     summaries,
+    thread_changes,
     threads,
     turns,
     webhooks,
@@ -89,6 +90,10 @@ threads.group.command()(branches.choose)
 threads.group.command()(branches.compare)
 threads.group.command("rename-branch")(branches.rename)
 threads.group.command("delete-branch")(branches.delete)
+threads.group.command("hand-over")(thread_changes.hand_over)
+threads.group.command("when-busy")(thread_changes.when_busy)
+threads.group.command()(thread_changes.fork)
+threads.group.command("edit-message")(thread_changes.edit_message)
 app.add_typer(threads.group, name="threads")
 app.command()(threads.search)
 app.add_typer(turns.group, name="turns")

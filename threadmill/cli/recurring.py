@@ -1,4 +1,4 @@
-"""`threadmill recurring …`: messages that are sent at their times: create, list, pause, resume, run and delete them."""
+"""`threadmill recurring …`: messages that are sent at their times: create, list, change, pause, run and delete them."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -119,6 +119,37 @@ def show_recurring(schedule_id: OneSchedule, tenant: Tenant = DEFAULT_TENANT, as
         "THREAD": lambda run: run.thread_id,
     }
     print_list(runs, columns, empty="it has not run", as_json=False)
+
+
+@group.command("change")
+def change_recurring(
+    schedule_id: OneSchedule,
+    content: Annotated[str | None, typer.Option(help="The text of the message.")] = None,
+    cron: Annotated[str | None, typer.Option(help="In the place of the times that it has.")] = None,
+    at: Annotated[str | None, typer.Option(help="Once, in their place: 2h, 1d, or 2027-01-31T12:00, in UTC.")] = None,
+    zone: Annotated[str | None, typer.Option(help="The time zone of the expression and the rule.")] = None,
+    thread: Annotated[str | None, typer.Option(help="In the place of the thread or rule that it has.")] = None,
+    thread_rule: Annotated[str | None, typer.Option(help="In the place of the thread or rule that it has.")] = None,
+    catch_up: Annotated[
+        str | None, typer.Option(help="Which of the runs that an outage missed are sent: skip, one, all.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="The agent that shall answer.")] = None,
+    when_busy: Annotated[str | None, typer.Option(help="What becomes of a run while its thread is busy.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name.")] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given of a schedule, from its next run on; an option that is left out stays as it is."""
+    from store.schedules.changes import change_schedule
+    from store.threads.visible_threads import Viewer
+
+    given: dict[str, Any] = {"content": content, "cron": cron, "at": _read_time(at), "time_zone": zone}
+    given |= {"thread_id": thread, "thread_rule": thread_rule, "catch_up": catch_up}
+    given |= {"agent": agent, "when_busy": when_busy, "name": name}
+    changes = {field: value for field, value in given.items() if value is not None}
+    with open_database() as (database, _):
+        schedule = database.run(change_schedule, Viewer(tenant), schedule_id, changes)
+    _print_state(schedule, as_json=as_json)
 
 
 @group.command("pause")

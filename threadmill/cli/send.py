@@ -27,6 +27,7 @@ def send(
     merge_window: Annotated[
         float, typer.Option(min=0, max=60, help="Seconds that a message to be merged waits for more.")
     ] = 0,
+    branch: Annotated[str | None, typer.Option(help="A branch of the thread; the chosen one without it.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the answer; 0 does not wait.")] = 60,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the answer as it grows, until the turn has ended.")
@@ -49,6 +50,7 @@ def send(
             idempotency_key=idempotency_key,
             when_busy=when_busy,
             merge_window=merge_window,
+            branch=branch,
             attachments=attach or [],
         )
         if stream:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conversation.branch_address import checked_address_of
 from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, TurnTenant, open_database, open_producer
 from threadmill.cli.output import print_json, print_note, print_text, shorten
 
@@ -155,6 +156,7 @@ def tail_turn(
 
 def tail_thread(
     thread_id: Annotated[str, typer.Argument(help="The thread's id.")],
+    branch: Annotated[str | None, typer.Option(help="A branch of the thread; the chosen one without it.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
     after: After = 0,
     follow: Annotated[bool, typer.Option("--follow/--once", help="Wait for more, or print what is there.")] = True,
@@ -163,24 +165,25 @@ def tail_thread(
     """Print what happens in a thread, as it happens, until Ctrl-C."""
     printer = EventPrinter(as_json=as_json)
     if not follow:
-        for event in _read_stored(tenant, thread_id, after):
+        for event in _read_stored(tenant, checked_address_of(thread_id, branch), after):
             printer.print_event(event)
         return
     with open_producer() as producer:
-        events = producer.thread_events(thread_id, tenant=tenant, after=after)
-        printer.print_all(events, f"go on with: threadmill threads tail {thread_id}{_tenant_option(tenant)}")
+        events = producer.thread_events(thread_id, branch=branch, tenant=tenant, after=after)
+        of_branch = "" if branch is None else f" --branch {branch}"
+        printer.print_all(events, f"go on with: threadmill threads tail {thread_id}{of_branch}{_tenant_option(tenant)}")
 
 
 def _tenant_option(tenant: str) -> str:
     return "" if tenant == DEFAULT_TENANT else f" --tenant {tenant}"
 
 
-def _read_stored(tenant: str, thread_id: str, after: int) -> "Iterable[ThreadEvent]":
+def _read_stored(tenant: str, address: str, after: int) -> "Iterable[ThreadEvent]":
     """The events that rows have, a page at a time."""
-    from conversation.validation import check_id, check_tenant
+    from conversation.validation import check_tenant
     from store.turns.event_rows import read_thread_events
 
-    of_thread = check_tenant(tenant), check_id("thread_id", thread_id)
+    of_thread = check_tenant(tenant), address
     with open_database() as (database, _):
         has_more = True
         while has_more:

@@ -75,6 +75,7 @@ def list_threads(
 @group.command()
 def show(
     thread_id: ThreadId,
+    branch: Annotated[str | None, typer.Option(help="A branch of it; the chosen one without it.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
     last: Annotated[int | None, typer.Option(min=1, help="Only the newest messages.")] = None,
     as_json: AsJson = False,
@@ -84,7 +85,10 @@ def show(
     from threadmill.cli import turn_listing
 
     async def read(store: "ThreadStore") -> "tuple[Thread, list[UnansweredTurn]]":
-        thread = await store.get_thread(thread_id, last=last)
+        if branch is None:
+            thread = await store.get_thread(thread_id, last=last)
+        else:
+            thread = await store.get_branch(thread_id, branch, last=last)
         limit = store.settings.tenant_max_running_turns.count
         return thread, await store.database.run_async(list_unanswered, tenant, thread_id, tenant_max_running=limit)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from conversation.branch_address import MAIN
 from conversation.message import Usage
 from conversation.when_busy import WhenBusy
 from threadmill.cli.common_options import AsJson, TurnTenant, open_database
@@ -53,6 +54,7 @@ def _head_of(timeline: "Timeline") -> Iterator[tuple[str, object]]:
     yield "is", describe(record, timeline.wait)
     yield "do", advise(record, timeline.wait)
     yield "thread", record.thread_id
+    yield "branch", None if record.branch == MAIN else record.branch
     yield "tenant", record.tenant
     yield "user", timeline.turn.user
     yield "agent", record.agent if record.agent_version is None else f"{record.agent} ({record.agent_version})"

@@ -115,6 +115,7 @@ class Threadmill(ConfiguredClient[httpx.Client]):
     list_schedule_turns = _list(schedules.list_schedule_turns)
     pause_schedule = _call(schedules.pause_schedule)
     resume_schedule = _call(schedules.resume_schedule)
+    update_schedule = _call(schedules.update_schedule)
     run_schedule = _call(schedules.run_schedule)
     delete_schedule = _call(schedules.delete_schedule)
 

@@ -124,6 +124,8 @@ class Turn(Model):
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
     cost: float | None = None
+    #: The branch of its thread on which it is; `main` is the first one.
+    branch: str = "main"
     #: Turns of the thread that come before it, while it waits.
     position: int | None = None
     #: The schedule that sent its message.

@@ -9,6 +9,7 @@ from threadmill_client.decoding import read_model
 from threadmill_client.listings import Listing
 from threadmill_client.models import Turn
 from threadmill_client.schedule_models import Schedule
+from threadmill_client.unset import UNSET, Unset, drop_unset
 from threadmill_client.wire import Plan, Request, drop_nones, idempotency, json_request, path, write_moment
 
 
@@ -71,6 +72,44 @@ def list_schedule_turns(schedule_id: str, *, page_size: int | None = None) -> Li
     """List the turns of a schedule's runs, the newest first."""
     query = drop_nones(limit=page_size)
     return Listing(where=path("schedules", schedule_id, "turns"), name="turns", kind=Turn, query=query)
+
+
+def update_schedule(
+    schedule_id: str,
+    *,
+    content: str | Unset = UNSET,
+    cron: str | Unset = UNSET,
+    at: datetime | Unset = UNSET,
+    time_zone: str | Unset = UNSET,
+    catch_up: str | Unset = UNSET,
+    thread_id: str | Unset = UNSET,
+    thread_rule: str | Unset = UNSET,
+    name: str | Unset | None = UNSET,
+    agent: str | Unset | None = UNSET,
+    when_busy: str | Unset | None = UNSET,
+    metadata: Mapping[str, Any] | Unset | None = UNSET,
+    priority: int | Unset = UNSET,
+) -> Plan[Schedule]:
+    """Change what is named of a schedule, from its next run on; None takes away what it can be without.
+
+    `cron` and `at`, and `thread_id` and `thread_rule`, each take the place of the other. Raises `NotFound`.
+    """
+    given = drop_unset(
+        content=content,
+        cron=cron,
+        at=at,
+        time_zone=time_zone,
+        catch_up=catch_up,
+        thread_id=thread_id,
+        thread_rule=thread_rule,
+        name=name,
+        agent=agent,
+        when_busy=when_busy,
+        metadata=metadata,
+        priority=priority,
+    )
+    values = given | ({"at": write_moment("at", given["at"])} if "at" in given else {})
+    return read_model(Schedule, (yield json_request("PATCH", path("schedules", schedule_id), values)).json())
 
 
 def pause_schedule(schedule_id: str) -> Plan[Schedule]:

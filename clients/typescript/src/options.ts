@@ -1,4 +1,5 @@
 /** What verbs of the client take besides what they are about. */
+import type { Schedule, WebhookKind } from "./operation_types.ts";
 import type { File, WhenBusy } from "./types.ts";
 
 export interface SendOptions {
@@ -70,4 +71,45 @@ export interface BranchOptions {
 export interface DecisionOptions {
   /** Of the call as it was shown: decide only if it is that one still. */
   digest?: string;
+}
+
+/** What can be said of a schedule, and changed: null takes away what it can be without. */
+export interface ScheduleChanges {
+  content?: string;
+  /** Minute, hour, day of the month, month, day of the week. */
+  cron?: string;
+  /** The one time at which it runs, in the place of `cron`. */
+  at?: Date;
+  /** In which `cron` and the rule are read, as `Europe/Berlin`. */
+  timeZone?: string;
+  /** Which runs are sent that an outage missed. */
+  catchUp?: Schedule["catch_up"];
+  threadId?: string;
+  /** A thread id with the date of the run, in the place of `threadId`. */
+  threadRule?: string;
+  name?: string | null;
+  agent?: string | null;
+  whenBusy?: WhenBusy | null;
+  metadata?: Record<string, unknown> | null;
+  priority?: number;
+}
+
+export interface NewSchedule extends Omit<ScheduleChanges, "content"> {
+  user?: string;
+  idempotencyKey?: string;
+}
+
+export interface NewWebhook {
+  /** Of what it is told; all without it, or with null. */
+  kinds?: WebhookKind[] | null;
+  /** Of whose turns; all without it, or with null. */
+  agents?: string[] | null;
+  /** Where a person decides what a turn waits for: `https://example.org/decide/{turn_id}/{call_id}`. */
+  linkTemplate?: string | null;
+  name?: string;
+}
+
+export interface WebhookChanges extends NewWebhook {
+  url?: string;
+  enabled?: boolean;
 }

@@ -34,6 +34,8 @@ export interface Call {
   extraMs?: number;
   /** Whether a redirection is followed. */
   mayRedirect?: boolean;
+  /** Not repeated: its answer has what is shown once. */
+  isSentOnce?: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -101,7 +103,7 @@ export class Gateway {
       const outcome = await this.#try(call, attempts);
       if (!(outcome instanceof Error)) return outcome;
       const wanted = outcome instanceof Problem ? outcome.retryAfterMs : undefined;
-      if (attempts > this.retries || (wanted ?? 0) > LONGEST_WAIT_MS) throw outcome;
+      if (call.isSentOnce || attempts > this.retries || (wanted ?? 0) > LONGEST_WAIT_MS) throw outcome;
       const grown = Math.min(FIRST_PAUSE_MS * 2 ** (attempts - 1), LONGEST_PAUSE_MS);
       await pause((wanted || grown / 2) + (grown / 2) * Math.random(), call.signal);
     }

@@ -67,6 +67,8 @@ export interface TurnError {
 export interface Turn {
   id: string;
   thread_id: string;
+  /** The branch of its thread on which it is; `main` is the first one. */
+  branch: string;
   state: "queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "merged";
   agent: string;
   attempt: number;

@@ -103,6 +103,11 @@ for (const behaviour of ["plain", "lose-1"]) {
   });
 }
 
+test("what makes a key is sent once", async () => {
+  await assert.rejects(connect("lose-2").createWebhook("https://example.org"), (error) => error instanceof ConnectionLost);
+  await assert.rejects(connect("lose-3").rotateWebhookSecret("w"), (error) => error instanceof ConnectionLost);
+});
+
 test("a refusal says why", async () => {
   await assert.rejects(connect("plain").getThread("missing"), (error) => {
     assert.ok(error instanceof Problem);

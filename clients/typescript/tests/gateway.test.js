@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 const { Problem, Threadmill } = await import(process.env.CLIENT ?? "../src/index.ts");
-const { url, key } = JSON.parse(readFileSync(process.env.GIVEN, "utf8"));
+const { url, key, operator } = JSON.parse(readFileSync(process.env.GIVEN, "utf8"));
 
 test("a conversation", async () => {
   const client = new Threadmill(url, key);
@@ -37,14 +37,41 @@ test("a conversation", async () => {
   const again = await client.waitForTurn((await client.regenerate(thread.id)).id);
   const [main, other] = await client.listBranches(thread.id);
   assert.deepEqual([again.state, other.origin, other.is_chosen], ["completed", "regenerate", true]);
+  assert.deepEqual([main.id, again.branch], ["main", other.id]);
   const { ours, theirs } = await client.compareBranches(thread.id, main.id, other.id);
   assert.deepEqual([ours.length, theirs.at(-1).content], [3, again.messages.at(-1).content]);
   assert.equal((await client.renameBranch(thread.id, other.id, "shorter")).name, "shorter");
   assert.equal((await client.chooseBranch(thread.id, "main")).is_chosen, true);
   const made = await client.makeBranch(thread.id, { at: done[0].id });
   await client.deleteBranch(thread.id, made.id);
+  const at = new Date(Date.now() + 86_400_000);
+  const schedule = await client.createSchedule("late?", { at, threadId: thread.id, name: "late" });
+  const changed = await client.updateSchedule(schedule.id, { cron: "30 8 * * *", timeZone: "Europe/Berlin", name: null });
+  assert.deepEqual([changed.cron, changed.at, changed.name, changed.content], ["30 8 * * *", null, null, "late?"]);
+  assert.equal((await client.pauseSchedule(schedule.id)).state, "paused");
+  assert.equal((await client.resumeSchedule(schedule.id)).state, "active");
+  const run = await client.waitForTurn((await client.runSchedule(schedule.id)).id);
+  assert.deepEqual([run.state, run.schedule_id], ["completed", schedule.id]);
+  const runs = [];
+  for await (const each of client.listScheduleTurns(schedule.id)) runs.push(each.id);
+  for await (const each of client.listSchedules({ threadId: thread.id })) runs.push(each.id);
+  assert.deepEqual(runs, [run.id, schedule.id]);
+  await client.deleteSchedule(schedule.id);
+  await assert.rejects(client.getSchedule(schedule.id), (error) => error instanceof Problem && error.status === 404);
   assert.equal((await client.updateThread(thread.id, { whenBusy: "merge", agent: null })).when_busy, "merge");
   await assert.rejects(client.sendMessage(thread.id, "Hi", { priority: 99 }), (error) => {
     return error instanceof Problem && error.field === "priority";
   });
+});
+
+test("webhooks", async () => {
+  const client = new Threadmill(url, operator);
+  const { webhook, secret } = await client.createWebhook("https://example.org/hooks", { kinds: ["turn.failed"], name: "billing" });
+  const told = await client.updateWebhook(webhook.id, { kinds: null, enabled: false });
+  assert.deepEqual([told.kinds, told.state, (await client.listWebhooks()).length], [null, "disabled", 1]);
+  assert.notEqual((await client.rotateWebhookSecret(webhook.id, { graceSeconds: 0 })).secret, secret);
+  assert.deepEqual((await client.listWebhookDeliveries(webhook.id, { state: "dead" }).page()).items, []);
+  assert.equal(await client.replayDeadWebhookDeliveries(webhook.id), 0);
+  assert.equal((await client.getWebhook(webhook.id)).name, "billing");
+  await client.deleteWebhook(webhook.id);
 });

@@ -197,7 +197,6 @@ def upgrade() -> None:
         sa.Column("fencing_token", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("when_busy", sa.Text(), nullable=True),
         sa.Column("summary_id", sa.Uuid(), nullable=True),
-        sa.Column("context_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("uncovered_messages", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("uncovered_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("history_starts_after", sa.BigInteger(), server_default="0", nullable=False),
@@ -208,6 +207,7 @@ def upgrade() -> None:
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("context_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("window_tokens", sa.BigInteger(), nullable=True),
         sa.Column("retained_from", TIME, nullable=True),
         sa.Column("retention_checked_at", TIME, nullable=True),
@@ -228,9 +228,9 @@ def upgrade() -> None:
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
-    for counted in ("uncovered_messages", "uncovered_tokens"):
-        columns = ["agent", f"{counted}_step"]
-        _create_index_where(f"ix_threads_agent_{counted}", "threads", columns, "summary_failures < 5")
+    for counted, where in (("messages", ""), ("tokens", " and uncovered_tokens_step > 0")):
+        columns = ["agent", f"uncovered_{counted}_step"]
+        _create_index_where(f"ix_threads_agent_uncovered_{counted}", "threads", columns, f"summary_failures < 5{where}")
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
         _renew_thread_indexes()
@@ -618,7 +618,8 @@ def _create_retention_indexes() -> None:
     oldest, needs_check = sa.text("coalesce(retained_from, created_at)"), "needs_retention_check"
     op.create_index("ix_threads_idle", "threads", [*group, "updated_period", "key"])
     _create_index_where("ix_threads_oldest", "threads", [*group, oldest, "key"], needs_check)
-    _create_index_where("ix_threads_fullest", "threads", [*group, "history_step", "key"], needs_check)
+    is_long = f"{needs_check} and history_step > 0"
+    _create_index_where("ix_threads_fullest", "threads", [*group, "history_step", "key"], is_long)
 
 
 def _create_erasure_tables() -> None:
@@ -932,13 +933,20 @@ def _create_slack_messages() -> None:
         sa.Column("files", JSON, nullable=True),
         sa.Column("thread_key", KEY, nullable=True),
         sa.Column("turn_id", sa.Uuid(), nullable=True),
+        sa.Column("follows", sa.Uuid(), nullable=True),
         sa.Column("answer", JSON, nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("finished_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(["thread_key", "tenant"], ["threads.key", "threads.tenant"], ondelete="CASCADE"),
-        sa.UniqueConstraint("tenant", "team_id", "channel_id", "ts"),
         sa.CheckConstraint("state in ('received', 'sent', 'waiting', 'answered', 'failed')", name="state"),
         sqlite_autoincrement=True,
+    )
+    _create_index_where(
+        "uq_slack_messages_ts",
+        "slack_messages",
+        ["tenant", "team_id", "channel_id", "ts"],
+        "follows is null",
+        unique=True,
     )
     unfinished = "state in ('received', 'sent', 'waiting')"
     _create_index_where("ix_slack_messages_due_at", "slack_messages", ["tenant", "due_at"], unfinished)

@@ -290,6 +290,7 @@ def branch_off(client: Threadmill) -> None:
     main, other = client.list_branches("t")
     compared = client.compare_branches("t", main.id, other.id)
     assert (main.is_chosen, other.is_chosen, other.origin, other.parent) == (False, True, "regenerate", "main")
+    assert again.branch == other.id
     assert (len(compared.ours), compared.theirs) == (3, again.messages)
     assert client.rename_branch("t", other.id, "shorter").name == "shorter"
     before = client.get_thread("t").last_event_id
@@ -332,8 +333,10 @@ def decide_calls(client: Threadmill) -> None:
 def plan_and_tell(client: Threadmill) -> None:
     schedule = client.create_schedule("late?", cron="0 9 * * *", thread_id="t", time_zone="Europe/Berlin", name="late")
     assert [each.id for each in client.list_schedules(thread_id="t")] == [schedule.id]
+    changed = client.update_schedule(schedule.id, cron="30 8 * * *", content="how late?", name=None)
+    assert (changed.cron, changed.content, changed.name, changed.thread_id) == ("30 8 * * *", "how late?", None, "t")
     assert client.pause_schedule(schedule.id).state == "paused"
-    assert client.resume_schedule(schedule.id).next_at == schedule.next_at
+    assert client.resume_schedule(schedule.id).next_at == changed.next_at
     run = client.run_schedule(schedule.id)
     assert client.wait_for_turn(run.id, timeout_seconds=60).schedule_id == schedule.id
     assert [turn.id for turn in client.list_schedule_turns(schedule.id)] == [run.id]
@@ -413,12 +416,13 @@ async def test_the_example_asks_and_writes(world: World) -> None:
 @pytest.mark.soak
 async def test_node_talks_to_it_as_well(world: World, tmp_path: Path) -> None:
     given = tmp_path / "given.json"
-    given.write_text(json.dumps({"url": world.proxy.address, "key": world.make_key("ada")}))
+    keys = {"key": world.make_key("ada"), "operator": world.make_key()}
+    given.write_text(json.dumps({"url": world.proxy.address, **keys}))
     world.proxy.size = 9000
 
     await asyncio.to_thread(run_node, "--test", "--no-warnings", "tests/gateway.test.js", GIVEN=str(given))
 
-    assert world.count(tables.turns) == 2
+    assert world.count(tables.turns) == 3
 
 
 @pytest.mark.soak

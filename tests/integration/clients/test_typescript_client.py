@@ -64,7 +64,7 @@ def test_the_compiler_finds_nothing_and_its_work_runs(stub: Stub, tmp_path: Path
     compile_package(tmp_path / "dist")
 
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    assert "key: Key" in (tmp_path / "dist/client.d.ts").read_text()
+    assert "key: Key" in (tmp_path / "dist/verbs.d.ts").read_text()
     try_client(stub, tmp_path, CLIENT=str(tmp_path / "dist/index.js"))
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import producers
 import threadmill
 from producers.producer import Producer
+from producers.slack import SlackApp
 from producers.turn import AsyncTurn, Turn
 from store.file_store import FileStore
 from store.thread_store import ThreadStore
@@ -22,6 +23,7 @@ CLASSES: dict[str, type] = {
     "Producer": Producer,
     "Turn": Turn,
     "AsyncTurn": AsyncTurn,
+    "SlackApp": SlackApp,
 }
 #: Parameters that take an object of ours, or of SQLAlchemy's, which carries no data of a user.
 WIRING = {"self", "cls", "settings", "file_store", "thread_store"}
@@ -31,6 +33,9 @@ LEFT_OUT = {
     "FileStore.close": "ends the files that the others are tried on",
     "Producer.close": "ends the producer that the others are tried on",
     "Producer.close_async": "ends the producer that the others are tried on",
+    "SlackApp.start": "begins to write to Slack",
+    "SlackApp.run": "begins to write to Slack",
+    "SlackApp.close_async": "ends the app that the others are tried on",
     "producers.send_message_in_async": "as send_message_in; SQLite has no connections of asyncio",
     "producers.send_message_in_atomic": "as send_message, on the connection that Django's settings name",
     "producers.thread_events": "iterates over producers.thread_events_async, on a loop of its own",
@@ -65,7 +70,7 @@ NO_VERBS = {
     "ThreadEvent": "a type",
     "create_gateway": "makes an app; what is asked of it is tried over HTTP",
     "run_gateway": "a part of an app's lifespan",
-    "create_slack_app": "makes an app; what is sent to it is tried over HTTP",
+    "create_slack_app": "makes an app; what is sent to it is tried on the verbs of SlackApp",
     "attach_to_bolt": "makes an app of Bolt's hear what is sent to it",
     "Settings": "the operator's, read from the environment",
 }

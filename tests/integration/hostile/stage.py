@@ -55,6 +55,8 @@ class Stage:
         self.producer.__dict__["blobs"] = self.blobs
         #: Transactions that changed rows and were committed since it was last set to 0.
         self.committed_writes = 0
+        #: Statements that were begun, and that have ended, well or not.
+        self.begun_statements = self.ended_statements = 0
 
     def fill(self) -> None:
         """Store what the valid arguments of verbs name."""
@@ -105,10 +107,16 @@ class Stage:
             engines.append(self.runner.run(_async_engine(database)).sync_engine)
         for engine in engines:
             event.listen(engine, "before_cursor_execute", self._note_statement)
+            event.listen(engine, "after_cursor_execute", self._note_end)
+            event.listen(engine, "handle_error", self._note_end)
             event.listen(engine, "commit", self._note_commit)
             event.listen(engine, "begin", lambda connection: connection.info.pop("has_written", None))
 
+    def _note_end(self, *_: object) -> None:
+        self.ended_statements += 1
+
     def _note_statement(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        self.begun_statements += 1
         if not statement.lstrip(" (").upper().startswith(_READS) or "threadmill." in statement:
             connection.info["has_written"] = True
 

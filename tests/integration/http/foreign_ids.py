@@ -227,6 +227,7 @@ def _list_schedules(ids: Ids) -> list[Try]:
         )),
         Try("POST /v1/schedules", request={"json": request | {"thread_id": ANSWERED}}, is_refused=False),
         Try("POST /v1/schedules", request={"json": request | {"thread_rule": "{date}", "user": ANN}}, is_refused=False),
+        Try(f"PATCH {one}", path, {"json": {"content": "theirs"}}),
         *(Try(f"POST {one}/{verb}", path) for verb in ("pause", "run", "resume")),
         Try(f"DELETE {one}", path),
     ]  # fmt: skip

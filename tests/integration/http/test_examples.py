@@ -65,6 +65,7 @@ STEPS = {
     "create_schedule": 201,
     "list_schedules": 200,
     "read_schedule": 200,
+    "update_schedule": 200,
     "pause_schedule": 200,
     "resume_schedule": 200,
     "run_schedule": 202,

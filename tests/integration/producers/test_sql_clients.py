@@ -64,7 +64,8 @@ def test_psql_sends_in_its_own_transaction(web_url: str, database: Database, tmp
         folder=tmp_path, database_url=web_url, stdin=block_with("sql", "CREATE TEMPORARY TABLE"),
     )  # fmt: skip
 
-    (turn_id,) = UUID.findall(told)
+    turn_id, next_id = UUID.findall(told)
+    assert said(database, next_id).content == "And the invoice?"
     assert (turn_row(database, turn_id).idempotency_key, said(database, turn_id).metadata) == (
         "FH-1-asked",
         {"order": "FH-1"},

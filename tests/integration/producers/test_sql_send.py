@@ -10,11 +10,14 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from conversation.errors import IdempotencyConflict, InvalidInput
+from conversation.branch_address import new_branch_id
+from conversation.errors import BranchNotFound, IdempotencyConflict, InvalidInput
 from conversation.ids import is_our_id
 from conversation.validation import ID_MAX_CHARS, check_id
 from producers.producer import Producer
+from store.branches.branches import choose_branch, make_branch
 from store.database.engine import Database
+from store.threads.visible_threads import Viewer
 from tests.integration.producers.backend import NOTHING, counts, said, turn_row
 from tests.integration.producers.test_refusals import REFUSED
 from tests.integration.producers.test_roads import rows_of
@@ -261,7 +264,7 @@ def test_a_role_that_may_send_can_do_nothing_else(raw: Raw, database_url: str, d
             attempts = [f"SELECT * FROM public.{table}" for table in tables]
             attempts += [f"DELETE FROM public.{table}" for table in tables]
             attempts += [
-                f"SELECT threadmill.send_message_v1('t', 'x'{', null' * 12})",
+                f"SELECT threadmill.send_message_v1('t', 'x'{', null' * 13})",
                 "SELECT threadmill.send_turn_v1(gen_random_uuid(), 'default', 't', 'assistant')",
             ]
             for attempt in attempts:
@@ -291,3 +294,30 @@ def test_a_message_that_is_to_be_refused_while_its_thread_is_busy_is_refused_wit
 def test_a_policy_that_is_none_is_refused(raw: Raw, options: dict[str, Any], words: str) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=re.escape(words)):
         send(raw, **options)
+
+
+def test_a_message_goes_to_a_branch_as_one_from_python_does(raw: Raw, producer: Producer, database: Database) -> None:
+    send(raw, content="before")
+    branch = database.run(make_branch, Viewer("default"), "t", branch_id=new_branch_id(), at=None, name="other").id
+    database.run(choose_branch, Viewer("default"), "t", "main")
+
+    by_sql = send(raw, branch=branch, idempotency_key="k")
+    to_chosen = send(raw)
+
+    assert producer.find_turn(by_sql).record.branch == branch
+    assert producer.find_turn(to_chosen).record.branch == producer.find_turn(send(raw, branch="main")).record.branch
+    assert producer.send("t", "hello", branch=branch, idempotency_key="k").id == by_sql
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        send(raw, idempotency_key="k")
+
+
+def test_a_branch_that_the_thread_has_not_is_refused(raw: Raw, producer: Producer, database: Database) -> None:
+    for thread_id, branch in (("t", "main"), ("t", "none")):
+        with pytest.raises(psycopg.errors.NoDataFound) as refused:
+            send(raw, thread_id, branch=branch)
+        with pytest.raises(BranchNotFound) as told:
+            producer.send(thread_id, "hello", branch=branch)
+        assert refused.value.diag.message_primary == str(told.value)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"^branch: holds white space, a slash"):
+        send(raw, branch="a/b")
+    assert counts(database) == NOTHING

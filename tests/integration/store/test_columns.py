@@ -61,7 +61,6 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "when_busy": (COPIES, COPIES),
     # The summary is copied as well, under an id of its own.
     "summary_id": (SETS, SETS),
-    "context_version": (COPIES, SETS),
     "uncovered_messages": (SETS, SETS),
     "uncovered_tokens": (SETS, SETS),
     "history_starts_after": (COPIES, COPIES),
@@ -75,6 +74,7 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
     "summary_version": (RESETS, RESETS),
+    "context_version": (COPIES, SETS),
     # The copy's next turn finds out.
     "window_tokens": (RESETS, RESETS),
     # To retention, a fork is as old as the messages that it shares.

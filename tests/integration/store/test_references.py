@@ -89,6 +89,7 @@ WITHOUT_KEY = {
     "slack_messages.channel_id": _SLACK,
     "slack_messages.claim": _PROCESS,
     "slack_messages.event_id": _SLACK,
+    "slack_messages.follows": f"{_OUTLIVES}; it is read by nobody but people",
     "slack_messages.team_id": _SLACK,
     "slack_messages.thread_id": "may come before the thread; it is read by its tenant and this id",
     "slack_messages.turn_id": f"{_OUTLIVES}; it is read together with the tenant of both",

@@ -1,7 +1,10 @@
 """Messages out of Slack in the database: entered once, claimed by one process at a time, in their thread's order."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from sqlalchemy import select, update
@@ -10,8 +13,11 @@ from conversation.ids import new_id
 from conversation.message import Message
 from conversation.thread import Thread
 from store import slack_messages
+from store.blobs import MemoryBlobs
 from store.database.column_types import clock
 from store.database.engine import Database
+from store.erasure import export_rows
+from store.erasure.export import UserExport
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.slack_messages import NewSlackMessage, SlackMessage
@@ -220,3 +226,24 @@ def test_an_erasure_takes_a_message_that_has_no_turn_yet(
     left = any_database.run(lambda c: list(c.execute(select(table.c.user_id)).scalars()))
     assert left == ["U02"]
     assert certificate["counts"]["slack_messages"] == 1
+
+
+@pytest.mark.parametrize("subject", [{"user": "U01"}, {"thread_id": THREAD}])
+def test_an_export_has_the_messages_of_its_subject(
+    any_database: Database, monkeypatch: pytest.MonkeyPatch, subject: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(export_rows, "PAGE", 1)
+    for number in range(2):
+        any_database.run(slack_messages.enter, new_message(f"170000000{number}.000100", files=[{"id": "F01"}]))
+    any_database.run(slack_messages.enter, new_message("1700000005.000100", "another", user_id="U02"))
+    target = BytesIO()
+
+    UserExport(any_database, MemoryBlobs(), Subject(tenant="default", **subject)).write(target)
+
+    lines = [json.loads(line) for line in ZipFile(target).read("slack.jsonl").splitlines()]
+    assert [line["ts"] for line in lines] == ["1700000000.000100", "1700000001.000100"]
+    assert (lines[0]["content"], lines[0]["files"], lines[0]["state"]) == (
+        "Where is my order?",
+        [{"id": "F01"}],
+        "received",
+    )

@@ -29,6 +29,7 @@ from store.summaries import due as summary_dues
 from store.turns import inbox, workers
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
+from store.turns.settle import SettleOutcome
 from store.turns.turn_store import TurnStore
 from tasks import maintenance
 from tasks.active_runs import ActiveRuns
@@ -313,6 +314,30 @@ async def test_a_second_wake_up_begins_no_second_run_of_a_turn_whose_claim_a_fai
 
     assert len(process.model.requests) == 1
     assert process.turn(turn).state == "queued"
+    assert process.owners() == [None]
+
+
+async def test_a_turn_is_not_run_again_whose_end_is_being_committed_while_its_claim_was_forgotten(
+    process: Process,
+) -> None:
+    """The next claim gets the same token for the same worker: the end that is on its way is that turn's."""
+
+    class Forgotten(TurnStore):
+        async def settle(self, *arguments: Any, **options: Any) -> SettleOutcome:
+            if len(process.model.requests) == 1:
+                with process.database.engine.begin() as connection:
+                    connection.execute(update(tables.threads).values(lease_owner=None, fencing_token=0))
+                    connection.execute(update(tables.turns).values(state="queued", attempt=0))
+                await process.runner().run_thread(WAKE_UP)
+            return await super().settle(*arguments, **options)
+
+    turn = process.send("one")
+
+    await replace(process.runner(), turn_store=Forgotten(process.database)).run_thread(WAKE_UP)
+
+    assert len(process.model.requests) == 1
+    assert process.turn(turn).state == "completed"
+    assert process.history() == ["one", "re one"]
     assert process.owners() == [None]
 
 

@@ -255,3 +255,51 @@ def test_deliveries_are_sent_by_the_task_of_maintenance(sqlite_url: str, monkeyp
             assert maintenance.send_to_webhooks.run() == {}
         assert [one.state for one in scene.deliveries(webhook)] == ["pending", "delivered"]
         assert scene.database.run(outbox.list_due) != []
+
+
+def test_who_is_asked_to_send_while_the_sender_has_just_looked_has_it_look_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tasks import maintenance
+
+    looks: list[str] = []
+
+    def look(*_: Any, **__: Any) -> dict[str, int]:
+        looks.append("look")
+        if len(looks) == 1:
+            # Another task, as a thread of this process runs it.
+            assert maintenance.send_to_webhooks.run() == {}
+        return {"delivered": 1}
+
+    monkeypatch.setattr(maintenance, "send_webhooks", look)
+    monkeypatch.setattr(maintenance, "_database", lambda: None)
+    monkeypatch.setattr(maintenance, "current", lambda: None)
+
+    assert maintenance.send_to_webhooks.run() == {"delivered": 2}
+    assert maintenance.send_to_webhooks.run() == {"delivered": 1}
+
+
+def test_a_webhook_with_news_does_not_wait_for_a_slow_one(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "LOOK_SECONDS", 1_000)
+    news = threading.Event()
+
+    def take_news() -> bool:
+        had = news.is_set()
+        news.clear()
+        return had
+
+    with (
+        open_scene(sqlite_url, webhook_allow_networks=",".join(LOOPBACK)) as scene,
+        closing(Server()) as fast,
+        closing(Server(before_answer=lambda _: wait_until(lambda: len(fast.requests) == 1))) as slow,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        scene.webhook(url=slow.url, agents=["a"])
+        scene.webhook(url=fast.url, agents=["b"])
+        scene.turn(agent="a")
+        sender = pool.submit(sending.send_webhooks, scene.database, scene.settings, has_news=take_news)
+        wait_until(lambda: len(slow.requests) == 1)
+        scene.turn("u", agent="b")
+        news.set()
+        # The slow one answers once the other one was told.
+        assert sender.result(30) == {"delivered": 2}

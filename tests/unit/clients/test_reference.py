@@ -14,11 +14,12 @@ IN_TYPESCRIPT = re.compile(r"^  (?:async )?(\w+)\(", re.MULTILINE)
 
 def test_the_page_names_each_verb() -> None:
     verbs = [name for name, _ in inspect.getmembers(Threadmill, inspect.isfunction) if not name.startswith("_")]
-    source = (ROOT / "clients" / "typescript" / "src" / "client.ts").read_text()
-    body = source.partition("export class Threadmill")[2].partition("\n}\n")[0]
-    verbs += [name for name in IN_TYPESCRIPT.findall(body) if name != "constructor"]
+    for module, name in (("client", "Threadmill"), ("operations", "Operations")):
+        source = (ROOT / "clients" / "typescript" / "src" / f"{module}.ts").read_text()
+        body = source.partition(f"export class {name} ")[2].partition("\n}\n")[0]
+        verbs += IN_TYPESCRIPT.findall(body)
 
-    assert len(verbs) > 45
+    assert len(verbs) > 85
     assert [verb for verb in verbs if f"`{verb}`" not in PAGE] == []
 
 

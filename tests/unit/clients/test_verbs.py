@@ -149,6 +149,12 @@ RUNNING: list[tuple[Plan[Any], tuple[str, str], object, object]] = [
     (schedules.list_schedule_turns("s").page(), ("GET", "schedules/s/turns"), None, {"turns": [TURN]}),
     (schedules.pause_schedule("s"), ("POST", "schedules/s/pause"), None, SCHEDULE),
     (schedules.resume_schedule("s"), ("POST", "schedules/s/resume"), None, SCHEDULE),
+    (
+        schedules.update_schedule("s", at=AT, name=None),
+        ("PATCH", "schedules/s"),
+        {"at": "2030-01-31T12:00:00+00:00", "name": None},
+        SCHEDULE,
+    ),
     (schedules.run_schedule("s"), ("POST", "schedules/s/run"), None, {"turn": TURN}),
     (webhooks.list_webhooks(), ("GET", "webhooks"), None, {"webhooks": [WEBHOOK]}),
     (webhooks.get_webhook("w"), ("GET", "webhooks/w"), None, WEBHOOK),

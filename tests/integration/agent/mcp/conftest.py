@@ -33,8 +33,13 @@ def program(**options: Any) -> McpServer:
 @pytest.fixture
 def create_run() -> CreateRun:
     def create(
-        agent: Agent, model: Scripted, journal: Memory | None = None, *, networks: tuple[str, ...] = LOOPBACK
+        agent: Agent,
+        model: Scripted,
+        journal: Memory | None = None,
+        *,
+        networks: tuple[str, ...] = LOOPBACK,
+        **options: Any,
     ) -> Run:
-        return run_of(agent, model, journal, mcp_allow_networks=networks)
+        return run_of(agent, model, journal, mcp_allow_networks=networks, **options)
 
     return create

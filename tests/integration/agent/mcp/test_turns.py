@@ -16,8 +16,9 @@ from agent.mcp import connection as connections
 from agent.mcp import mcp, transport
 from conversation.errors import Fault
 from conversation.message import ToolCall
-from conversation.turn import Failed, RetryLater
+from conversation.turn import Failed, RetryLater, Waiting
 from tests.integration.agent.mcp.conftest import CreateRun, program
+from tests.integration.agent.test_loop_waiting import decide
 from tests.integration.scripted import Memory, Scripted, call, completed, results, says
 from tests.stub_mcp import StubMcp, text
 
@@ -73,6 +74,32 @@ async def test_arguments_that_the_schema_refuses_never_reach_the_server(
 
     assert problem in json.loads(results(ending)["c1"])["error"]["message"]
     assert stub.called() == []
+
+
+async def test_a_call_that_needs_approval_reaches_the_server_once_and_after_it_was_approved(
+    stub: StubMcp, create_run: CreateRun
+) -> None:
+    stub.declare("pay", ADD)
+    stub.declare("look")
+    agent = Agent(
+        name="a", tools=[mcp(stub.url, name="stub", needs_approval={"pay": lambda call: call.arguments["a"] > 9})]
+    )
+    calls = [call("stub_pay", "c1", a=10), call("stub_pay", "c2", a=9), call("stub_look", "c3")]
+    model, journal = Scripted(says("", *calls), says("done")), Memory()
+
+    waiting = await create_run(agent, model, journal).run()
+
+    assert isinstance(waiting, Waiting)
+    (request,) = waiting.pending
+    assert (request.call_id, request.name, json.loads(request.arguments)) == ("c1", "stub_pay", {"a": 10})
+    assert sorted(received.params["name"] for received in stub.called()) == ["look", "pay"]
+    await journal.record(waiting.steps)
+    ending = await completed(create_run(agent, model, journal, pending=(decide(request),)))
+    assert results(ending)["c1"] == '"done"'
+    assert [received.params["arguments"] for received in stub.called() if received.params["name"] == "pay"] == [
+        {"a": 9},
+        {"a": 10},
+    ]
 
 
 @pytest.mark.parametrize("nothing", ["", "null", "[]", '""', "None", "{}", " "])

@@ -29,6 +29,7 @@ def test_an_answer_is_asked_for_again_and_the_old_one_chosen(site: Site, thread:
 
     assert (sent.status_code, sent.json()["turn"]["thread_id"]) == (202, thread)
     main, again = branches(site, thread)
+    assert sent.json()["turn"]["branch"] == again["id"]
     assert (main["is_chosen"], again["is_chosen"], again["origin"]) == (False, True, "regenerate")
     assert contents(site, thread) == ["first"]
     site.answer(f"{thread}/{again['id']}")
@@ -66,7 +67,10 @@ def test_branches_are_made_named_compared_and_deleted(site: Site, thread: str) -
     path = f"/threads/{thread}/branches/{branch}"
 
     assert (made.status_code, made.headers["Location"]) == (201, f"/v1{path}")
-    site.ask("ada", "POST", f"/threads/{thread}/messages", json={"content": "there"}, params={"branch": branch})
+    message = {"json": {"content": "there"}, "params": {"branch": branch}}
+    sent = site.ask("ada", "POST", f"/threads/{thread}/messages", **message).json()["turn"]
+    read = site.ask("ada", "GET", f"/turns/{sent['id']}").json()
+    assert (sent["thread_id"], sent["branch"], read["branch"]) == (thread, branch, branch)
     site.answer(f"{thread}/{branch}")
     compared = site.ask("ada", "GET", f"{path}/compare", params={"with": "main"}).json()
     assert (compared["shared_to_seq"], len(compared["ours"]), len(compared["theirs"])) == (1, 2, 1)

@@ -82,3 +82,13 @@ def test_a_list_of_calls_goes_on_page_by_page(site: Site) -> None:
     assert seen[-3:] == turns
     assert len(seen) == len(set(seen))
     assert site.ask("ada", "GET", "/pending", params={"user": "bob"}).json()["pending"] == []
+
+
+def test_a_key_that_may_only_read_decides_nothing_and_one_of_no_user_decides_under_its_own_name(site: Site) -> None:
+    turn = make_undecided(site)
+    path, decision = f"/turns/{turn}/pending/call-1", {"json": {"decision": "approve"}}
+
+    assert site.ask("ada-reads", "POST", path, **decision).status_code == 403
+    decided = site.ask("acme", "POST", path, **decision)
+
+    assert decided.json()["call"]["decided_by"] == "key-acme"

@@ -8,18 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall
 from conversation.pending_call import PendingRequest
+from conversation.replay import assistant_message, replay_transcript
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, Completed, Ending, Waiting
+from conversation.turn import ClaimedTurn, Completed, Ending, RefusedTurn, Waiting
 from producers.producer import Producer
 from producers.slack import SlackApp, SlackWorkspace
 from store import tables
+from store.database.column_types import clock
 from store.database.engine import Database
+from store.files.ingest import FileIngest
 from store.settings import Settings
-from store.turns import claims, settle
+from store.turns import claims, journal, settle
 from store.turns.claims import ClaimRequest
 from tests.stub_slack import StubSlack, payloads
 from tests.stub_slack.payloads import CHANNEL, SECRET, TEAM
@@ -117,6 +121,45 @@ class Stage:
         ]
         self.settle(claimed, ending=Waiting(pending=tuple(requests), steps=(asked, *steps)))
 
+    def settle_with_files(self, claimed: ClaimedTurn, *files: Attachment, reply: str = "Here it is.") -> None:
+        """A worker ends a turn whose tool made files."""
+        FileIngest(self.database, self.processes[0].producer.blobs).store(TENANT, files)
+        call = ToolCall("call-1", "draw", "{}")
+        made = {"content": "drawn", "files": [file.to_json() for file in files]}
+        steps = [
+            Step(index=0, kind="model", state="finished", result={"tool_calls": [call.to_json()]}),
+            Step(index=1, kind="tool", call_id=call.id, name=call.name, state="finished", result=made),
+            Step(index=2, kind="model", state="finished", result={"content": reply}),
+        ]
+        self.database.run(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=steps[:2])
+        source = {"agent": "assistant", "version": "1"}
+        transcript = replay_transcript(claimed.id, dict(enumerate(steps[:2])), source)
+        messages = (*transcript.close(source=source), assistant_message(claimed.id, steps[2], source))
+        self.settle(claimed, ending=Completed(messages=messages, steps=(steps[2],)))
+
+    def leave_open(self, claimed: ClaimedTurn, request: PendingRequest, reply: str) -> None:
+        """A worker has a turn go on without a decision, and answer."""
+        call = ToolCall(request.call_id, request.name, request.arguments)
+        steps = [
+            Step(index=0, kind="model", state="finished", result={"tool_calls": [call.to_json()]}),
+            Step(index=1, kind="tool", call_id=call.id, name=call.name, state="finished", result={"content": "later"}),
+        ]
+        record = journal.record
+        self.database.run(record, lease=claimed.lease, turn_id=claimed.id, entries=steps, pending=[request])
+        self.settle(claimed, reply)
+
+    async def end_refused(self, thread_id: str = THREAD) -> None:
+        """A worker ends the next turn of a thread that must not go on, as soon as there is one."""
+
+        def try_to_end() -> bool:
+            claimant = ClaimRequest(worker=self.worker, agents={"assistant": "1"})
+            turn = self.database.run(claims.claim, tenant=TENANT, thread_id=thread_id, claimant=claimant, held=None)
+            if isinstance(turn, RefusedTurn):
+                self.database.run(settle.settle, lease=turn.lease, turn_id=turn.id, ending=turn.ending, release=True)
+            return isinstance(turn, RefusedTurn)
+
+        await self.until(try_to_end)
+
     async def answer(self, reply: str = "It is on its way.", thread_id: str = THREAD) -> ClaimedTurn:
         """A worker answers the next turn of a thread."""
         claimed = await self.take(thread_id)
@@ -132,6 +175,11 @@ class Stage:
         while not await asyncio.to_thread(condition):
             assert time.monotonic() < give_up_at, (self.slack.channels, self.rows())
             await asyncio.sleep(0.01)
+
+    async def let_claims_end(self) -> None:
+        """Let the time pass in which the claims of processes that died hold."""
+        ending = update(tables.slack_messages).values(due_at=clock(plus_seconds=-1))
+        await asyncio.to_thread(self.database.run, lambda connection: connection.execute(ending) and None)
 
     def rows(self) -> list[Any]:
         query = select(tables.slack_messages).order_by(tables.slack_messages.c.key)

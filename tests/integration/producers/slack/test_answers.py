@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from conversation.errors import Fault
 from conversation.message import Message
@@ -13,7 +13,6 @@ from conversation.turn import Cancelled, Failed, TurnError
 from producers.slack import SlackWorkspace
 from producers.slack.desk import Desk
 from store import tables
-from store.database.column_types import clock
 from tests.integration.producers.slack.stage import TENANT, THREAD, TOKEN, Stage
 from tests.stub_slack import payloads
 from tests.stub_slack.payloads import CHANNEL, DIRECT, PERSON, TEAM
@@ -196,7 +195,7 @@ async def test_a_process_that_dies_while_it_shows_an_answer_is_replaced(stage: S
     claimed = await stage.take()
     await stage.until(lambda: stage.slack.texts(CHANNEL) != [])
     await one.die()
-    await let_claims_end(stage)
+    await stage.let_claims_end()
 
     stage.process().app.start()
     stage.settle(claimed, "It is on its way.")
@@ -248,7 +247,7 @@ async def test_a_process_that_dies_between_two_writes_leaves_one_turn_and_one_an
     await asyncio.wait_for(hangs.wait(), 10)
     await one.die()
     monkeypatch.undo()
-    await let_claims_end(stage)
+    await stage.let_claims_end()
 
     stage.process().app.start()
     await stage.answer("It is on its way.")
@@ -379,11 +378,6 @@ async def test_a_thread_that_is_deleted_under_its_answer_ends_it(stage: Stage) -
     await asyncio.to_thread(stage.database.run, delete)
 
     await stage.until(lambda: stage.rows() == [])
-
-
-async def let_claims_end(stage: Stage) -> None:
-    ending = update(tables.slack_messages).values(due_at=clock(plus_seconds=-1))
-    await asyncio.to_thread(stage.database.run, lambda connection: connection.execute(ending) and None)
 
 
 def cancel_requests(stage: Stage) -> list[str | None]:

@@ -40,8 +40,8 @@ async def call(request: pytest.FixtureRequest, tap: WireTap) -> AsyncIterator[Ca
     """A call on either road: name and arguments in, the value out."""
     database = Database(load(database_url=tap.url, db_statement_timeout_seconds=0.2, db_lock_timeout_seconds=0.1))
 
-    async def call_function(name: str, **arguments: Any) -> Any:
-        function_call = FunctionCall(name, arguments)
+    async def call_function(name: str, *, lazily: bool = False, **arguments: Any) -> Any:
+        function_call = FunctionCall(name, arguments, commits_lazily=lazily)
         if request.param == "sync":
             return await asyncio.to_thread(database.call, function_call)
         return await database.call_async(function_call)
@@ -69,6 +69,11 @@ async def test_a_call_has_the_limits_of_a_transaction_and_leaves_none_behind(cal
     with pytest.raises(DatabaseUnavailable, match="took too long"):
         await call("nap")
     assert await call("echo", value="after") == {"value": "after"}
+
+
+async def test_what_commits_lazily_does_so_in_its_own_transaction_alone(call: Call) -> None:
+    assert await call("shown", setting="synchronous_commit", lazily=True) == "off"
+    assert await call("shown", setting="synchronous_commit") == "on"
 
 
 async def test_a_refused_value_is_raised_without_its_row_and_the_connection_goes_on(call: Call) -> None:

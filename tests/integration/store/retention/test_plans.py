@@ -79,13 +79,23 @@ def test_threads_that_are_due_are_found_through_an_index(
     postgres_scene: Scene, rule: str, index: str, filters: list[str]
 ) -> None:
     """Its condition is the index's, and so is the order: nothing is sorted; what is filtered away is in one step."""
-    plan = plan_of(postgres_scene.database, lambda _: due.due_rows("default", "a", rule, 3, after=None))
+    plan = plan_of(postgres_scene.database, lambda _: due.due_rows("default", "a", rule, 30, after=None))
 
     assert index in plan
     assert re.search(r"Index Cond: \(\(tenant = 'default'::text\).*[\w)] [<>]=? ", plan), plan
     assert "Sort" not in plan
     # Few are there that were deleted and are shared.
     assert re.findall(r"(?<!Join )Filter: \(\(deleted_at IS NULL\) AND \((.*?) [<>]", plan) == filters
+
+
+def test_a_limit_of_few_messages_reads_the_threads_of_its_group_in_the_order_of_their_age(
+    postgres_scene: Scene,
+) -> None:
+    """Those of less than a step are in no index of steps; still, nothing is sorted."""
+    plan = plan_of(postgres_scene.database, lambda _: due.due_rows("default", "a", "max_messages", 3, after=None))
+
+    assert re.search(r"ix_threads_oldest.*\n *Index Cond: \(\(tenant = ", plan), plan
+    assert "Sort" not in plan
 
 
 def test_whether_a_group_has_threads_that_are_due_is_told_by_indexes(postgres_scene: Scene) -> None:

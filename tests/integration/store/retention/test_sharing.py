@@ -24,7 +24,7 @@ from store.retention.sharing import Range
 from store.tables.retention import pending_deletions
 from store.thread_store import ThreadStore
 from store.threads import forks, importer
-from store.threads.branching import insert_sharing
+from store.threads.branching import check_share, insert_sharing
 from store.threads.search import search_messages
 from tests.integration.store.retention.test_doctor_agrees import findings
 from tests.integration.store.retention.test_killed import check_no_orphans
@@ -46,7 +46,7 @@ def branch(scene: Scene, thread: str, name: str, at: int) -> str:
     first = scene.row(thread)
     values: dict[str, Any] = {"root_key": first.root_key or first.key, "branch_origin": "branch"}
     row_id = f"{thread.partition('/')[0]}/{name}"
-    assert scene.database.run(lambda c: insert_sharing(c, first, row_id, at, **values)) is not None
+    assert scene.database.run(lambda c: insert_sharing(c, first, row_id, check_share(c, first, at), **values))
     return row_id
 
 
@@ -158,6 +158,27 @@ def test_a_fork_of_a_fork_outlives_both(scene: Scene) -> None:
     delete(scene, "g")
     scene.run()
     assert left(scene) == {}
+
+
+@pytest.mark.soak
+def test_what_a_deletion_frees_further_up_goes_in_the_same_run(scene: Scene) -> None:
+    """Though it is found behind a deletion that was opened long ago, and has to wait."""
+    scene.answered("busy", 1)
+    scene.send("and now?", "busy")
+    scene.answered("a", 3)
+    fork(scene, "a", "b", at=2 * TURN)
+    scene.answered("b", 2)
+    fork(scene, "b", "c", at=3 * TURN)
+    scene.answered("c", 2)
+    for thread in "ab":
+        scene.policy(tenant="default", thread_id=thread, max_messages=TURN)
+    scene.run()
+    scene.database.run(sharing.open_deletion, scene.row("busy"))
+    scene.policy(tenant="default", thread_id="c", max_messages=TURN)
+
+    scene.run()
+
+    assert [len(scene.seqs(thread)) for thread in "abc"] == [TURN] * 3
 
 
 @pytest.mark.soak

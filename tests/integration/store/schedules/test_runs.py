@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from conversation.errors import InvalidInput, ScheduleNotFound
 from conversation.schedule import ScheduleState
@@ -188,6 +188,36 @@ def test_one_that_breaks_is_put_off_and_holds_up_no_other(agenda: Agenda) -> Non
     after = agenda.find(broken)
     assert after.retry_at is not None
     assert after.last_error == "InvalidInput"
+
+
+def test_one_whose_thread_somebody_holds_is_put_off_and_holds_up_no_other(database: Database) -> None:
+    agenda = Agenda(database)
+    schedules = [agenda.create(thread_id=f"t{number}", late=HOUR) for number in range(9)]
+    held = schedules[4]
+    database.run(ensure_thread, "default", "t4")
+    row = select(tables.threads.c.key).where(tables.threads.c.id == "t4").with_for_update()
+
+    with database.engine.begin() as connection:
+        connection.execute(row)
+        outcome = agenda.tick()
+
+    assert (outcome.sent, outcome.failed) == (8, 1)
+    assert agenda.find(held).retry_at is not None
+    agenda.make_late(held.id, HOUR)
+    assert agenda.tick().sent == 1
+
+
+def test_a_run_is_one_statement_and_each_batch_some_more(database: Database) -> None:
+    agenda = Agenda(database)
+    for number in range(40):
+        agenda.create(thread_id=f"t{number}", late=HOUR)
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+
+    assert agenda.tick().sent == 40
+
+    # To list twice, and in the one transaction: to limit its waits, find its rows, and move them on.
+    assert len(statements) <= 40 + 3 * 3, statements[-12:]
 
 
 def test_the_same_name_is_the_same_schedule_or_refused(agenda: Agenda) -> None:

@@ -115,7 +115,7 @@ def test_sqlite_finds_due_threads_by_index(tmp_path: Path) -> None:
 
     with database.engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", note)
-        take = partial(due.reserve_due, marks={}, other_marks=marks(30, 10, tokens=900), limit=10)
+        take = partial(due.reserve_due, marks={}, other_marks=marks(30, 10, tokens=2_000), limit=10)
         take(connection)
         event.remove(connection, "before_cursor_execute", note)
         plans = [

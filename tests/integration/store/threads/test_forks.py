@@ -76,6 +76,17 @@ async def test_a_fork_of_a_fork_without_messages_can_begin_anew(store: ThreadSto
     assert empty.id != "t"
 
 
+async def test_a_fork_is_loaded_with_its_newest_messages_alone_where_that_is_asked(store: ThreadStore) -> None:
+    await store.append("t", *map(said, "123456"))
+
+    branch = await store.fork("t", at=5, new_thread_id="b", last=2)
+    branch.add_message(said("other"))
+    await store.save_thread(branch)
+
+    assert [m.content for m in branch.messages] == ["4", "5", "other"]
+    assert [m.content for m in (await store.get_thread("b")).messages] == ["1", "2", "3", "4", "5", "other"]
+
+
 @pytest.mark.parametrize("at", [2, 3, 160])
 async def test_a_fork_inside_a_block_of_tool_calls_is_refused(store: ThreadStore, at: int) -> None:
     await store.append("t", said("1"), *block(200), said("2"))

@@ -190,7 +190,7 @@ def tell(scene: BusyScene, first: str, second: str | None) -> str:
         assert two.merged_into == first
         assert (two.state, one.state) == (TurnState.MERGED, TurnState.COMPLETED)
         assert answer.content == scene.result(first).content == "to one and two"
-        assert (two.when_busy in (WhenBusy.MERGE, WhenBusy.STEER)) is True
+        assert two.when_busy in (WhenBusy.MERGE, WhenBusy.STEER)
         return TOGETHER if two.when_busy is WhenBusy.MERGE else READS
     if one.state is TurnState.COMPLETED:
         assert scene.stored(in_view=True).count("to one") == 1

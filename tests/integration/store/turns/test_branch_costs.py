@@ -107,8 +107,9 @@ def test_a_fork_of_a_hundred_thousand_messages_takes_milliseconds_and_kilobytes(
 
     # Of this process: what the database does is counted, since the machine has others.
     assert min(seconds) < FORK_SECONDS, seconds
-    assert max(statements for statements, _ in read) <= 8, read
-    assert max(blocks_read for _, blocks_read in read) <= 100, read
+    # To begin, lock, look and insert.
+    assert max(statements for statements, _ in read) == 4, read
+    assert max(blocks_read for _, blocks_read in read) <= 70, read
     # Whole pages are logged after each checkpoint.
     assert sorted(wrote)[len(wrote) // 2] < FORK_BYTES, wrote
 
@@ -140,8 +141,8 @@ def test_a_turn_on_the_fiftieth_branch_costs_what_it_costs_on_the_trunk(desk: De
 
     (trunk, branch) = (min(seen) for seen in costs.values())
     assert branch[0] == trunk[0], costs
-    # The row is longer, and a window of the newest messages spans several parts.
-    assert branch[1] <= trunk[1] + (120 if nested else 12), costs
+    # Each branch whose messages are in the window is looked up in the index: a dozen, where each has had a turn.
+    assert branch[1] <= trunk[1] + (60 if nested else 1), costs
 
 
 def test_the_lineage_of_a_nested_branch_is_short(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""Two messages at once on real locks: a worker's statements with a send between them, and the other way round.
+"""Two messages at once on real locks; `test_policy_interleavings.py` has the table of all that may meet.
 
 What stays true: whichever comes first, no message is lost and none is answered twice; who sends waits for no worker,
 and holds up none.
@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from conversation.errors import ThreadBusy
-from conversation.turn import ClaimedTurn, RefusedTurn, TurnState
+from conversation.turn import RefusedTurn, TurnState
 from conversation.when_busy import WhenBusy
 from store.database.engine import Database
 from store.settings import load
-from store.turns import cancel, claims, journal, steering
+from store.turns import cancel, claims, steering
 from store.turns import settle as settling
 from tests.integration.store.turns.busy_scene import BusyScene
 from tests.integration.store.turns.test_interleavings import PATIENCE, Mailbox
@@ -31,14 +31,6 @@ def scene(database_url: str) -> Iterator[BusyScene]:
     """A thread on PostgreSQL's functions."""
     database = Database(load(database_url=database_url, db_lock_timeout_seconds=3 * PATIENCE))
     yield BusyScene(database)
-    database.close()
-
-
-@pytest.fixture
-def plain_database(database_url: str) -> Iterator[Database]:
-    """PostgreSQL in plain statements, between which others commit."""
-    database = Database(load(database_url=database_url), use_functions=False)
-    yield database
     database.close()
 
 
@@ -136,165 +128,3 @@ def test_a_claim_that_waits_for_an_end_sees_what_was_sent_to_interrupt_meanwhile
     assert isinstance(refused, RefusedTurn)
     assert refused.id == waiting
     assert scene.read(waiting).interrupted_by == asking
-
-
-# A send between the statements of a worker, and a worker between those of a send
-
-
-class Between:
-    """Runs something after so many statements of an operation, in a transaction of its own, and only once."""
-
-    def __init__(self, database: Database, after: int, action: Callable[[], object]) -> None:
-        self.database, self.after, self.action = database, after, action
-        self.count, self.is_acting, self.has_acted = 0, False, False
-
-    def run(self, operation: Operation) -> Any:
-        if not self.after:
-            return self.database.run(operation)
-        event.listen(self.database.engine, "after_cursor_execute", self._count)
-        try:
-            result = self.database.run(operation)
-        finally:
-            event.remove(self.database.engine, "after_cursor_execute", self._count)
-        if not self.has_acted:
-            self.action()
-        return result
-
-    def _count(self, *_: object) -> None:
-        if self.is_acting:
-            return
-        self.count += 1
-        if self.count == self.after:
-            self.is_acting = self.has_acted = True
-            self.action()
-            self.is_acting = False
-
-
-def check_whole(scene: BusyScene, sent: list[str], refused: int) -> None:
-    """Nothing waits, nothing is lost or doubled, and each turn resolves to an end."""
-    scene.run_all()
-    assert scene.inbox_count() == 0
-    stored = scene.stored()
-    assert sorted(set(stored)) == sorted(stored), "something stands there twice"
-    assert len(sent) + refused == 2
-    for turn_id, text in zip(sent, ("one", "two"), strict=False):
-        record, result = scene.read(turn_id), scene.result(turn_id)
-        assert result.state.is_final
-        assert result.state is not TurnState.MERGED
-        if record.attempt or record.merged_into:
-            assert stored.count(text) == 1
-        if record.merged_into:
-            assert text in scene.result(turn_id).content or result.state is TurnState.CANCELLED
-
-
-def hold_worker(scene: BusyScene, kind: str, act: Callable[[], object], after: int) -> int:
-    """Run one operation of a worker, with something else after so many of its statements; how many it had."""
-    between = Between(scene.database, after, act)
-    if kind == "claim":
-        between.run(partial(claims.claim, tenant="default", thread_id=scene.thread, claimant=scene.claimant))
-        _take_over(scene)
-        return between.count
-    claimed = scene.claim_turn()
-    if kind == "cancel":
-        between.run(partial(cancel.request_cancel, turn_id=claimed.id))
-        scene.end(claimed)
-    elif kind == "step":
-        scene.call_tool(claimed)
-        _, step = sorted(scene.database.run(journal.load, claimed.id).items())[1]
-        between.run(partial(journal.record, lease=claimed.lease, turn_id=claimed.id, entries=[step]))
-        scene.take(claimed, 2)
-        scene.end(claimed)
-    elif kind == "take":
-        between.run(partial(steering.take, lease=claimed.lease, turn_id=claimed.id, index=0, limit=20))
-        scene.end(claimed)
-    elif kind == "commit":
-        ending = scene.ending(claimed)
-        between.run(partial(settling.settle, lease=claimed.lease, turn_id=claimed.id, ending=ending, release=True))
-    else:
-        _take_over(scene, between)
-    return between.count
-
-
-def _take_over(scene: BusyScene, between: "Between | None" = None) -> None:
-    """The worker dies, and another one takes its thread over."""
-    with scene.database.engine.begin() as connection:
-        connection.exec_driver_sql(f"DELETE FROM workers WHERE id = '{scene.worker}'")
-    scene.worker = BusyScene(scene.database).worker
-    claiming = partial(claims.claim, tenant="default", thread_id=scene.thread, claimant=scene.claimant)
-    turn = between.run(claiming) if between is not None else scene.claim()
-    if isinstance(turn, RefusedTurn):
-        scene.settle(turn, turn.ending)
-    elif isinstance(turn, ClaimedTurn):
-        scene.end(turn)
-
-
-KINDS = ("claim", "step", "take", "commit", "cancel", "crash")
-
-
-def sweep(database: Database, policy: WhenBusy, kind: str) -> None:
-    """Send after each statement of a worker's operation."""
-    after, count = 1, 1
-    while after <= count:
-        scene = BusyScene(database)
-        sent = [scene.send("one", policy)]
-        refusals: list[ThreadBusy] = []
-
-        def send_second(scene: BusyScene = scene, sent: list[str] = sent, refusals: list[Any] = refusals) -> None:
-            try:
-                sent.append(scene.send("two", policy))
-            except ThreadBusy as refusal:
-                refusals.append(refusal)
-
-        count = hold_worker(scene, kind, send_second, after)
-        check_whole(scene, sent, len(refusals))
-        after += 1
-
-
-@pytest.mark.parametrize("kind", ["claim", "commit"])
-def test_a_message_between_the_statements_of_a_claim_or_a_commit_is_answered_once(
-    plain_database: Database, kind: str
-) -> None:
-    sweep(plain_database, WhenBusy.MERGE, kind)
-
-
-@pytest.mark.soak
-def test_a_message_between_any_two_statements_of_a_worker_is_answered_once(plain_database: Database) -> None:
-    for policy in (WhenBusy.STEER, WhenBusy.ROLLBACK):
-        for kind in KINDS:
-            sweep(plain_database, policy, kind)
-
-
-@pytest.mark.soak
-@pytest.mark.endurance
-@pytest.mark.parametrize("policy", list(WhenBusy))
-def test_a_message_of_each_policy_between_any_two_statements_of_a_worker_is_answered_once(
-    plain_database: Database, policy: WhenBusy
-) -> None:
-    for kind in KINDS:
-        sweep(plain_database, policy, kind)
-
-
-@pytest.mark.soak
-@pytest.mark.endurance
-@pytest.mark.parametrize("policy", list(WhenBusy))
-def test_a_worker_between_any_two_statements_of_a_send_leaves_no_message(
-    plain_database: Database, policy: WhenBusy
-) -> None:
-    for kind in KINDS:
-        _sweep_send(plain_database, policy, kind)
-
-
-def _sweep_send(database: Database, policy: WhenBusy, kind: str) -> None:
-    after, count = 1, 1
-    while after <= count:
-        scene = BusyScene(database)
-        sent = [scene.send("one", policy)]
-        refused = 0
-        between = Between(database, after, partial(hold_worker, scene, kind, lambda: None, 0))
-        try:
-            sent.append(between.run(partial(scene.accept, content="two", when_busy=policy)))
-        except ThreadBusy:
-            refused = 1
-        count = between.count
-        check_whole(scene, sent, refused)
-        after += 1

@@ -9,6 +9,7 @@ from math import nan
 from typing import Any
 
 import pytest
+from psycopg.adapt import Transformer
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -16,14 +17,25 @@ from conversation.errors import DatabaseUnavailable, Fault
 from conversation.ids import new_id
 from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
-from conversation.turn import ClaimedTurn, Completed, Ending, Failed, FinalEnding, HandOver, RetryLater, TurnError
+from conversation.turn import (
+    ClaimedTurn,
+    Completed,
+    Ending,
+    Failed,
+    FinalEnding,
+    HandOver,
+    Lease,
+    RetryLater,
+    TurnError,
+)
 from conversation.window import window_start
 from store import tables
 from store.database.engine import Database
+from store.database.function_calls import LAZY_COMMIT
 from store.settings import load
-from store.turns import claims, inbox, workers
+from store.turns import claim_call, claims, inbox, send_function, settle_call, workers
 from store.turns.claims import ClaimRequest
-from store.turns.inbox import SendRequest
+from store.turns.inbox import SendLimits, SendRequest
 from store.turns.settle import settle
 
 WORKER = "a0000000-0000-0000-0000-000000000001"
@@ -47,6 +59,25 @@ def open_database(database_url: str) -> Iterator[Callable[..., Database]]:
     yield open_one
     for database in opened:
         database.close()
+
+
+def test_of_the_three_calls_the_claim_alone_commits_lazily() -> None:
+    lease = Lease(thread_key=1, worker=WORKER, fencing_token=1)
+    request = SendRequest(
+        turn_id=new_id(), tenant="default", thread_id="t", agent="assistant", message=Message(role="user", content="hi")
+    )
+
+    claim_call_alone = claim_call.build("default", "t", CLAIMANT, None)
+    others = [
+        settle_call.build(
+            lease, new_id(), Completed(messages=(Message(role="assistant", content="hi"),)), release=True
+        ),
+        settle_call.build(lease, new_id(), HandOver(), release=True),
+        send_function.call_of(request, SendLimits(), mark_notified=True),
+    ]
+
+    assert LAZY_COMMIT in claim_call_alone.render(Transformer(), "")
+    assert [LAZY_COMMIT in call.render(Transformer(), "") for call in others] == [False] * 3
 
 
 def send(database: Database, thread: str, message: Message | None = None) -> None:

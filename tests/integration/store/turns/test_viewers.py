@@ -61,7 +61,7 @@ def test_a_viewer_reads_and_changes_its_own(any_database: Database) -> None:
     assert [text.key for text in run(list_context, ADA, "t")] == ["place"]
     assert [run(delete_context, ADA, "t", "place") for _ in range(2)] == [True, False]
     assert run(read_turn, ADA, sent.accepted.turn_id).position == 0
-    assert run(cancel_turn, ADA, sent.accepted.turn_id, by="ada").record.state == "cancelled"
+    assert run(cancel_turn, ADA, sent.accepted.turn_id, by="ada")[1].record.state == "cancelled"
     ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
     assert run(requeue_turn, ADA, sent.accepted.turn_id, **ids)[1].record.state == "queued"
     run(delete_visible_thread, ADA, "t")

@@ -9,20 +9,26 @@ from pathlib import Path
 import pytest
 
 from conversation.errors import IdempotencyConflict, ThreadBusy
+from conversation.ids import new_id
 from conversation.message import Message
 from conversation.replay import replay_transcript
-from conversation.turn import Cancelled, ClaimedTurn, Completed, RefusedTurn, RetryLater, TurnError, TurnState
+from conversation.step import message_of
+from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, RefusedTurn, RetryLater, TurnError, TurnState
 from conversation.when_busy import WhenBusy
 from store.blobs.memory import MemoryBlobs
 from store.database.engine import Database
 from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.threads.export import Export, read_next_page
+from store.threads.forks import fork
 from store.threads.importer import import_thread
 from store.turns import cancel, journal, steering
+from store.turns.requeue import RequeueOutcome, requeue
 from tests.integration.store.turns.busy_scene import MOMENTS, BusyScene, play
 
 PAGE = Path("docs/explanation/two-messages-at-once.md")
+#: Beside those that wait to be merged, all policies of a first message come to the same.
+FEW = [WhenBusy.ENQUEUE, WhenBusy.MERGE]
 TABLE = re.compile(r"(?<=<!-- outcomes -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -34,14 +40,12 @@ def scene(any_database: Database) -> BusyScene:
 def test_what_happens_for_each_pair_of_policies_at_each_moment_is_what_the_page_says(any_database: Database) -> None:
     if os.environ.get("WRITE_PAGES") and any_database.has_functions:
         PAGE.write_text(TABLE.sub(lambda _: _write(_play_all(any_database, list(WhenBusy))), PAGE.read_text()))
-    # Beside those that wait to be merged, all policies of a first message come to the same.
-    both = [WhenBusy.ENQUEUE, WhenBusy.MERGE]
-    _check_page(any_database, both if any_database.has_functions else both[1:])
+    _check_page(any_database, FEW if any_database.has_functions else FEW[1:])
 
 
 @pytest.mark.soak
 def test_the_page_is_true_of_each_policy_of_the_first_message(any_database: Database) -> None:
-    _check_page(any_database, list(WhenBusy))
+    _check_page(any_database, [policy for policy in WhenBusy if policy not in FEW])
 
 
 def _check_page(database: Database, first_policies: list[WhenBusy]) -> None:
@@ -207,6 +211,26 @@ def test_tools_that_were_called_before_a_rollback_are_told_to_each_later_turn(sc
     assert scene.claim_turn().context == (note,)
 
 
+def test_tools_that_were_called_before_a_rollback_are_told_on_a_branch_behind_it(scene: BusyScene) -> None:
+    scene.send("one")
+    claimed = scene.claim_turn()
+    scene.call_tool(claimed)
+    scene.end_tool(claimed)
+    scene.send("two", WhenBusy.ROLLBACK)
+    scene.end(claimed)
+    second = scene.claim_turn()
+    scene.end(second)
+    source, told = scene.thread, {}
+
+    for at in (None, 0):
+        scene.thread = new_id()
+        scene.database.run(fork, tenant="default", thread_id=source, new_id=scene.thread, at=at)
+        scene.send("and here")
+        told[at] = scene.claim_turn().context
+
+    assert told == {None: second.context, 0: ()}
+
+
 def test_a_rollback_of_a_turn_whose_worker_died_takes_what_it_journalled_out_of_view(scene: BusyScene) -> None:
     scene.send("one")
     claimed = scene.claim_turn()
@@ -252,7 +276,7 @@ def test_a_turn_answers_the_same_merged_messages_in_each_attempt(scene: BusyScen
     first = scene.claim_turn()
     third = scene.send("three", WhenBusy.MERGE)
 
-    again = scene.claim() if False else scene.database.run(_claim_held, scene, first)
+    again = scene.database.run(_claim_held, scene, first)
 
     assert [message.content for message in again.window] == ["one", "two"]
     assert scene.read(third).merged_into is None
@@ -419,3 +443,41 @@ def test_an_erased_users_message_is_erased_where_another_turn_answered_it(scene:
 
 def _told(scene: BusyScene, claimed: ClaimedTurn) -> tuple[Message, ...]:
     return replay_transcript(claimed.id, scene.database.run(journal.load, claimed.id), {}).close()
+
+
+# Asking again
+
+
+def _ask_again(scene: BusyScene, turn_id: str) -> RequeueOutcome:
+    ids = {"new_turn_id": new_id(), "new_message_id": new_id()}
+    return scene.database.run(requeue, turn_id, **ids)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_who_asks_again_for_a_turn_asks_all_that_was_merged_into_it(scene: BusyScene, goes_on: bool) -> None:
+    sent = [scene.send(text, WhenBusy.MERGE) for text in ("one", "two", "three")]
+    claimed = scene.claim_turn()
+    scene.settle(claimed, Failed(error=TurnError("model_error", "away")))
+    if goes_on:
+        scene.send("and then?")
+        scene.run_all()
+
+    again = _ask_again(scene, sent[0])
+
+    assert (again.is_new, again.turn_id == sent[0]) == (goes_on, not goes_on)
+    window = [message.content for message in scene.claim_turn().window]
+    assert window[-3:] == ["one", "two", "three"]
+    assert len(window) == (8 if goes_on else 3)
+
+
+def test_who_asks_again_for_a_turn_asks_what_steered_it_as_well(scene: BusyScene) -> None:
+    sent = scene.send("one")
+    claimed = scene.claim_turn()
+    scene.send("but two", WhenBusy.STEER)
+    (step,) = scene.database.run(steering.take, claimed.lease, claimed.id, 0, limit=9)
+    failed = Failed(error=TurnError("model_error", "away"), messages=(message_of(step),))
+    scene.settle(claimed, failed)
+
+    _ask_again(scene, sent)
+
+    assert [message.content for message in scene.claim_turn().window] == ["one", "but two", "one", "but two"]

@@ -40,7 +40,10 @@ from tests.tries import check_tries
 #: What they say, in every place that holds words.
 SECRET = "their-secret-words"
 #: Verbs that take nothing of a store's, or open another one: none of another tenant's data is within their reach.
-NEEDS_NO_STORE = ("Thread", "Message", "Attachment", "ThreadStore.create", "ThreadStore.open_in_memory", "FileStore.")
+NEEDS_NO_STORE = (
+    *("Thread", "Message", "Attachment", "ThreadStore.create", "ThreadStore.open_in_memory", "FileStore."),
+    "SlackWorkspace",
+)
 #: Verbs of a role that may more than the gateway: an operator's, or a worker's.
 OPERATORS = ("ThreadStore.erase", "ThreadStore.list_archives", "ThreadStore.restore_archive", "ThreadStore.summarize")
 

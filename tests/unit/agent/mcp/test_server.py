@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agent.agent import Agent
 from agent.mcp import mcp
+from agent.mcp.tools import build_tools
+from agent.tools.approval import ApprovalRequest
 from conversation.errors import InvalidInput
 
 URL = "https://mcp.example.com/s/S3CRET"
@@ -34,6 +37,10 @@ URL = "https://mcp.example.com/s/S3CRET"
         ({"command": ["x"], "env": {"A": None}}, "mcp.env"),
         ({"url": URL, "tools": "add"}, "mcp.tools"),
         ({"url": URL, "idempotent": "add"}, "mcp.idempotent"),
+        ({"url": URL, "needs_approval": "add"}, "mcp.needs_approval"),
+        ({"url": URL, "needs_approval": None}, "mcp.needs_approval"),
+        ({"url": URL, "needs_approval": [1]}, "mcp.needs_approval"),
+        ({"url": URL, "needs_approval": {"add": "always"}}, "mcp.needs_approval"),
         ({"url": URL, "timeout_seconds": 0}, "mcp.timeout_seconds"),
         ({"url": URL, "connect_timeout_seconds": float("nan")}, "mcp.connect_timeout_seconds"),
     ],
@@ -80,3 +87,31 @@ def test_naming_a_server_imports_and_asks_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
 
     assert done.stdout.strip() == "set()"
+
+
+def is_large(call: ApprovalRequest) -> bool:
+    return bool(call.arguments["amount"] > 100)
+
+
+@pytest.mark.parametrize(
+    ("needs_approval", "expected"),
+    [
+        (False, {"pay": False, "look": False}),
+        (True, {"pay": True, "look": True}),
+        (is_large, {"pay": is_large, "look": is_large}),
+        (["pay"], {"pay": True, "look": False}),
+        ({"pay": is_large}, {"pay": is_large, "look": False}),
+    ],
+)
+def test_which_tools_need_approval_is_said_of_all_of_them_or_by_name(needs_approval: Any, expected: Any) -> None:
+    declared: Any = [
+        SimpleNamespace(name=name, description="", title=None, input_schema={}, annotations=None) for name in expected
+    ]
+
+    tools = build_tools(mcp(URL, name="bank", needs_approval=needs_approval), declared, call_nobody)
+
+    assert {tool.name: tool.needs_approval for tool in tools} == {f"bank_{name}": v for name, v in expected.items()}
+
+
+async def call_nobody(name: str, arguments: dict[str, Any]) -> Any:
+    raise AssertionError(name, arguments)

@@ -1,10 +1,12 @@
 """What Slack sends, read: messages of people to the agent, and nothing else."""
 
+from itertools import repeat
 from typing import Any
 
 import pytest
 
-from producers.slack.payloads import IncomingMessage, read_message, read_presses, team_of
+from conversation.errors import InvalidInput
+from producers.slack.payloads import IncomingMessage, read_message, read_payload, read_presses, team_of
 from producers.slack.workspace import SlackWorkspace
 from tests.stub_slack import payloads
 from tests.stub_slack.payloads import BOT, CHANNEL, DIRECT, PERSON, TEAM
@@ -96,6 +98,30 @@ def test_of_a_file_what_fetches_it_is_kept() -> None:
     assert kept["url_private_download"] == "https://files.slack.com/files-pri/T-F/notes.txt"
     assert kept["name"] == "notes.txt"
     assert "preview" not in kept
+
+
+def test_what_no_database_can_hold_is_left_out_of_a_message() -> None:
+    file = payloads.shared_file("https://files.slack.com/x", name="a\x00\ud800.txt", size=-1)
+
+    incoming = read(payloads.direct_message("a\x00b\ud800", subtype="file_share", files=[file]))
+
+    assert incoming is not None
+    assert incoming.message.content == "ab?"
+    assert (incoming.message.files[0]["name"], "size" in incoming.message.files[0]) == ("a?.txt", False)
+
+
+@pytest.mark.parametrize("value", [None, [], {"a": object()}, {"a": repeat({"b": 1, "c": 2})}, {1: "a"}])
+def test_what_is_no_json_object_is_no_payload(value: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^payload: "):
+        read_payload("payload", value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"tenant": "a\x00"}, {"bot_token": " "}, {"agent": 7}, {"approvers": "U01"}, {"approvers": [1]}]
+)
+def test_a_workspace_whose_fields_cannot_be_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"^{next(iter(changed))}: "):
+        SlackWorkspace(**{"tenant": "acme", "bot_token": "xoxb-1", **changed})
 
 
 def test_in_a_shared_channel_the_workspace_is_the_one_that_has_the_app() -> None:

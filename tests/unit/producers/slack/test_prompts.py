@@ -1,6 +1,7 @@
 """What is asked of people in Slack: all of the arguments in view, or no button."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from conversation.ids import new_id
 from conversation.pending_call import DecisionKind, PendingCall, PendingKind, digest_of
+from producers.slack.mrkdwn import escape
 from producers.slack.prompts import read_reference, show_call, show_decision
 
 TURN = new_id()
@@ -58,22 +60,34 @@ def test_an_approval_shows_the_arguments_and_its_button_carries_their_digest() -
 
 
 def test_long_arguments_are_shown_whole_over_several_blocks() -> None:
-    text = "word " * 2000
+    text = "a & b > c " * 400
 
     body = show_call(make_call(arguments=json.dumps({"text": text})))
 
     assert body is not None
-    assert text.strip() in text_of(body).replace("\n```", "").replace("```\n", "")
+    assert escape(text).strip() in text_of(body).replace("\n```", "").replace("```\n", "")
+    # Slack refuses a message whose blocks are longer together.
+    assert len(text_of(body)) < 11_000
+    # No block ends within an escaped sign.
+    assert not any(re.search(r"&[a-z]*\n```$", block["text"]["text"]) for block in body["blocks"][:-1])
     assert all(len(block["text"]["text"]) <= 3000 for block in body["blocks"] if block["type"] == "section")
     assert len(buttons_of(body)) == 2
 
 
-@pytest.mark.parametrize("call", [make_call(arguments=json.dumps("x" * 60_000)), make_call(call_id="c" * 2000)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        make_call(arguments=json.dumps("x" * 10_000)),
+        make_call(call_id="c" * 2000),
+        make_call(PendingKind.QUESTION, question="<" * 1_000),
+    ],
+)
 def test_what_cannot_be_shown_whole_has_no_button(call: PendingCall) -> None:
     body = show_call(call)
 
     assert buttons_of(body) == []
     assert "Too long to be decided here" in text_of(body)
+    assert all(len(block["text"]["text"]) <= 3000 for block in body["blocks"])
 
 
 def test_choices_are_buttons_and_many_are_a_menu() -> None:

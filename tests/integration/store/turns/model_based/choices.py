@@ -5,16 +5,18 @@ smaller. What is current is drawn more often than what is stale, or nothing woul
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
+from tests.integration.store.turns.model_based import branch_choices as branches
+from tests.integration.store.turns.model_based import child_choices as children
 from tests.integration.store.turns.model_based import decision_choices as people
 from tests.integration.store.turns.model_based import policies
 from tests.integration.store.turns.model_based import producer_choices as producers
-from tests.integration.store.turns.model_based.draws import first_of, newest_or_any, weighed
+from tests.integration.store.turns.model_based.draws import Weighed, first_of, newest_or_any, weighed
 from tests.integration.store.turns.model_based.events import (
     ClosesSend,
     Dies,
@@ -31,6 +33,7 @@ from tests.integration.store.turns.model_based.operations import (
     ForgetDead,
     HeldBy,
     Leave,
+    LetGo,
     Operation,
     Record,
     Settle,
@@ -70,54 +73,66 @@ ends = st.one_of(
 
 def events() -> SearchStrategy[Event]:
     """By weights: how often each kind is drawn, where there is anything to draw it from."""
-    return st.runner().flatmap(lambda machine: weighed(_events(machine)))
+    return st.runner().flatmap(lambda machine: weighed(machine, _events(machine)))
 
 
-def _events(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
-    found: list[tuple[int, SearchStrategy[Any]]] = [
-        (weight, st.builds(Runs, operations, fates)) for weight, operations in _operations(machine)
-    ]
-    found += [(4, times(machine)), (1, st.just(Runs(ForgetDead())))]
+def _events(machine: "Machine") -> Weighed:
+    found: Weighed = [(70, _runs), (6, times)]
     if machine.living:
-        found += [(2, st.builds(Dies, _living(machine), st.booleans())), (8, races(machine))]
+        found += [(3, _dies), (18, races)]
     if len(machine.living) < MANY:
-        starts = st.sampled_from(ROLES).map(lambda role: process_of(role, machine.new_id("a")))
-        found.append((8 if len(machine.living) < 2 else 1, st.builds(Starts, starts, starting_fates)))
+        found.append((14 if len(machine.living) < 2 else 2, _starts))
     if machine.open_send is not None:
-        found.append((2, st.builds(ClosesSend, st.booleans())))
-    elif machine.model.threads:
-        found.append((1, producers.sends_in_a_transaction(machine)))
+        found.append((4, lambda _: st.builds(ClosesSend, st.booleans())))
+    elif branches.there(machine) and machine.stage.has_many_writers:
+        found.append((2, producers.sends_in_a_transaction))
     return found
 
 
-def _operations(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
+def _runs(machine: "Machine") -> SearchStrategy[Runs]:
+    return st.builds(Runs, weighed(machine, _operations(machine)), fates)
+
+
+def _dies(machine: "Machine") -> SearchStrategy[Dies]:
+    return st.builds(Dies, _living(machine), st.booleans())
+
+
+def _starts(machine: "Machine") -> SearchStrategy[Starts]:
+    starts = st.sampled_from(ROLES).map(lambda role: process_of(role, machine.new_id("a")))
+    return st.builds(Starts, starts, starting_fates)
+
+
+def _operations(machine: "Machine") -> Weighed:
     """Each kind of operation that there is something for."""
-    found: list[tuple[int, SearchStrategy[Any]]] = [(2, sweeps)]
+    found: Weighed = [(2, lambda _: sweeps), (1, lambda _: st.just(ForgetDead()))]
     if len(machine.model.unfinished()) < MANY:
-        found.append((9, producers.sends(machine)))
+        found.append((10, producers.sends))
     if machine.model.turns:
-        found += [(2, producers.cancels(machine)), (2, producers.requeues(machine))]
-        found += _of_people(machine)
+        found += [(2, producers.cancels), (2, producers.requeues), *_of_people(machine)]
     if machine.living:
-        found.append((3, _hearts(machine)))
-    if machine.living and machine.model.threads:
-        found.append((8, claims(machine)))
+        found.append((3, _hearts))
+    if machine.living and branches.there(machine):
+        found.append((9, claims))
     if machine.jobs:
         is_steered = any(policies.waiting_for(machine.model, job.turn) for job in machine.jobs)
-        found += [(4, records(machine)), (9 if is_steered else 1, takes(machine)), (6, settles(machine))]
+        found += [(3, records), (12 if is_steered else 1, takes), (8, settles)]
     if machine.kept:
-        found.append((6, goes_on(machine)))
+        found.append((6, goes_on))
     if machine.seen:
-        found.append((2, newest_or_any(machine.seen)))
-    return found
+        found.append((2, _lets_go))
+    return found + branches.operations(machine)
 
 
-def _of_people(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
-    found: list[tuple[int, SearchStrategy[Any]]] = []
+def _lets_go(machine: "Machine") -> SearchStrategy[LetGo]:
+    return newest_or_any(machine.seen)
+
+
+def _of_people(machine: "Machine") -> Weighed:
+    found: Weighed = []
     if any(turn.calls for turn in machine.model.turns.values()):
-        found.append((8 if people.open_calls(machine) else 1, people.decides(machine)))
+        found.append((8 if people.open_calls(machine) else 1, people.decides))
     if any(process.is_library for process in machine.living):
-        found.append((1, people.adopts(machine)))
+        found.append((1, people.adopts))
     return found
 
 
@@ -150,17 +165,20 @@ def _living(machine: "Machine") -> SearchStrategy[Process]:
 
 def _hearts(machine: "Machine") -> SearchStrategy[Operation]:
     ids = _living(machine).map(lambda process: process.id)
-    return st.one_of([st.builds(kind, ids) for kind in (Beat, TakeBackCrashes, HeldBy, HeldBy, Leave)])
+    held = st.builds(HeldBy, ids, st.just(tuple(name for name in machine.model.threads if not name.startswith("/"))))
+    return st.one_of(held, held, *(st.builds(kind, ids) for kind in (Beat, TakeBackCrashes, Leave)))
 
 
 def claims(machine: "Machine") -> SearchStrategy[Claim]:
     model = machine.model
+    names = sorted(name for name in model.threads if not name.startswith("/"))
     ready = [
         name
-        for name, thread in sorted(model.threads.items())
+        for name in names
+        for thread in [model.threads[name]]
         if not model.is_alive(thread.owner) and (head := model.head(name)) and model.can_start(head)
     ]
-    return st.builds(Claim, _living(machine), first_of(ready, sorted(model.threads)))
+    return st.builds(Claim, _living(machine), first_of(ready, names))
 
 
 def goes_on(machine: "Machine") -> SearchStrategy[Claim]:
@@ -172,7 +190,7 @@ def goes_on(machine: "Machine") -> SearchStrategy[Claim]:
 
 
 def _jobs(machine: "Machine", believed: list[Claimed]) -> SearchStrategy[Claimed]:
-    current = [job for job in believed if machine.model.holds(job.worker, job.thread, job.fence)]
+    current = [job for job in believed if machine.model.holds_job(job)]
     return first_of(current, believed[-4:], believed)
 
 
@@ -192,7 +210,8 @@ def takes(machine: "Machine") -> SearchStrategy[Take]:
 
 
 def _next_index(machine: "Machine", job: Claimed) -> int:
-    return max(machine.model.turns[job.turn].steps, default=-1) + 1
+    turn = machine.model.turns.get(job.turn)
+    return max(turn.steps, default=-1) + 1 if turn else 0
 
 
 def settles(machine: "Machine") -> SearchStrategy[Settle]:
@@ -201,11 +220,17 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
     def settle(job: Claimed, end: End, *, release: bool) -> Settle:
         name = machine.new_id("c")
         replies = tuple(f"{name}.{reply}" for reply in end.replies)
-        read = machine.model.turns[job.turn].read if end.is_final else ()
+        turn = machine.model.turns.get(job.turn)
+        read = turn.read if turn and end.is_final else ()
         return Settle(job, replace(end, replies=replies, read=read), release=release)
 
-    any_end = st.one_of(ends, ends, ends, people.waits(machine))
+    any_end = st.one_of(ends, ends, ends, people.waits(machine), _asks_others(machine))
     return st.builds(settle, _jobs(machine, machine.jobs), any_end, release=st.booleans())
+
+
+def _asks_others(machine: "Machine") -> SearchStrategy[End]:
+    is_full = len(machine.model.unfinished()) >= MANY
+    return people.waits(machine) if is_full else children.waits(machine)
 
 
 # Time
@@ -229,7 +254,7 @@ def races(machine: "Machine") -> SearchStrategy[Race]:
 
     But a run that reads messages has not ended yet: it does one after the other.
     """
-    any_one = weighed(_that_wait(machine))
+    any_one = weighed(machine, _that_wait(machine))
     pairs = st.one_of(
         st.tuples(any_one, any_one),
         st.tuples(any_one, any_one),
@@ -244,16 +269,17 @@ def races(machine: "Machine") -> SearchStrategy[Race]:
     )
 
 
-def _that_wait(machine: "Machine") -> list[tuple[int, SearchStrategy[Any]]]:
+def _that_wait(machine: "Machine") -> Weighed:
     """Who holds a lease, or is about to, meets others more often than chance would have it."""
-    found: list[tuple[int, SearchStrategy[Any]]] = [(1, producers.sends(machine)), (1, _hearts(machine))]
+    found: Weighed = [(1, producers.sends), (1, _hearts)]
+    if branches.there(machine):
+        found.append((4, claims))
     if machine.model.turns:
-        found += [(2, producers.cancels(machine)), (1, producers.requeues(machine)), (4, claims(machine))]
-        found += _of_people(machine)
+        found += [(2, producers.cancels), (1, producers.requeues), *_of_people(machine)]
     if machine.jobs:
-        found += [(3, records(machine)), (3, takes(machine)), (6, settles(machine))]
+        found += [(3, records), (3, takes), (6, settles)]
     if machine.kept:
-        found.append((4, goes_on(machine)))
+        found.append((4, goes_on))
     if machine.seen:
-        found.append((3, newest_or_any(machine.seen)))
-    return found
+        found.append((3, _lets_go))
+    return found + branches.that_wait(machine)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from conversation.message import Message
-from conversation.pending_call import PendingKind, PendingRequest
+from conversation.pending_call import ChildTurn, PendingKind, PendingRequest
 from conversation.step import Step
 from conversation.turn import (
     Cancelled,
@@ -24,7 +24,8 @@ from conversation.turn import (
     Waiting,
 )
 from store import tables as t
-from tests.integration.store.turns.model_based.values import Claimed, End, Request
+from tests.integration.store.turns.model_based.children import CONTENT
+from tests.integration.store.turns.model_based.values import Child, Claimed, End, Request
 from tests.integration.store.turns.model_based.waits import CHOICES
 
 #: Second 0 of the clock.
@@ -74,16 +75,22 @@ def asked(request: Request) -> PendingRequest:
         arguments=ARGUMENTS,
         choices=CHOICES if request.kind == "question" else None,
         expire_seconds=request.seconds,
+        child=None if request.child is None else _child(request.child),
     )
 
 
-def key_of(connection: Connection, thread: str) -> int:
-    key: int = connection.execute(select(t.threads.c.key).where(t.threads.c.id == thread)).scalar_one()
-    return key
+def _child(child: Child) -> ChildTurn:
+    return ChildTurn(turn_id=child.turn, thread_id=child.thread, agent=child.agent, content=CONTENT, depth=1)
 
 
-def lease(connection: Connection, job: Claimed) -> Lease:
-    return Lease(thread_key=key_of(connection, job.thread), worker=job.worker, fencing_token=job.fence)
+def key_of(connection: Connection, row: str) -> int:
+    """The key of a row; 0, which none has, where it is gone."""
+    key: int | None = connection.execute(select(t.threads.c.key).where(t.threads.c.id == row)).scalar_one_or_none()
+    return key or 0
+
+
+def lease(job: Claimed) -> Lease:
+    return Lease(thread_key=job.key, worker=job.worker, fencing_token=job.fence)
 
 
 def told(found: ClaimedTurn) -> Claimed:
@@ -102,6 +109,8 @@ def told(found: ClaimedTurn) -> Claimed:
         is_steered=found.is_steered,
         decided=tuple((one.call_id, one.decision.kind.value if one.decision else None) for one in found.pending),
         calls_told=sum(text.count("\n- ") for text in found.context),
+        key=found.lease.thread_key,
+        parent=found.parent_turn_id,
     )
 
 
@@ -114,4 +123,6 @@ def told_refused(found: RefusedTurn) -> Claimed:
         attempt=found.attempt,
         cancel=isinstance(found.ending, Cancelled),
         refused=found.ending.error.kind if isinstance(found.ending, Failed) else None,
+        key=found.lease.thread_key,
+        parent=found.parent_turn_id,
     )

@@ -8,7 +8,7 @@ before its commit, or after it with nobody told; or another one runs between its
 
 import copy
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, assert_never
 
 from hypothesis import note
@@ -44,6 +44,7 @@ from tests.integration.store.turns.model_based.operations import (
 from tests.integration.store.turns.model_based.orders import explain
 from tests.integration.store.turns.model_based.reference import FORGET, LEASE, Mailbox
 from tests.integration.store.turns.model_based.stage import Stage
+from tests.integration.store.turns.model_based.tally import Tally
 from tests.integration.store.turns.model_based.values import Ask, Claimed, End, Process
 
 #: Rounds in which everything must have ended once everybody is well again.
@@ -66,6 +67,7 @@ class Machine(RuleBasedStateMachine):
     """Set `stage` before it runs."""
 
     stage: ClassVar[Stage]
+    tally: ClassVar[Tally] = Tally()
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class Machine(RuleBasedStateMachine):
         #: What heartbeats were told about their workers' threads.
         self.seen: list[LetGo] = []
         self.open_send: OpenSend | None = None
-        self._fences: dict[str, int] = {}
+        self._fences: dict[int, int] = {}
         self._is_broken = False
         self._open = ExitStack()
 
@@ -101,6 +103,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(event=choices.events())
     def next(self, event: Event) -> None:
+        self.tally.note_event(type(event).__name__)
+        try:
+            self._happen(event)
+        except BaseException:
+            # What was found once is told alone: no teardown goes on from there.
+            self._is_broken = True
+            raise
+
+    def _happen(self, event: Event) -> None:
         match event:
             case Runs(operation, fate):
                 self.do(operation, fate)
@@ -126,11 +137,11 @@ class Machine(RuleBasedStateMachine):
         self.position += 1
         if fate is Fate.DIES_BEFORE:
             never_was = copy.deepcopy(self.model)
-            self._same(self.stage.run(operation, commits=False), self._imagined(never_was, operation))
+            self._same(operation, self.stage.run(operation, commits=False), self._imagined(never_was, operation))
             return None
-        told = self._same(self.stage.run(operation), self._imagined(self.model, operation))
+        told = self._same(operation, self.stage.run(operation), self._imagined(self.model, operation))
         if fate is Fate.TRIES_AGAIN:
-            told = self._same(self.stage.run(operation), self._imagined(self.model, operation))
+            told = self._same(operation, self.stage.run(operation), self._imagined(self.model, operation))
         if fate is Fate.DIES_AFTER:
             return None
         self._remember(operation, told)
@@ -139,19 +150,20 @@ class Machine(RuleBasedStateMachine):
     def _imagined(self, mailbox: Mailbox, operation: Operation, position: int | None = None) -> Any:
         return outcome(lambda: operation.on_model(mailbox, position or self.position))
 
-    def _same(self, told: Any, imagined: Any) -> Any:
+    def _same(self, operation: Operation, told: Any, imagined: Any) -> Any:
         self._check(told == imagined, f"the store says {told}, the model {imagined}")
+        self.tally.note(operation, told)
         return told
 
     def _check(self, holds: bool, why: str) -> None:
-        """What was found once is told alone: no teardown goes on from there."""
         self._is_broken |= not holds
         assert holds, why
 
     def _remember(self, operation: Operation, told: Any) -> None:
         match operation, told:
             case Claim(), Claimed():
-                self.jobs.append(told)
+                row = self.model.threads.get(told.thread)
+                self.jobs.append(replace(told, number=row.number if row else -1))
             case Settle(job=job), (_, True):
                 self.kept.append(job)
             case HeldBy(worker=worker), set():
@@ -191,7 +203,7 @@ class Machine(RuleBasedStateMachine):
         connection = self._open.enter_context(self.stage.open_transaction())
         self.position += 1
         seen = copy.deepcopy(self.model)
-        self._same(send.on_store(connection), self._imagined(copy.deepcopy(seen), send))
+        self._same(send, send.on_store(connection), self._imagined(copy.deepcopy(seen), send))
         self.open_send = OpenSend(send, connection, self.position, self.model.now, seen)
 
     def _close_send(self, *, commits: bool) -> None:
@@ -218,6 +230,7 @@ class Machine(RuleBasedStateMachine):
         self.model, order = found
         note(f"# in this order: {[(type(operation).__name__, told) for operation, told in order]}")
         for operation, told in order:
+            self.tally.note(operation, told)
             self._remember(operation, told)
 
     # What must hold
@@ -228,15 +241,16 @@ class Machine(RuleBasedStateMachine):
         for name, rows in imagined.items():
             self._check(stored[name] == rows, f"{name}: the store holds {stored[name]}, the model {rows}")
         picture.check_by_itself(stored)
-        for thread, (_, fence, *_) in stored["threads"].items():
-            self._check(fence >= self._fences.get(thread, 0), "a fencing token fell")
-            self._fences[thread] = fence
+        for name, row in self.model.threads.items():
+            self._check(row.fence >= self._fences.get(row.number, 0), f"a fencing token of {name} fell")
+            self._fences[row.number] = row.fence
 
     def teardown(self) -> None:
         """Everybody dies; one healthy worker and one for quarantine are left. Then every turn must end."""
         try:
             if not self._is_broken:
                 self._drain()
+            self.tally.note_end(self.model)
         finally:
             self._open.close()
 

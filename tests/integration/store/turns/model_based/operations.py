@@ -17,9 +17,10 @@ from conversation.when_busy import WhenBusy
 from store.turns import cancel, claims, inbox, journal, steering, sweep, workers
 from store.turns import requeue as requeues
 from store.turns import settle as turns
+from store.turns.children import Kin
 from store.turns.claims import ClaimRequest, Quarantined
 from store.turns.send_request import SendLimits, SendRequest
-from tests.integration.store.turns.model_based import policies
+from tests.integration.store.turns.model_based import children, policies
 from tests.integration.store.turns.model_based.conversions import (
     asked,
     ending,
@@ -59,30 +60,31 @@ def outcome(tried: Callable[[], Any]) -> Any:
         return type(error).__name__
 
 
+def request_of(ask: Ask) -> SendRequest:
+    return SendRequest(
+        turn_id=ask.turn,
+        tenant=TENANT,
+        thread_id=ask.thread,
+        message=None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content),
+        agent=ask.agent,
+        allow_unknown_agent=ask.allow_unknown,
+        idempotency_key=ask.key,
+        priority=ask.priority,
+        not_before=moment(ask.not_before),
+        deadline=moment(ask.deadline),
+        local_process_id=ask.runner,
+        when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
+        merge_window_seconds=ask.merge_window,
+    )
+
+
 @dataclass(frozen=True)
 class Send:
     ask: Ask
 
     def on_store(self, connection: Connection) -> Any:
-        ask = self.ask
-        message = None if ask.content is None else said("user", f"{ask.turn}.asked", ask.content)
-        request = SendRequest(
-            turn_id=ask.turn,
-            tenant=TENANT,
-            thread_id=ask.thread,
-            message=message,
-            agent=ask.agent,
-            allow_unknown_agent=ask.allow_unknown,
-            idempotency_key=ask.key,
-            priority=ask.priority,
-            not_before=moment(ask.not_before),
-            deadline=moment(ask.deadline),
-            local_process_id=ask.runner,
-            when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
-            merge_window_seconds=ask.merge_window,
-        )
-        limits = SendLimits(tenant_max_unfinished_turns=ask.limit)
-        accepted = inbox.accept(connection, request, limits, mark_notified=ask.notifies)
+        limits = SendLimits(tenant_max_unfinished_turns=self.ask.limit)
+        accepted = inbox.accept(connection, request_of(self.ask), limits, mark_notified=self.ask.notifies)
         return accepted.turn_id, accepted.is_new
 
     def on_model(self, mailbox: Mailbox, position: int, seen: Mailbox | None = None) -> Any:
@@ -179,14 +181,16 @@ class ForgetDead:
 @dataclass(frozen=True)
 class HeldBy:
     worker: str
+    #: Those that it kept between two turns, among others.
+    idle: tuple[str, ...] = THREADS
 
     def on_store(self, connection: Connection) -> Any:
-        both = [(TENANT, thread) for thread in THREADS]
-        held = workers.list_held_threads(connection, self.worker, idle_threads=both)
+        idle = [(TENANT, thread) for thread in self.idle]
+        held = workers.list_held_threads(connection, self.worker, idle_threads=idle)
         return {(one.thread_id, one.fencing_token, one.turn_id, one.cancel_requested) for one in held}
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.held_by(self.worker)
+        return mailbox.held_by(self.worker, self.idle)
 
 
 @dataclass(frozen=True)
@@ -244,7 +248,7 @@ class Record:
 
     def on_store(self, connection: Connection) -> Any:
         entries = [step(index, state) for index, state in self.entries]
-        held, pending = lease(connection, self.job), [asked(request) for request in self.requests]
+        held, pending = lease(self.job), [asked(request) for request in self.requests]
         return journal.record(connection, held, self.job.turn, entries, pending)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
@@ -259,12 +263,20 @@ class Take:
     index: int
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(connection, self.job)
+        held = lease(self.job)
         steps = steering.take(connection, held, self.job.turn, self.index, limit=MERGE_MAX)
         return tuple((one.index, one.name, message_of(one).content) for one in steps)
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
         return policies.take(mailbox, self.job, self.index)
+
+
+def _kin(job: Claimed, end: End) -> Kin | None:
+    """Whom an end concerns, as `Kin.of` says of what was claimed."""
+    parent = job.parent if end.is_final else None
+    has_children = end.is_final and job.may_have_children
+    begins_some = any(request.child is not None for request in end.requests)
+    return Kin(TENANT, parent, has_children) if parent or has_children or begins_some else None
 
 
 @dataclass(frozen=True)
@@ -274,12 +286,14 @@ class Settle:
     release: bool
 
     def on_store(self, connection: Connection) -> Any:
-        held = lease(connection, self.job)
-        settled = turns.settle(connection, held, self.job.turn, ending(self.end), release=self.release)
+        held, whole, kin = lease(self.job), ending(self.end), _kin(self.job, self.end)
+        settled = turns.settle(connection, held, self.job.turn, whole, release=self.release, kin=kin)
         return settled.next_turn_id, settled.keeps_lease
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        return mailbox.settle(self.job, self.end, release=self.release)
+        told = mailbox.settle(self.job, self.end, release=self.release)
+        children.after_settle(mailbox, self.job, self.end, position)
+        return told
 
 
 @dataclass(frozen=True)

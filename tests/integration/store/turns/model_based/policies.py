@@ -75,7 +75,7 @@ def _end_for(turn: Turn, asking: Turn) -> None:
     turn.retry_at = None
     if rolls_back:
         turn.rolled_back = True
-        if turn.state == "queued" and not turn.has_begun:
+        if turn.state == "queued" and not turn.has_begun and turn.parent is None:
             turn.state = "cancelled"
 
 
@@ -109,8 +109,8 @@ def waiting_for(mailbox: "Mailbox", turn_id: str) -> list[Turn]:
 
 def take(mailbox: "Mailbox", job: Claimed, index: int) -> tuple[tuple[int, str, str], ...]:
     """Returns the index, the turn and the text of each message that is read at this place of the journal."""
-    turn = mailbox.turns[job.turn]
-    if not mailbox.holds(job.worker, job.thread, job.fence) or turn.state != "running":
+    turn = mailbox.turns.get(job.turn)
+    if turn is None or not mailbox.holds_job(job) or turn.state != "running":
         raise LeaseLost
     later = sorted((at, entry) for at, entry in turn.steps.items() if at >= index)
     if not later:
@@ -139,9 +139,10 @@ def hide(mailbox: "Mailbox", turn: Turn) -> None:
     history[:] = [replace(line, rolled_back=True) if line.turn in its else line for line in history]
 
 
-def calls_told(mailbox: "Mailbox", thread: str) -> int:
+def calls_told(mailbox: "Mailbox", row: str) -> int:
     """How many calls of turns that were rolled back are told to the model of each later one."""
-    hidden = [turn for turn in mailbox.turns.values() if turn.thread == thread and turn.rolled_back]
+    ends = dict(mailbox.threads[row].shared)
+    hidden = [turn for turn in mailbox.turns.values() if turn.rolled_back and _is_of_history(turn, row, ends)]
     if not any(turn.has_begun for turn in hidden):
         return 0
     calls = [
@@ -151,3 +152,9 @@ def calls_told(mailbox: "Mailbox", thread: str) -> int:
         if entry.told is None and entry.is_call and entry.state != "waiting"
     ]
     return min(len(calls), CALLS_MAX)
+
+
+def _is_of_history(turn: Turn, row: str, ends: dict[str, int]) -> bool:
+    """Whether it is a row's own, or had begun before the end of what that shares."""
+    is_shared = turn.thread in ends and turn.window is not None and turn.window <= ends[turn.thread]
+    return turn.thread == row or is_shared

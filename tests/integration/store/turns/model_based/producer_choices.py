@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from tests.integration.store.turns.model_based import branch_choices as branches
 from tests.integration.store.turns.model_based.draws import first_of
 from tests.integration.store.turns.model_based.events import OpensSend
 from tests.integration.store.turns.model_based.operations import THREADS, Cancel, Requeue, Send
@@ -21,7 +22,7 @@ POLICIES = (None, None, "reject", *("merge",) * 5, *("steer",) * 5, *("interrupt
 
 def sends(machine: "Machine") -> SearchStrategy[Send]:
     known = [ask for ask in machine.model.asks.values() if ask.key]
-    new = _new_sends(machine, THREADS)
+    new = _new_sends(machine, (*THREADS, *branches.addresses(machine)))
     return st.one_of(new, new, new, new, _sends_again(machine, known)) if known else new
 
 
@@ -31,7 +32,7 @@ def _new_sends(machine: "Machine", threads: Sequence[str]) -> SearchStrategy[Sen
     return st.builds(
         Ask,
         turn=st.builds(machine.new_id, st.just("b")),
-        thread=st.sampled_from([*threads[:1] * 2, *threads]),
+        thread=st.sampled_from([*threads[:1] * 2, *threads[:2], *threads]),
         content=st.sampled_from(["hello", "and", "then", "so", "yes", "no", None]),
         agent=st.sampled_from(["assistant"] * 8 + ["clerk", "clerk", "ghost"]),
         allow_unknown=st.booleans(),
@@ -58,7 +59,7 @@ def _sends_again(machine: "Machine", known: list[Ask]) -> SearchStrategy[Send]:
 
 def sends_in_a_transaction(machine: "Machine") -> SearchStrategy[OpensSend]:
     # Without a key or a limit, to a thread that is there, and bearing others: it holds up no other sender.
-    return _new_sends(machine, sorted(machine.model.threads)).map(
+    return _new_sends(machine, branches.addresses(machine)).map(
         lambda send: OpensSend(
             Send(replace(send.ask, key=None, limit=0, allow_unknown=True, when_busy=_bearing(send.ask.when_busy)))
         )

@@ -16,7 +16,7 @@ from conversation.errors import (
     UnknownAgent,
 )
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE
-from tests.integration.store.turns.model_based import policies, waits
+from tests.integration.store.turns.model_based import branches, children, policies, waits
 from tests.integration.store.turns.model_based.values import (
     Ask,
     Claimed,
@@ -52,6 +52,7 @@ class Mailbox:
         #: Each worker's `until`.
         self.workers: dict[str, int] = {}
         self.agents: set[str] = set()
+        self.numbers = 0
         #: Turns that whoever acts now has not seen, or only later: they came in between.
         self.unseen: set[str] = set()
 
@@ -87,11 +88,26 @@ class Mailbox:
 
     def holds(self, worker: str, thread: str, fence: int) -> bool:
         """Whether this lease is the thread's newest, and was not given back."""
-        return (self.threads[thread].owner, self.threads[thread].fence) == (worker, fence)
+        row = self.threads.get(thread)
+        return row is not None and (row.owner, row.fence) == (worker, fence)
+
+    def holds_job(self, job: Claimed) -> bool:
+        row = self.row_of(job)
+        return row is not None and self.holds(job.worker, row, job.fence)
+
+    def row_of(self, job: Claimed) -> str | None:
+        """The name that the row has now that this lease is of; None where it is gone."""
+        if job.number is None:
+            return job.thread if job.thread in self.threads else None
+        return next((name for name, row in self.threads.items() if row.number == job.number), None)
+
+    def new_number(self) -> int:
+        self.numbers += 1
+        return self.numbers
 
     # Producers
 
-    def accept(self, ask: Ask, position: int, seen: "Mailbox | None" = None) -> tuple[str, bool]:
+    def accept(self, ask: Ask, position: float, seen: "Mailbox | None" = None) -> tuple[str, bool]:
         """`seen` is what it looked at, where others committed before it did."""
         seen = seen or self
         for earlier in self.asks.values():
@@ -103,17 +119,19 @@ class Mailbox:
             raise LimitReached
         if ask.agent not in self.agents and not ask.allow_unknown:
             raise UnknownAgent
-        ahead, policy = seen.head(ask.thread), policies.policy_of(seen, ask)
-        rejecting = [turn for turn in self.unfinished(ask.thread) if turn.when_busy == "reject"]
+        row = branches.row_for(seen, ask.thread)
+        ahead, policy = seen.head(row), policies.policy_of(seen, ask)
+        rejecting = [turn for turn in self.unfinished(row) if turn.when_busy == "reject"]
         if policy == "reject" and (ahead is not None or rejecting):
-            raise ThreadBusy(ask.thread, (ahead or rejecting[0]).id)
+            raise ThreadBusy(row, (ahead or rejecting[0]).id)
         window_end = self.now + ask.merge_window if policy == "merge" and ask.merge_window else None
         is_awaited = policy not in policies.INTERRUPTING and policies.is_awaited(self, ahead, ask.priority)
         is_marked = ask.notifies and ask.not_before is None and window_end is None and not is_awaited
         self.asks[ask.turn] = ask
-        self.threads.setdefault(ask.thread, Thread())
+        if row not in self.threads:
+            self.threads[row] = Thread(self.new_number(), agent=ask.agent)
         self.turns[ask.turn] = Turn(
-            ask.turn, ask.thread, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
+            ask.turn, row, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
             notified_at=self.now if is_marked else None, retry_at=window_end,
             inbox=[] if ask.content is None else [ask.content], sent_at=self.now, when_busy=policy,
             steers=ahead.id if policy == "steer" and ahead is not None else None,
@@ -127,19 +145,22 @@ class Mailbox:
             turn.cancel_asked, turn.retry_at = True, None
             if turn.state == "queued" and not turn.has_begun:
                 turn.state = "cancelled"
+        if turn.is_final:
+            children.tell(self, turn, is_published=False)
         return turn.state
 
     def requeue(self, turn_id: str, new_turn: str, position: int) -> tuple[str, bool]:
         turn = self._turn(turn_id)
+        if turn.window and self.threads[turn.thread].is_deleted:
+            raise TurnNotFound
         if new_turn in self.turns:
             return new_turn, True
         if turn.state == "queued" and turn.requeued_from == turn.id:
             return turn.id, False
         if turn.state not in ("failed", "cancelled"):
             raise TurnNotRequeueable
-        history = self.threads[turn.thread].history
         is_newest = all(t.position <= turn.position for t in self.turns.values() if t.thread == turn.thread)
-        if is_newest and turn.window in (None, len(history)):
+        if is_newest and turn.window in (None, self.threads[turn.thread].last_seq):
             turn.state, turn.requeued_from, turn.runner, turn.notified_at = "queued", turn.id, None, self.now
             turn.retries, turn.crashes, turn.crashed_worker, turn.error = 0, 0, None, None
             turn.interruptions = 0
@@ -147,6 +168,7 @@ class Mailbox:
             turn.wait_over_at = None
             turn.when_busy, turn.steers, turn.interrupted_by, turn.rolled_back = None, None, None, False
             return turn.id, False
+        history = branches.lines(self, turn.thread)
         asked = [line.text for line in history[: turn.window or 0] if line.turn == turn.id]
         self.turns[new_turn] = Turn(
             new_turn, turn.thread, position, turn.agent, turn.priority,
@@ -186,7 +208,7 @@ class Mailbox:
             del self.workers[worker]
         return len(dead)
 
-    def held_by(self, worker: str) -> set[tuple[str, int, str | None, bool]]:
+    def held_by(self, worker: str, idle: tuple[str, ...]) -> set[tuple[str, int, str | None, bool]]:
         """Thread, fence, the turn that runs there, and whether somebody asked it to stop."""
         running = {turn.thread: turn for turn in self.turns.values() if turn.state == "running"}
         return {
@@ -194,6 +216,7 @@ class Mailbox:
             for name, thread in self.threads.items()
             if thread.owner == worker
             for turn in [running.get(name)]
+            if turn is not None or name in idle
         }
 
     def let_go(self, worker: str, thread: str, fence: int, turn_id: str | None) -> bool:
@@ -225,15 +248,15 @@ class Mailbox:
             return f"suspect {turn.id}"
         if died:
             turn.crashes, turn.crashed_worker = turn.crashes + 1, owner
-        if turn.state == "waiting":
+        if turn.wait_over_at is not None:
             waits.close(turn)
         merged = policies.merge(self, turn)
         turn.state, turn.retry_at, turn.notified_at, turn.attempt = "running", None, None, turn.attempt + 1
-        thread.owner, thread.fence = who.id, thread.fence + 1
+        thread.owner, thread.fence, thread.agent = who.id, thread.fence + 1, turn.agent
         for answered in (turn, *merged):
             thread.history += [Line(answered.id, text) for text in answered.inbox]
             answered.inbox = []
-        turn.window = len(thread.history) if turn.window is None else turn.window
+        turn.window = thread.last_seq if turn.window is None else turn.window
         return self._told(who, thread, turn, is_foreign=is_foreign)
 
     def _may_run(self, who: Process, turn: Turn) -> bool:
@@ -250,13 +273,13 @@ class Mailbox:
         refused = "abandoned" if is_foreign else poison or too_late
         claimed = Claimed(
             thread=turn.thread, turn=turn.id, worker=who.id, fence=thread.fence, attempt=turn.attempt,
-            cancel=turn.cancel_asked and refused is None, refused=refused,
+            cancel=turn.cancel_asked and refused is None, refused=refused, parent=turn.parent and turn.parent[0],
         )  # fmt: skip
         if claimed.cancel or claimed.refused:
             return claimed
         return replace(
             claimed, retries=turn.retries, seconds_left=left,
-            window=tuple(line.text for line in thread.history[: turn.window] if not line.rolled_back),
+            window=tuple(line.text for seq, line in branches.in_view(self, turn.thread) if seq <= (turn.window or 0)),
             steps=tuple(sorted((index, entry.state) for index, entry in turn.steps.items())),
             is_steered=any(one.id not in self.unseen for one in policies.waiting_for(self, turn.id)),
             decided=waits.told(turn),
@@ -265,7 +288,7 @@ class Mailbox:
 
     def record(self, job: Claimed, entries: tuple[tuple[int, str], ...], requests: tuple[Request, ...]) -> bool:
         """Returns whether messages wait that the turn is to read."""
-        if not self.holds(job.worker, job.thread, job.fence):
+        if not self.holds_job(job):
             raise LeaseLost
         for index, state in entries:
             self._write_step(job, index, state)
@@ -274,17 +297,20 @@ class Mailbox:
 
     def settle(self, job: Claimed, end: End, *, release: bool) -> tuple[str | None, bool]:
         """Returns the next turn that can start, and whether the lease is kept for it."""
-        thread, turn = self.threads[job.thread], self.turns[job.turn]
+        row, turn = self.row_of(job), self.turns.get(job.turn)
+        if row is None or turn is None:
+            raise LeaseLost
+        thread = self.threads[row]
         if thread.fence == job.fence and turn.is_final:
             return None, thread.owner == job.worker
-        if not self.holds(job.worker, job.thread, job.fence) or turn.state != "running":
+        if not self.holds_job(job) or turn.state != "running":
             raise LeaseLost
-        policies.interrupt(self, job.thread)
+        policies.interrupt(self, row)
         self._end(job, turn, end)
         thread.history += [*end.read, *(Line(turn.id, text) for text in end.replies)]
         if end.is_final:
             policies.hide(self, turn)
-        following = self.head(job.thread) if end.is_final else None
+        following = self.head(row) if end.is_final else None
         if following is not None and (following.runner is not None or not self.can_start(following)):
             following = None
         keeps = following is not None and not release
@@ -311,8 +337,7 @@ class Mailbox:
         if turn.state == "cancelled":
             waits.close(turn)
         if end.kind != "completed":
-            opened = {index: entry for index, entry in turn.steps.items() if entry.state == "started"}
-            turn.steps |= {index: replace(entry, state="unknown") for index, entry in opened.items()}
+            turn.close_started()
         if end.step is not None:
             self._write_step(job, end.step, "finished")
 

@@ -3,12 +3,15 @@
 The short form is the same in each run. A longer one, of other runs each time, is asked for by a
 number of examples:
 
-    THREADMILL_MODEL_EXAMPLES=500 pytest tests/integration/store/turns/model_based
+    THREADMILL_MODEL_EXAMPLES=500 pytest -rP tests/integration/store/turns/model_based
+
+which also says what it has tried, and how often.
 
 What stays true: one database for all examples, emptied between them.
 """
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.integration.store.turns.model_based.machine import Machine
 from tests.integration.store.turns.model_based.stage import Stage
+from tests.integration.store.turns.model_based.tally import Tally
 
 #: Read when this module is imported: the walls of the tests keep it from the tests themselves.
 EXAMPLES = int(os.environ.get("THREADMILL_MODEL_EXAMPLES", "") or 0)
@@ -34,14 +38,25 @@ SHORT = settings(
     # Each step is a few transactions: on a busy machine that is slow, and says nothing.
     suppress_health_check=[HealthCheck.too_slow],
 )
-#: The road that `make soak` tries as well.
+#: The roads that `make soak` tries as well.
 PLAIN = settings(SHORT, max_examples=SHORT_EXAMPLES // 4)
 LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, print_blob=True)
 
 
 @pytest.mark.timeout(900 + PATIENCE * EXAMPLES)
 def test_the_store_comes_to_what_the_model_says_whatever_happens_to_its_processes(stage: Stage) -> None:
-    Machine.stage = stage
+    _run(stage, SHORT if stage.database.has_functions else PLAIN)
 
-    short = SHORT if stage.database.has_functions else PLAIN
+
+@pytest.mark.soak
+@pytest.mark.timeout(900 + PATIENCE * EXAMPLES)
+def test_a_file_of_sqlite_comes_to_the_same(sqlite_stage: Stage) -> None:
+    _run(sqlite_stage, PLAIN)
+
+
+def _run(stage: Stage, short: settings) -> None:
+    Machine.stage, Machine.tally = stage, Tally()
+
     run_state_machine_as_test(Machine, settings=LONG if EXAMPLES else short)
+
+    sys.stdout.write(f"{Machine.tally}\n")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.store.turns.model_based import picture
+from tests.integration.store.turns.model_based.branch_operations import Branch, Choose, DeleteBranch, DeleteThread, Fork
 from tests.integration.store.turns.model_based.decision_operations import Decide
 from tests.integration.store.turns.model_based.events import Race
 from tests.integration.store.turns.model_based.operations import (
@@ -29,7 +30,7 @@ from tests.integration.store.turns.model_based.operations import (
 from tests.integration.store.turns.model_based.orders import explain
 from tests.integration.store.turns.model_based.reference import LEASE, Mailbox
 from tests.integration.store.turns.model_based.stage import Stage
-from tests.integration.store.turns.model_based.values import Ask, Claimed, Decided, End, Process, Request
+from tests.integration.store.turns.model_based.values import Ask, Child, Claimed, Decided, End, Process, Request
 
 #: No operation has so many statements: what is held up after these stands before its commit.
 BEFORE_COMMIT = 99
@@ -97,6 +98,7 @@ def ask(turn: str, key: str | None = None, when_busy: str | None = None) -> Ask:
 def claimed(scene: Scene) -> Claimed:
     job = scene.do(Claim(ONE, "x"))
     assert isinstance(job, Claimed)
+    job = replace(job, number=scene.model.threads["x"].number)
     scene.do(Record(job, ((0, "started"),)))
     return job
 
@@ -251,6 +253,79 @@ def decision_and_interrupted_claim(scene: Scene) -> tuple[Operation, Operation]:
     return Decide(FIRST, "call", Decided("approve")), Claim(TWO, "x")
 
 
+def deleting_and_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    claimed(scene)
+    return DeleteThread("x"), Cancel(FIRST)
+
+
+def deleting_and_requeue(scene: Scene) -> tuple[Operation, Operation]:
+    scene.do(Cancel(FIRST))
+    return DeleteThread("x"), Requeue(FIRST, AGAIN)
+
+
+def deleting_and_commit_of_what_a_fork_shares(scene: Scene) -> tuple[Operation, Operation]:
+    job = claimed(scene)
+    scene.do(Fork("x", "f"))
+    return DeleteThread("x"), Settle(job, ANSWERED, release=False)
+
+
+def answered_and_branched(scene: Scene) -> None:
+    scene.do(Settle(claimed(scene), ANSWERED, release=True))
+    scene.do(Branch("x", "two", at=1))
+
+
+def choosing_and_send(scene: Scene) -> tuple[Operation, Operation]:
+    answered_and_branched(scene)
+    return Choose("x", "two"), Send(ask(THIRD))
+
+
+def deleting_a_branch_and_send(scene: Scene) -> tuple[Operation, Operation]:
+    answered_and_branched(scene)
+    return DeleteBranch("x", "two"), Send(replace(ask(THIRD), thread="x/two"))
+
+
+def deleting_a_branch_and_branching_it(scene: Scene) -> tuple[Operation, Operation]:
+    answered_and_branched(scene)
+    scene.do(Send(replace(ask(THIRD), thread="x/two")))
+    scene.do(Settle(scene.do(Claim(ONE, "x/two")), ANSWERED, release=True))
+    return DeleteBranch("x", "two"), Branch("x/two", "three")
+
+
+CHILD = Child(AGAIN, "of it", "assistant")
+
+
+def family(scene: Scene) -> Claimed:
+    """The first turn waits for another one, which runs."""
+    asked = Request(call="call", kind="child", seconds=LEASE, index=0, child=CHILD)
+    scene.do(Settle(claimed(scene), End(kind="wait", requests=(asked,)), release=False))
+    job = scene.do(Claim(TWO, CHILD.thread))
+    assert isinstance(job, Claimed)
+    return job
+
+
+def end_of_a_child_and_its_parents_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), Cancel(FIRST)
+
+
+def end_of_a_child_and_its_own_cancel(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), Cancel(CHILD.turn)
+
+
+def end_of_a_child_and_the_end_of_its_parent(scene: Scene) -> tuple[Operation, Operation]:
+    job = family(scene)
+    scene.do(Cancel(FIRST))
+    refused = scene.do(Claim(ONE, "x"))
+    return Settle(job, ANSWERED, release=True), Settle(refused, End(kind="cancelled"), release=True)
+
+
+def end_of_a_child_and_its_deletion(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), DeleteThread(CHILD.thread)
+
+
+def end_of_a_child_and_the_deletion_of_its_parent(scene: Scene) -> tuple[Operation, Operation]:
+    return Settle(family(scene), ANSWERED, release=True), DeleteThread("x")
+
+
 PAIRS = [
     two_claims, claim_and_stale_commit, claim_and_stale_step, claim_and_commit, cancel_and_commit,
     cancel_and_claim, send_and_claim, send_and_commit, two_sends_with_one_key, let_go_and_claim,
@@ -258,6 +333,21 @@ PAIRS = [
     requeue_and_claim, requeue_twice, interrupting_and_commit, rolling_back_and_commit, rolling_back_and_claim,
     merging_and_claim, two_that_bear_no_other, reading_and_cancel, reading_and_letting_go,
     reading_and_rolling_back, two_decisions, decision_and_cancel, decision_and_interrupted_claim,
+    *(
+        pytest.param(pair, marks=pytest.mark.soak)
+        for pair in (
+            deleting_and_cancel, deleting_and_requeue, deleting_and_commit_of_what_a_fork_shares, choosing_and_send,
+            deleting_a_branch_and_send, deleting_a_branch_and_branching_it,
+        )
+    ),
+    *(
+        pytest.param(pair, marks=[pytest.mark.soak, pytest.mark.endurance])
+        for pair in (
+            end_of_a_child_and_its_parents_cancel, end_of_a_child_and_its_own_cancel,
+            end_of_a_child_and_the_end_of_its_parent, end_of_a_child_and_its_deletion,
+            end_of_a_child_and_the_deletion_of_its_parent,
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -278,12 +368,39 @@ def test_two_at_once_come_to_what_one_after_the_other_would(stage: Stage, pair: 
         meet(after)
 
 
+@pytest.mark.parametrize("pair", [deleting_and_cancel, deleting_and_requeue], ids=lambda pair: pair.__name__)
+def test_who_waited_for_a_thread_that_is_deleted_is_told_that_its_turn_is_not_there(scene: Scene, pair: Any) -> None:
+    deletion, verb = pair(scene)
+
+    assert scene.stage.race(deletion, verb).second == "TurnNotFound"
+
+
+def test_a_turn_that_runs_ends_with_its_thread_though_a_fork_shares_its_question(scene: Scene) -> None:
+    deletion, commit = deleting_and_commit_of_what_a_fork_shares(scene)
+
+    scene.do(deletion)
+
+    assert scene.do(commit) == "LeaseLost"
+    assert picture.of_model(scene.model) == scene.stage.picture()
+
+
 def test_a_claim_waits_for_whoever_looks_at_the_thread(scene: Scene) -> None:
     """Its wake-up is the only one: were it to pass over a locked row, nobody would come back."""
     raced = scene.stage.race(Claim(ONE, "x"), Claim(TWO, "x"), commits=False)
 
     assert raced.waited
     assert isinstance(raced.second, Claimed)
+
+
+def test_a_claim_that_waited_for_a_crash_sees_it(scene: Scene) -> None:
+    """Its turn has stood in two crashes by then: it is for a worker that runs it alone."""
+    claimed(scene)
+    scene.pass_time(LEASE)
+
+    raced = scene.stage.race(Claim(ONE, "x"), Claim(ONE, "x"))
+
+    assert raced.waited
+    assert raced.second == f"suspect {FIRST}"
 
 
 def test_an_end_that_is_written_again_does_not_undo_a_requeue(scene: Scene) -> None:

@@ -4,7 +4,8 @@ What stays true: ids are made up before anything is run, so that the same step c
 and twice. Times are whole seconds of the clock that the machine moves.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from conversation.turn import FINAL_STATES
 
@@ -44,6 +45,16 @@ class Line:
     text: str
     #: It is out of view.
     rolled_back: bool = False
+    #: It is deleted, and its place stays empty.
+    is_gone: bool = False
+
+    @property
+    def is_reply(self) -> bool:
+        return "." in self.text
+
+    @property
+    def message_id(self) -> str:
+        return self.text if self.is_reply else f"{self.turn}.asked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +77,18 @@ class Decided:
     """A decision, and who made it."""
 
     kind: str
-    value: str | None = None
+    value: Any = None
     reason: str | None = None
     by: str | None = None
+
+
+@dataclass(frozen=True)
+class Child:
+    """A turn that another one waits for."""
+
+    turn: str
+    thread: str
+    agent: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,8 @@ class Request:
     seconds: int
     #: Of its step.
     index: int
+    #: Of the kind `child`.
+    child: Child | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +132,17 @@ class Entry:
         return self.state in ("waiting", "started")
 
 
+#: The states that webhooks are told of.
+TOLD_STATES = ("completed", "failed", "cancelled", "waiting")
+
+
 @dataclass
 class Turn:
     """One row of `turns`, with its inbox and its journal."""
 
     id: str
     thread: str
-    position: int
+    position: float
     agent: str
     priority: int
     runner: str | None = None
@@ -152,6 +178,16 @@ class Turn:
     merged_into: str | None = None
     interrupted_by: str | None = None
     rolled_back: bool = False
+    #: The turn that waits for it, and the call of that.
+    parent: tuple[str, str] | None = None
+    #: The changes that webhooks are told of, in their order.
+    events: list[str] = field(default_factory=list)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As a trigger: whoever changes the state need not think of it."""
+        if name == "state" and value in TOLD_STATES and value != self.state:
+            self.events.append(f"turn.{value}")
+        super().__setattr__(name, value)
 
     @property
     def is_final(self) -> bool:
@@ -167,6 +203,11 @@ class Turn:
         entries = [entry for _, entry in sorted(self.steps.items(), key=lambda step: step[0])]
         return tuple(entry.told for entry in entries if entry.told is not None)
 
+    def close_started(self) -> None:
+        """Nobody knows what came of the calls that are under way."""
+        opened = {index: entry for index, entry in self.steps.items() if entry.state == "started"}
+        self.steps |= {index: replace(entry, state="unknown") for index, entry in opened.items()}
+
     def interrupt(self) -> None:
         """Queue it again: its run broke off, and its process lives, or left in good order."""
         self.state, self.notified_at, self.interruptions = "queued", None, self.interruptions + 1
@@ -174,10 +215,38 @@ class Turn:
 
 @dataclass
 class Thread:
+    """One row of `threads`: a thread's first one, a branch, or a fork."""
+
+    #: In the order in which they were made.
+    number: int = 0
     owner: str | None = None
     fence: int = 0
-    #: In order: the place is `seq - 1`.
+    #: What is stored with it, in order, behind what it shares.
     history: list[Line] = field(default_factory=list)
+    #: The agent of its newest claimed turn, or of the one that it was made for.
+    agent: str | None = None
+    #: What it shares of others: the name of each row, and up to which seq; the oldest first.
+    shared: tuple[tuple[str, int], ...] = ()
+    #: The first row of its thread; None for that itself.
+    root: str | None = None
+    origin: str | None = None
+    title: str | None = None
+    #: Of a thread's first row: the branch that its id stands for, where that is another one.
+    chosen: str | None = None
+    #: It is deleted, and others share its history.
+    is_deleted: bool = False
+    #: What became free of it is to be deleted.
+    is_pending: bool = False
+    #: The outermost thread in which an agent asked for what is answered here.
+    begun_in: str | None = None
+
+    @property
+    def shared_to(self) -> int:
+        return self.shared[-1][1] if self.shared else 0
+
+    @property
+    def last_seq(self) -> int:
+        return self.shared_to + len(self.history)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +270,16 @@ class Claimed:
     decided: tuple[tuple[str, str | None], ...] = ()
     #: Tool calls of turns that were rolled back, which its model is told.
     calls_told: int = 0
+    #: By which the store and the model find the row again, whatever becomes of its name: no part of what is compared.
+    key: int = field(default=0, compare=False)
+    number: int | None = field(default=None, compare=False)
+    #: The turn that waits for it.
+    parent: str | None = None
+
+    @property
+    def may_have_children(self) -> bool:
+        """One that runs waits for nobody; one that must not run may have waited."""
+        return (self.cancel or self.refused is not None) and self.attempt > 1
 
 
 @dataclass(frozen=True, kw_only=True)

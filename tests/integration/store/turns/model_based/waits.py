@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.reference import Mailbox
 
 #: The decisions that fit each kind of call.
-FITTING = {"approval": ("approve", "deny", "edit"), "question": ("answer", "deny"), "client_tool": ("result", "deny")}
+FITTING = {
+    "approval": ("approve", "deny", "edit"),
+    "question": ("answer", "deny"),
+    "client_tool": ("result", "deny"),
+    "child": ("result",),
+}
 #: The answers that a question takes.
 CHOICES = ("red", "blue")
 

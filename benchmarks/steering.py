@@ -1,0 +1,26 @@
+"""Steering: forks and branches of a long thread, turns that wait for a person, webhooks and schedules.
+
+Each is told of in a module of its own: `steering_branches`, `steering_waits` and `steering_sends`.
+"""
+
+from benchmarks import steering_branches, steering_sends, steering_waits
+from benchmarks.figures import Measures
+from benchmarks.stage import settings_of, stack
+from conversation.task_contract import MAINTENANCE_QUEUE, TURNS_QUEUE
+from threadmill.embedded.programs import worker
+
+AGENTS = "benchmarks.steering_agent"
+PROGRAMS = (
+    worker("turns", [TURNS_QUEUE]),
+    worker("maintenance", [MAINTENANCE_QUEUE], options=["-P", "threads", "-c", "4"]),
+)
+
+
+def measure(*, quick: bool) -> Measures:
+    """Measure one after the other: an idle database, and one with all that this leaves in it."""
+    with stack() as idle, stack(*PROGRAMS, agent_modules=AGENTS, webhook_allow_networks=steering_sends.NETWORK) as busy:
+        return [
+            *steering_waits.measure(idle, busy, quick=quick),
+            *steering_sends.measure(busy, quick=quick),
+            *steering_branches.measure(settings_of(busy, db_pool_size=1), quick=quick),
+        ]

@@ -1,0 +1,69 @@
+"""A turn that waits for turns of other threads: who asks, who answers, and what becomes of both.
+
+What stays true: all ends go through the store's own verbs, as a worker uses them.
+"""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from conversation.ids import new_id
+from conversation.pending_call import ChildTurn, PendingKind, PendingRequest
+from conversation.turn import Completed, RefusedTurn, Waiting
+from store.database.engine import Database
+from store.tables import threads, turns
+from store.turns import cancel, pending_calls, sweep
+from store.turns import settle as settling
+from store.turns.children import Kin
+from tests.integration.store.turns.busy_scene import BusyScene
+
+
+class Family(BusyScene):
+    """A thread whose turns ask others; `child` is the scene of one that was asked."""
+
+    def __init__(self, database: Database, *, thread: str | None = None) -> None:
+        super().__init__(database)
+        self.thread = thread or self.thread
+
+    def settle(self, claimed: Any, ending: Any) -> None:
+        self.database.run(settling.settle, claimed.lease, claimed.id, ending, release=True, kin=Kin.of(claimed, ending))
+
+    def ask(self, call_id: str = "c") -> "Family":
+        """Have the thread's next turn wait for a turn in a thread of its own; returns the family of that."""
+        claimed = self.claim_turn()
+        child = Family(self.database, thread=f"{claimed.id}-{call_id}")
+        asked = ChildTurn(turn_id=new_id(), thread_id=child.thread, agent="assistant", content="help", depth=1)
+        request = PendingRequest(call_id=call_id, step_index=0, kind=PendingKind.CHILD, name="helper", child=asked)
+        self.settle(claimed, Waiting(pending=(request,)))
+        return child
+
+    @property
+    def turn(self) -> Any:
+        """The row of the thread's first turn."""
+        of_thread = select(turns).join(threads).where(threads.c.id == self.thread)
+        return self.database.run(lambda c: c.execute(of_thread.order_by(turns.c.arrival_seq).limit(1)).one())
+
+    @property
+    def told(self) -> list[Any]:
+        """What the first turn was told of those that it asked: None as long as they go on."""
+        calls = self.database.run(pending_calls.load, turn_id=self.turn.id)
+        return [None if each.decision is None else each.decision.value["state"] for each in calls]
+
+    def cancel(self) -> cancel.CancelOutcome:
+        return self.database.run(cancel.cancel_answering, self.turn.id)
+
+    def is_swept(self) -> bool:
+        """Whether a sweep has a worker look at the thread, no wake-up of which is on its way."""
+        wake_ups = self.database.run(sweep.pick_wake_ups, grace_seconds=60, limit=500)
+        return self.thread in {each.thread_id for each in wake_ups}
+
+    def run_refused(self) -> None:
+        """Claim a turn that is only to be ended, and end it."""
+        refused = self.claim()
+        assert isinstance(refused, RefusedTurn)
+        self.settle(refused, refused.ending)
+
+    def answer(self) -> None:
+        """Run the thread's next turn to its end."""
+        claimed = self.claim_turn()
+        self.settle(claimed, Completed(messages=()))

@@ -1,0 +1,120 @@
+"""Deleting branches and threads, in plain Python.
+
+What stays true: what a row that is there reads stays, with the turns of it, in a row that nobody finds; and all of it
+goes when the last one that reads it is gone.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conversation.branch_address import MAIN
+from conversation.errors import BranchInUse, InvalidInput
+from tests.integration.store.turns.model_based import branches, children, waits
+
+if TYPE_CHECKING:
+    from tests.integration.store.turns.model_based.reference import Mailbox
+
+
+def delete_branch(mailbox: "Mailbox", thread: str, branch: str) -> None:
+    first = branches.first_row(mailbox, thread)
+    if branch == MAIN:
+        raise InvalidInput("branch", "is the first one", "delete the thread")
+    name = branches.resolve(mailbox, f"{thread}/{branch}")
+    if mailbox.threads[first].chosen == name:
+        raise BranchInUse
+    branches.check_idle(mailbox, name)
+    _delete(mailbox, [name], with_thread=False)
+
+
+def delete_thread(mailbox: "Mailbox", thread: str) -> bool:
+    if thread not in mailbox.threads:
+        return False
+    _delete(mailbox, branches.rows_of(mailbox, thread), with_thread=True)
+    # Those in which agents answered what was asked here.
+    begun_here = [(row.number, name) for name, row in mailbox.threads.items() if row.begun_in == thread]
+    for _, name in sorted(begun_here):
+        delete_thread(mailbox, name)
+    return True
+
+
+def tidy(mailbox: "Mailbox") -> None:
+    """Delete what became free, until there is nothing more."""
+    while pending := [name for name, row in mailbox.threads.items() if row.is_pending]:
+        for name in pending:
+            _remove(mailbox, name, with_thread=mailbox.threads[name].root is None)
+
+
+def read_by_others(mailbox: "Mailbox", name: str) -> set[int]:
+    """Each `seq` of a row's own that another one reads which is there."""
+    others = [other for other, row in mailbox.threads.items() if other != name and not row.is_deleted]
+    return {seq for other in others for source, seq in branches.parts(mailbox, other) if source == name}
+
+
+def _delete(mailbox: "Mailbox", names: list[str], *, with_thread: bool) -> None:
+    # Each after those that were made from it.
+    for name in reversed(names):
+        _end_turns(mailbox, name)
+        _remove(mailbox, name, with_thread=with_thread)
+
+
+def _end_turns(mailbox: "Mailbox", name: str) -> None:
+    """End what works or waits in a row, and tell whom it concerns."""
+    its = [turn for turn in mailbox.turns.values() if turn.thread == name]
+    for turn in its:
+        waits.close(turn)
+    ended = [turn for turn in its if not turn.is_final]
+    for turn in ended:
+        turn.state, turn.cancel_asked, turn.notified_at, turn.retry_at = "cancelled", True, None, None
+        turn.close_started()
+    for turn in ended:
+        children.stop(mailbox, turn.id)
+        children.tell(mailbox, turn, is_published=False)
+
+
+def _remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
+    row = mailbox.threads[name]
+    readers = [other for other, its in mailbox.threads.items() if its.shared and its.shared[-1][0] == name]
+    sources = [source for source, _ in row.shared]
+    if row.root is not None:
+        sources.append(row.root)
+    if readers or (row.root is None and not with_thread):
+        _leave(mailbox, name, with_thread=with_thread)
+    else:
+        _forget(mailbox, [turn for turn, its in mailbox.turns.items() if its.thread == name])
+        del mailbox.threads[name]
+    for source in sources:
+        if source in mailbox.threads and mailbox.threads[source].is_deleted:
+            mailbox.threads[source].is_pending = True
+
+
+def _leave(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
+    """Leave to others what they read, and nothing by which it is found."""
+    row, kept = mailbox.threads[name], read_by_others(mailbox, name)
+    own = list(enumerate(row.history, start=row.shared_to + 1))
+    row.history = [line if seq in kept else replace(line, is_gone=True) for seq, line in own]
+    turns = {line.turn for line in row.history if not line.is_gone}
+    _forget(mailbox, [turn for turn, its in mailbox.turns.items() if its.thread == name and turn not in turns])
+    row.is_deleted, row.is_pending, row.owner, row.fence = True, False, None, row.fence + 1
+    for turn in mailbox.turns.values():
+        if turn.thread == name:
+            if turn.id in mailbox.asks:
+                mailbox.asks[turn.id] = replace(mailbox.asks[turn.id], key=None)
+            turn.events.clear()
+    if with_thread:
+        row.root = row.title = row.chosen = row.begun_in = None
+        _rename(mailbox, name, f"/{row.number}")
+
+
+def _forget(mailbox: "Mailbox", turns: list[str]) -> None:
+    for turn in turns:
+        del mailbox.turns[turn]
+        mailbox.asks.pop(turn, None)
+
+
+def _rename(mailbox: "Mailbox", name: str, new_name: str) -> None:
+    mailbox.threads = {new_name if each == name else each: row for each, row in mailbox.threads.items()}
+    for row in mailbox.threads.values():
+        row.shared = tuple((new_name if source == name else source, to_seq) for source, to_seq in row.shared)
+    for turn in mailbox.turns.values():
+        if turn.thread == name:
+            turn.thread = new_name

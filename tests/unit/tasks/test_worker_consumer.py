@@ -1,0 +1,56 @@
+"""Celery's consumer as our workers run it: how task events leave."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.control import consumer
+from tasks.control.consumer import GATHER_SECONDS, GATHERED_MAX, Events, WorkerConsumer
+
+
+def consumer_with(hub: Any) -> WorkerConsumer:
+    made = object.__new__(WorkerConsumer)
+    made.hub, made._flush_at = hub, 0.0
+    return made
+
+
+def test_events_of_one_moment_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, timers = 1000.0, []
+    monkeypatch.setattr(consumer, "monotonic", lambda: now)
+    worker = consumer_with(SimpleNamespace(call_later=lambda seconds, flush: timers.append((now + seconds, flush))))
+
+    for _ in range(3):
+        worker.on_send_event_buffered()
+    assert timers == [(1000.0 + GATHER_SECONDS, worker._flush_events)]
+
+    # Its timer was lost with the connection: the next event sets one.
+    now += GATHER_SECONDS
+    worker.on_send_event_buffered()
+    assert len(timers) == 2
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    base = Events.__bases__[0]
+    monkeypatch.setattr(base, "start", lambda self, worker: None)
+    monkeypatch.setattr(base, "_close", lambda self, worker: calls.append("closed"))
+    return calls
+
+
+def test_events_that_wait_leave_before_their_way_is_closed(calls: list[str]) -> None:
+    dispatcher = SimpleNamespace(flush=lambda: calls.append("flushed"), buffer_limit=24)
+    step, worker = object.__new__(Events), SimpleNamespace(event_dispatcher=dispatcher)
+
+    step.start(worker)
+    step._close(worker)
+
+    assert dispatcher.buffer_limit == GATHERED_MAX
+    assert calls == ["flushed", "closed"]
+
+
+def test_a_worker_that_never_connected_has_nothing_to_flush(calls: list[str]) -> None:
+    object.__new__(Events)._close(SimpleNamespace(event_dispatcher=None))
+
+    assert calls == ["closed"]
