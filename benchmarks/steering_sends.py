@@ -2,7 +2,7 @@
 
 The receiver is a server in a process of its own, on this machine. An event's way begins with the end of its turn, by
 the database's clock, which is this machine's; a maintenance worker sends it. What one sender does in a second is
-measured in this process, with a thousand events of as many threads; a tick's runs go to a thread each.
+measured in this process, with some hundred events of as many threads; a tick's runs go to a thread each.
 """
 
 import subprocess
@@ -34,10 +34,10 @@ from tasks.jobs.schedules import run_schedules
 from tasks.jobs.send_webhooks import send_webhooks
 from threadmill.embedded.stack import Stack
 
-EVENTS, WINDOWS, DELIVERIES, SCHEDULES = 40, 20, 1_000, 1_000
+EVENTS, WINDOWS, DELIVERIES, SCHEDULES = 40, 20, 500, 500
 WINDOW_SECONDS = 1.0
 LATE = """
-select extract(epoch from started_at - created_at) - %s from turns join threads on threads.key = turns.thread_key
+select extract(epoch from started_at - turns.created_at) - %s from turns join threads on threads.key = turns.thread_key
 where starts_with(threads.id, 'merged-')
 """
 NETWORK = "127.0.0.0/8"

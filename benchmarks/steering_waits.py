@@ -29,10 +29,10 @@ from tasks.jobs.schedules import run_schedules
 from tasks.jobs.send_webhooks import send_webhooks
 from threadmill.embedded.stack import Stack
 
-TURNS, REAL_TURNS, APPROVALS = 10_000, 400, 30
+TURNS, REAL_TURNS, APPROVALS = 10_000, 200, 30
 AGENT = "asking"
 #: Minutes that are played, and seconds after which no further one begins.
-MINUTES, BUDGET_SECONDS = 20, 14
+MINUTES, BUDGET_SECONDS = 20, 12
 #: Percent.
 QUARTILE = 25
 THREADS = 8

@@ -72,7 +72,7 @@ def _call_sql(name: str, argument_names: tuple[str, ...]) -> str:
 
 @cache
 def _call_pieces(name: str, argument_names: tuple[str, ...]) -> tuple[bytes, ...]:
-    """What stands before each argument of a call, and behind the last."""
+    """Text before each argument of a call, and behind the last."""
     return tuple(piece.encode() for piece in _PLACEHOLDER.split(_call_sql(name, argument_names)))
 
 

@@ -37,6 +37,8 @@ from store.turns.visible_send import accept_of_viewer
 #: Seconds after which a run is tried again that was refused for now, at most; the first time it is a minute.
 RETRY_MAX_SECONDS = 3600.0
 RETRY_MIN_SECONDS = 60.0
+#: Runs after which a transaction takes up no further schedule: it would last too long.
+SENT_MAX = 200
 #: Characters of an error: enough for an operator.
 ERROR_MAX_CHARS = 500
 
@@ -110,6 +112,7 @@ def run_due(
 ) -> RunOutcome:
     """Send what is due of schedules, and move them on; but for those that another process is at, or has done.
 
+    Those are left to the next call that are behind `SENT_MAX` runs, as where many make up for what they missed.
     Gives up where it would have to wait for a lock for longer than `lock_seconds`.
     """
     if lock_seconds is not None:
@@ -119,13 +122,17 @@ def run_due(
     )
     rows = connection.execute(statement.order_by(due_at).with_for_update(of=schedules, skip_locked=True)).all()
     outcome = RunOutcome()
-    changes = [_Runs(connection, row, rules, outcome, owner_only=row.owner_only).send_due() for row in rows]
+    changes: list[dict[str, Any]] = []
+    for row in rows:
+        if outcome.sent >= SENT_MAX:
+            break
+        changes.append(_Runs(connection, row, rules, outcome, owner_only=row.owner_only).send_due())
     if changes:
         # In one go: the driver sends them all before it reads the first answer.
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _MOVED}
         moving = update(schedules).where(schedules.c.id == bindparam("schedule")).values(**values, updated_at=clock())
         connection.execute(moving, changes)
-    outcome.moved = len(rows)
+    outcome.moved = len(changes)
     return outcome
 
 

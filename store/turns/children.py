@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Update, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, func, select, update
 
 from conversation.errors import AlreadyDecided, PendingCallNotFound
 from conversation.message import Message
@@ -20,7 +20,7 @@ from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, FinalEnding, RefusedTurn, Waiting
 from store.database.column_types import clock
 from store.tables import pending_calls, steps, threads, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished, unfinished
 from store.turns import send_statements
 from store.turns.decisions import decide
 from store.turns.send_request import UNLIMITED, ParentCall, SendRequest
@@ -115,20 +115,20 @@ def end_turns(connection: Connection, thread_key: int) -> None:
 
     The caller has locked the threads of their parents, and then this one. The sweep publishes what goes on.
     """
-    of_row = turns.c.thread_key == thread_key
-    rows = connection.execute(select(turns.c.id, turns.c.tenant).where(of_row, unfinished)).all()
+    of_row, ending = turns.c.thread_key == thread_key, turns.alias("ending")
     open_calls = pending_calls.c.turn_id.in_(select(turns.c.id).where(of_row)) & pending_calls.c.decision.is_(None)
     connection.execute(update(pending_calls).where(open_calls).values(decision="closed", decided_at=clock()))
-    if not rows:
-        return
-    is_ending = steps.c.turn_id.in_([row.id for row in rows]) & (steps.c.kind == "tool") & (steps.c.state == "started")
-    connection.execute(update(steps).where(is_ending).values(state="unknown", finished_at=clock()))
+    is_child = turns.c.parent_turn_id.is_not(None)
+    child_ids = connection.execute(select(turns.c.id).where(of_row, unfinished, is_child)).scalars().all()
+    ending_ids = select(ending.c.id).where(ending.c.thread_key == thread_key, is_unfinished("ending"))
+    begun_calls = steps.c.turn_id.in_(ending_ids) & (steps.c.kind == "tool") & (steps.c.state == "started")
+    connection.execute(update(steps).where(begun_calls).values(state="unknown", finished_at=clock()))
+    _cancel(connection, turns.c.parent_turn_id.in_(ending_ids))
     ended: dict[str, Any] = {"state": "cancelled", "finished_at": clock(), "notified_at": None, "retry_at": None}
     ended["cancel_requested_at"] = func.coalesce(turns.c.cancel_requested_at, clock())
     connection.execute(update(turns).where(of_row, unfinished).values(ended))
-    for row in rows:
-        cancel_children(connection, row.tenant, row.id)
-        tell_parent(connection, row.id, mark_notified=False)
+    for child_id in child_ids:
+        tell_parent(connection, child_id, mark_notified=False)
 
 
 def tell_parent(
@@ -136,8 +136,8 @@ def tell_parent(
 ) -> list[WakeUp]:
     """Decide the call that waits for a turn, which has just ended. Returns what is to be published after the commit.
 
-    A parent that has ended, or is not stored any more, is told nothing. Where the caller publishes nothing, the sweep
-    does, at its next tick: it is told by `mark_notified`.
+    A parent that has ended, or is not stored any more, is told nothing. Without `mark_notified`, the caller publishes
+    nothing, and the sweep does, at its next tick.
     """
     columns = [turns.c[name] for name in ("state", "tenant", "parent_turn_id", "parent_call_id")]
     errors = [turns.c[name] for name in ("error_kind", "error_message")]
@@ -157,11 +157,13 @@ def tell_parent(
 
 def cancel_children(connection: Connection, tenant: str, turn_id: str) -> None:
     """Ask the turns to stop that a turn waited for which has ended: none of them has anybody left to answer."""
-    of_turn = (turns.c.parent_turn_id == turn_id) & (turns.c.tenant == tenant)
-    of_turn &= unfinished & turns.c.cancel_requested_at.is_(None)
-    connection.execute(
-        update(turns).where(of_turn).values(cancel_requested_at=clock(), cancel_requested_by=REQUESTER, retry_at=None)
-    )
+    _cancel(connection, (turns.c.parent_turn_id == turn_id) & (turns.c.tenant == tenant))
+
+
+def _cancel(connection: Connection, are_children: ColumnElement[bool]) -> None:
+    are_asked = are_children & unfinished & turns.c.cancel_requested_at.is_(None)
+    values = {"cancel_requested_at": clock(), "cancel_requested_by": REQUESTER, "retry_at": None}
+    connection.execute(update(turns).where(are_asked).values(values))
 
 
 def _find_answer(messages: Sequence[Message]) -> str:

@@ -18,11 +18,19 @@ __all__ = ["SettleOutcome", "settle"]
 
 
 def settle(
-    connection: Connection, lease: Lease, turn_id: str, ending: Ending, *, release: bool, kin: Kin | None = None
+    connection: Connection,
+    lease: Lease,
+    turn_id: str,
+    ending: Ending,
+    *,
+    release: bool,
+    kin: Kin | None = None,
+    mark_notified: bool = True,
 ) -> SettleOutcome:
     """Write a turn's end: its replies, its last steps, its state; keep or release the lease.
 
-    `kin` names the turns that are to be told of it, or that it begins. Running it twice changes nothing. Raises
+    `kin` names the turns that are to be told of it, or that it begins; without `mark_notified`, the sweep publishes
+    what goes on with it, and not the caller. Running it twice changes nothing. Raises
     `LeaseLost` if another worker has claimed the thread: then nothing is written.
     """
     if kin is None:
@@ -37,7 +45,7 @@ def settle(
         if kin.has_children:
             cancel_children(connection, kin.tenant, turn_id)
         if kin.parent_turn_id is not None:
-            wake_ups += tell_parent(connection, turn_id, ending.messages)
+            wake_ups += tell_parent(connection, turn_id, ending.messages, mark_notified=mark_notified)
     return replace(outcome, wake_ups=tuple(wake_ups))
 
 

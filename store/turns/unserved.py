@@ -14,6 +14,7 @@ from store.database.column_types import clock, moment_now
 from store.database.sqlite import read_only
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
+from store.turns.children import Kin, lock_parents
 from store.turns.claims import ClaimRequest, claim
 from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, must_end_at
 from store.turns.settle import settle
@@ -70,7 +71,13 @@ def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]
 def end_overdue(
     connection: Connection, tenant: str, thread_id: str, *, sweeper: str, error: TurnError | None = None
 ) -> RefusedTurn | None:
-    """End the head of a thread if it must end; returns the turn. With `error`, as one that cannot be read."""
+    """End the head of a thread if it must end; returns the turn. With `error`, as one that cannot be read.
+
+    The sweep publishes what goes on with its end.
+    """
+    # Before the thread's own row: rows are locked from the parent to the child.
+    of_thread = select(threads.c.key).where(threads.c.tenant == tenant, threads.c.id == thread_id)
+    lock_parents(connection, select(turns.c.id).where(turns.c.thread_key.in_(of_thread), unfinished))
     claimant = ClaimRequest(worker=sweeper, agents={}, runs_quarantine=True)
     if error is None:
         outcome = claim(connection, tenant, thread_id, claimant)
@@ -80,5 +87,6 @@ def end_overdue(
         return None
     if error is not None:
         outcome = replace(outcome, ending=Failed(error=error))
-    settle(connection, outcome.lease, outcome.id, outcome.ending, release=True)
+    kin = Kin.of(outcome, outcome.ending)
+    settle(connection, outcome.lease, outcome.id, outcome.ending, release=True, kin=kin, mark_notified=False)
     return outcome

@@ -150,7 +150,7 @@ STORE: dict[str, Verb] = {
         metadata=just({"a": 1}),
         messages=just([]),
     ),
-    "ThreadStore.fork": _of_store("fork", thread_id=just("t"), at=just(0), new_thread_id=just(None)),
+    "ThreadStore.fork": _of_store("fork", thread_id=just("t"), at=just(0), new_thread_id=just(None), last=just(1)),
     "ThreadStore.branch": _of_store("branch", thread_id=just("t"), at=just(None), name=just("x"), branch=just("main")),
     "ThreadStore.get_branch": _of_store("get_branch", thread_id=just("t"), branch=just("main"), last=just(1)),
     "ThreadStore.list_branches": _of_store("list_branches", thread_id=just("t")),

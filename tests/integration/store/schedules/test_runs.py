@@ -207,6 +207,22 @@ def test_one_whose_thread_somebody_holds_is_put_off_and_holds_up_no_other(databa
     assert agenda.tick().sent == 1
 
 
+def test_many_that_make_up_for_what_they_missed_share_no_transaction_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "SENT_MAX", 5)
+    agenda = Agenda(database)
+    for number in range(4):
+        agenda.create(catch_up="all", thread_rule=f"t{number}-{{date}}-{{time}}", late=3 * HOUR)
+    ids = database.run(runs.list_due, limit=10)
+
+    outcome = database.run(runs.run_due, ids, rules=RunRules())
+
+    assert (outcome.moved, outcome.sent) == (2, 8)
+    assert agenda.tick().sent == 8
+    assert len(agenda.turns()) == len({turn.idempotency_key for turn in agenda.turns()}) == 16
+
+
 def test_a_run_is_one_statement_and_each_batch_some_more(database: Database) -> None:
     agenda = Agenda(database)
     for number in range(40):

@@ -5,14 +5,14 @@ What stays true: all ends go through the store's own verbs, as a worker uses the
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from conversation.ids import new_id
 from conversation.pending_call import ChildTurn, PendingKind, PendingRequest
 from conversation.turn import Completed, RefusedTurn, Waiting
 from store.database.engine import Database
-from store.tables import threads, turns
-from store.turns import cancel, pending_calls, sweep
+from store.tables import threads, turns, workers
+from store.turns import cancel, pending_calls, sweep, unserved
 from store.turns import settle as settling
 from store.turns.children import Kin
 from tests.integration.store.turns.busy_scene import BusyScene
@@ -51,6 +51,14 @@ class Family(BusyScene):
 
     def cancel(self) -> cancel.CancelOutcome:
         return self.database.run(cancel.cancel_answering, self.turn.id)
+
+    def kill_worker(self) -> None:
+        self.database.run(lambda c: c.execute(delete(workers).where(workers.c.id == self.worker)) and None)
+
+    def end_overdue(self) -> None:
+        """As a sweep does with a turn that must end, and that nobody holds."""
+        assert ("default", self.thread) in self.database.run(unserved.list_overdue, limit=500)
+        assert self.database.run(unserved.end_overdue, "default", self.thread, sweeper=new_id()) is not None
 
     def is_swept(self) -> bool:
         """Whether a sweep has a worker look at the thread, no wake-up of which is on its way."""

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, event, select, text
@@ -261,12 +262,20 @@ def check_whole(meeting: Meeting) -> None:
     asked = [message for message in rows["messages"] if message.role == "user"]
     in_order = list(dict.fromkeys(message.content for message in asked))
     assert in_order == [text for text in ("one", "two") if text in in_order]
+    blocks = [turn_id for turn_id, _ in groupby(_answering(rows, message.turn_id) for message in rows["messages"])]
+    assert len(blocks) == len(set(blocks)), "a message stands apart from its answer, or has two"
     for turn_id, row in rows["turns"].items():
         answers = [m for m in rows["messages"] if m.turn_id == turn_id and m.content.startswith("to ")]
         expected = {"completed": (1,), "cancelled": (0, 1)}.get(row.state, (0,))
         assert len(answers) in expected, f"{row.state} with {len(answers)} answers"
     assert rows["lease_owner"] is None, "a lease is left"
     assert rows["open_calls"] == 0, "somebody is still asked to decide"
+
+
+def _answering(rows: dict[str, Any], turn_id: str) -> str:
+    """The turn that answers the message of this one."""
+    answering: str = rows["turns"][turn_id].merged_into or turn_id
+    return answering
 
 
 def _check_handle(meeting: Meeting, turn_id: str, content: str, rows: dict[str, Any]) -> None:
@@ -282,8 +291,9 @@ def _check_handle(meeting: Meeting, turn_id: str, content: str, rows: dict[str, 
         assert record.state is TurnState.CANCELLED, "it never ran, and nobody asked it to stop"
     if result.state is TurnState.COMPLETED:
         assert content in result.content, "it was answered without being read"
-    answering = record.merged_into or turn_id
-    assert rows["turns"][answering].merged_into is None, "the turn that answers it was answered by another one"
+    assert rows["turns"][_answering(rows, turn_id)].merged_into is None, (
+        "the turn that answers it was answered by another one"
+    )
 
 
 def _read_rows(meeting: Meeting) -> dict[str, Any]:

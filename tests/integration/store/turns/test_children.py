@@ -144,6 +144,29 @@ def test_a_thread_that_is_deleted_with_those_that_it_asked_leaves_none(parent: F
         assert not parent.database.run(delete_thread, "default", thread)
 
 
+def test_who_waits_for_a_turn_that_the_sweep_ends_is_told(parent: Family) -> None:
+    """It was asked to stop, and its worker died."""
+    child = parent.ask()
+    child.claim_turn()
+    child.cancel()
+    child.kill_worker()
+
+    child.end_overdue()
+
+    assert (child.turn.state, parent.turn.state, parent.told) == ("cancelled", "queued", ["cancelled"])
+    assert parent.is_swept()
+
+
+def test_those_that_a_turn_waits_for_are_asked_to_stop_when_the_sweep_ends_it(parent: Family) -> None:
+    child = parent.ask()
+    parent.cancel()
+
+    parent.end_overdue()
+
+    assert parent.turn.state == "cancelled"
+    assert child.turn.cancel_requested_at is not None
+
+
 def test_a_viewers_cancel_and_the_end_of_the_same_turn_lock_in_one_order(database: Database) -> None:
     """The end has locked the parent's thread, and is about to lock the child's."""
     parent = Family(database)

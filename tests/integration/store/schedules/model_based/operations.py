@@ -61,16 +61,18 @@ class ListDue:
 
 @dataclass(frozen=True)
 class Tick:
-    schedule: str
+    """What one transaction of a beat runs."""
+
+    schedules: tuple[str, ...]
     limit: int
 
     def on_store(self, connection: Connection) -> Any:
-        outcome = runs.run_due(connection, self.schedule, rules=rules(self.limit))
-        return outcome.sent, outcome.refused, outcome.is_over
+        outcome = runs.run_due(connection, self.schedules, rules=rules(self.limit))
+        return outcome.sent, outcome.refused, outcome.moved
 
     def on_model(self, agenda: Agenda, _: int) -> Any:
         agenda.limit = self.limit
-        return agenda.tick(self.schedule)
+        return agenda.tick(self.schedules)
 
 
 @dataclass(frozen=True)

@@ -59,18 +59,23 @@ class Agenda:
     def create(self, schedule: str, values: Schedule) -> None:
         self.schedules.setdefault(schedule, values)
 
-    def is_due(self, its: Schedule) -> bool:
+    def due_at(self, its: Schedule) -> int | None:
+        """When it is to run; None where it is not."""
         due_at = its.retry_at if its.retry_at is not None else its.next_at
-        return its.state == "active" and due_at is not None and due_at <= self.now
+        return due_at if its.state == "active" and due_at is not None and due_at <= self.now else None
 
     def list_due(self) -> list[str]:
-        return sorted(one for one, its in self.schedules.items() if self.is_due(its))
+        return sorted(one for one, its in self.schedules.items() if self.due_at(its) is not None)
 
-    def tick(self, schedule: str) -> tuple[int, int, bool]:
-        """Returns how many runs were sent, how many were refused, and whether there was anything to do."""
-        its = self.schedules.get(schedule)
-        if its is None or not self.is_due(its):
-            return 0, 0, False
+    def tick(self, schedules: tuple[str, ...]) -> tuple[int, int, int]:
+        """Returns how many runs were sent, how many were refused, and how many schedules were moved on."""
+        found = [(self.due_at(its), one) for one, its in self.schedules.items() if one in schedules]
+        due = sorted((at, one) for at, one in found if at is not None)
+        told = [self._run(schedule) for _, schedule in due]
+        return sum(sent for sent, _ in told), sum(refused for _, refused in told), len(told)
+
+    def _run(self, schedule: str) -> tuple[int, int]:
+        its = self.schedules[schedule]
         due, its.next_at = self._plan(its)
         failures, its.retry_at, its.failures = its.failures, None, 0
         sent = refused = 0
@@ -87,7 +92,7 @@ class Agenda:
                 its.last_due_at, its.last_key, its.has_error, sent = second, key, False, sent + is_new
         if its.next_at is None:
             its.state = "ended"
-        return sent, refused, True
+        return sent, refused
 
     def _plan(self, its: Schedule) -> tuple[list[int], int | None]:
         """The times that are sent now, and the next one."""

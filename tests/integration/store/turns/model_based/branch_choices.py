@@ -72,6 +72,11 @@ def addresses(machine: "Machine") -> list[str]:
     return [*names, *(name if "/" in name else f"{name}/{MAIN}" for name in names)]
 
 
+def row_of(machine: "Machine", address: str) -> str:
+    """The row that a message for this address goes to."""
+    return model.row_for(machine.model, address)
+
+
 def _split(name: str) -> tuple[str, str]:
     thread, _, branch = name.partition("/")
     return thread, branch or MAIN

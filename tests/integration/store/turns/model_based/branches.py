@@ -174,7 +174,10 @@ def _question(mailbox: "Mailbox", name: str) -> tuple[int, str | None]:
         seq, newest = shown[-1]
         turn = mailbox.turns.get(newest.turn)
         if turn is not None and turn.thread in {*dict(row.shared), name} and turn.window and turn.window <= seq:
-            return turn.window, turn.agent
+            before = [line for at, line in shown if at <= turn.window]
+            # One that only took up a call asks nothing.
+            if before and not before[-1].is_reply:
+                return turn.window, turn.agent
     asked = [seq for seq, line in shown if not line.is_reply]
     if not asked:
         raise MessageNotFound

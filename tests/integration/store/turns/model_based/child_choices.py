@@ -19,7 +19,7 @@ def waits(machine: "Machine") -> SearchStrategy[End]:
 
     def child(agent: str) -> Child:
         turn = machine.new_id("b")
-        return Child(turn, f"of {turn[-6:]}", agent)
+        return Child(turn, f"of-{turn[-6:]}", agent)
 
     children = st.sampled_from(["assistant", "assistant", "clerk"]).map(child)
     names = st.builds(machine.new_id, st.just("d"))

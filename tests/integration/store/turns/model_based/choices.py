@@ -130,7 +130,7 @@ def _lets_go(machine: "Machine") -> SearchStrategy[LetGo]:
 def _of_people(machine: "Machine") -> Weighed:
     found: Weighed = []
     if any(turn.calls for turn in machine.model.turns.values()):
-        found.append((8 if people.open_calls(machine) else 1, people.decides))
+        found.append((12 if people.open_calls(machine) else 1, people.decides))
     if any(process.is_library for process in machine.living):
         found.append((1, people.adopts))
     return found
@@ -224,7 +224,7 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
         read = turn.read if turn and end.is_final else ()
         return Settle(job, replace(end, replies=replies, read=read), release=release)
 
-    any_end = st.one_of(ends, ends, ends, people.waits(machine), _asks_others(machine))
+    any_end = st.one_of(ends, ends, people.waits(machine), _asks_others(machine))
     return st.builds(settle, _jobs(machine, machine.jobs), any_end, release=st.booleans())
 
 

@@ -16,8 +16,10 @@ from tests.integration.store.turns.model_based.values import Ask
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.machine import Machine
 
-#: What asks the most of others more often.
-POLICIES = (None, None, "reject", *("merge",) * 5, *("steer",) * 5, *("interrupt", "rollback") * 2)
+#: What asks the most of others more often; of a thread where a turn runs, and where one waits to be merged with others.
+POLICIES = (None, None, "reject", *("merge",) * 6, "steer", "interrupt", "rollback")
+BESIDE_A_RUN = (None, "reject", "merge", *("steer",) * 6, *("interrupt", "rollback") * 2)
+BEHIND_A_MERGE = (None, "reject", *("merge",) * 8, "interrupt", "rollback")
 
 
 def sends(machine: "Machine") -> SearchStrategy[Send]:
@@ -27,23 +29,37 @@ def sends(machine: "Machine") -> SearchStrategy[Send]:
 
 
 def _new_sends(machine: "Machine", threads: Sequence[str]) -> SearchStrategy[Send]:
+    """To where a turn runs or waits more often than to others."""
+    busy = [one for one in threads if machine.model.head(branches.row_of(machine, one))]
+    return st.sampled_from([*threads, *busy, *busy]).flatmap(lambda thread: _sends_to(machine, thread))
+
+
+def _policies(machine: "Machine", thread: str) -> Sequence[str | None]:
+    unfinished = machine.model.unfinished(branches.row_of(machine, thread))
+    if any(turn.state == "running" for turn in unfinished):
+        return BESIDE_A_RUN
+    is_behind = bool(unfinished) and unfinished[-1].when_busy == "merge"
+    return BEHIND_A_MERGE if is_behind else POLICIES
+
+
+def _sends_to(machine: "Machine", thread: str) -> SearchStrategy[Send]:
     now = machine.model.now
     libraries = [process.id for process in machine.living if process.is_library]
     return st.builds(
         Ask,
         turn=st.builds(machine.new_id, st.just("b")),
-        thread=st.sampled_from([*threads[:1] * 2, *threads[:2], *threads]),
+        thread=st.just(thread),
         content=st.sampled_from(["hello", "and", "then", "so", "yes", "no", None]),
         agent=st.sampled_from(["assistant"] * 8 + ["clerk", "clerk", "ghost"]),
         allow_unknown=st.booleans(),
-        key=st.sampled_from([None] * 5 + ["k", "l"]),
+        key=st.sampled_from([None] * 8 + ["k", "l"]),
         priority=st.sampled_from([0, 5]),
-        not_before=st.sampled_from([None] * 7 + [now + 20]),
-        deadline=st.sampled_from([None] * 7 + [now + 30]),
+        not_before=st.sampled_from([None] * 9 + [now + 20]),
+        deadline=st.sampled_from([None] * 9 + [now + 30]),
         runner=st.sampled_from([None] * 8 + libraries),
         notifies=st.booleans(),
         limit=st.sampled_from([0, 0, 0, 0, 3]),
-        when_busy=st.sampled_from(POLICIES),
+        when_busy=st.sampled_from(_policies(machine, thread)),
         merge_window=st.sampled_from([0, 0, 0, 8]),
     ).map(Send)
 

@@ -291,7 +291,7 @@ def deleting_a_branch_and_branching_it(scene: Scene) -> tuple[Operation, Operati
     return DeleteBranch("x", "two"), Branch("x/two", "three")
 
 
-CHILD = Child(AGAIN, "of it", "assistant")
+CHILD = Child(AGAIN, "of-it", "assistant")
 
 
 def family(scene: Scene) -> Claimed:
