@@ -23,7 +23,7 @@ from agent.tool_calls import NOT_RUN_RESULT, ToolCalls
 from conversation.error_sentences import MODEL_SENTENCES, SENTENCES
 from conversation.errors import Fault, FileStoreUnavailable, ModelError, ToolServerUnavailable
 from conversation.exhaustion import Resource, resource_of
-from conversation.replay import assistant_message, tool_calls_of
+from conversation.replay import assistant_message, replay_transcript, tool_calls_of
 from conversation.step import Step
 from conversation.turn import (
     Cancelled,
@@ -128,6 +128,11 @@ class Run:
     def _close(self) -> dict[str, Any]:
         """Close a run that ends without an answer: its messages, its spending, what was left out of its window."""
         steps = self.charge_unanswered_calls()
+        if self._state.outer is None:
+            # Stopped before it came to where the attempts before it were: what they said and did is kept, too.
+            replayed = replay_transcript(self.claimed.id, self.claimed.steps, self._state.source)
+            if len(replayed.messages) > len(self._transcript.messages):
+                self._transcript = replayed
         messages = self._transcript.close(source=self._state.source)
         return {"messages": messages, "steps": steps, **self._totals()}
 

@@ -1,7 +1,8 @@
 """How long the turns of a killed worker wait for another one.
 
 What stays true: a turn counts if the worker's death found it running under the worker's lease, as the
-database says after the death; its time ends when the database shows a further claim of it, or its end.
+database says after the death; its time ends when the database shows a further claim of it, or its end. One
+that was running in a crash before goes to quarantine, where turns run one by one: its time is not measured.
 """
 
 import time
@@ -61,7 +62,7 @@ class Takeovers:
         """The running turns of a worker, each with the number of its attempt."""
         rows = self.site.query(
             "SELECT r.id::text AS id, r.attempt FROM turns r JOIN threads t ON t.key = r.thread_key "
-            "WHERE t.lease_owner::text = %s AND r.state = 'running'",
+            "WHERE t.lease_owner::text = %s AND r.state = 'running' AND r.crashes = 0",
             worker,
         )
         return {row["id"]: row["attempt"] for row in rows}

@@ -116,6 +116,8 @@ def _effects(report: Report) -> Iterator[Line]:
 def _recovery(report: Report) -> Iterator[Line]:
     takeovers = report.takeovers
     yield "turns taken over from killed workers", str(len(takeovers.seconds))
+    quarantined = sum(1 for turn in report.picture.turns.values() if turn["crashes"] > 1)
+    yield "turns in quarantine, after two crashes", str(quarantined)
     figures = (takeovers.quantile(50), takeovers.quantile(99), max(takeovers.seconds, default=0.0))
     yield "recovery p50, p99, slowest", ", ".join(f"{seconds:.1f} s" for seconds in figures)
     yield "recovery bound at p99: lease, sweep and 5 s", f"{BOUND_SECONDS:g} s"

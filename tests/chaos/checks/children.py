@@ -41,6 +41,10 @@ def _is_told(picture: Picture, call: Row, child: Row) -> bool:
         for m in picture.said.get(str(child["id"]), ())
         if m["role"] == "assistant" and not m["tool_calls"]
     ]
+    parent = picture.turns.get(str(call["turn_id"]))
+    if parent is not None and parent["state"] == "cancelled" and any("CutOff" in text for text in told):
+        # It was stopped before it read the answer.
+        return True
     if child["state"] != "completed":
         return all("error" in text for text in told)
     return all(answers and answers[-1] in text for text in told)

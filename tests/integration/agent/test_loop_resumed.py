@@ -17,7 +17,7 @@ from conversation.errors import LeaseLost, ModelError
 from conversation.message import Usage
 from conversation.replay import replay_transcript
 from conversation.step import Step
-from conversation.turn import Completed, RetryLater
+from conversation.turn import Completed, RetryLater, TurnError
 from tests.integration.scripted import Memory, Scripted, assert_well_formed, call, completed, results, run_of, says
 
 #: What the story's tools do: text → id of the call.
@@ -292,3 +292,19 @@ async def test_a_turn_that_must_not_run_on_keeps_what_its_journal_shows_was_said
     assert [(m.role, m.content) for m in messages] == [(m.role, m.content) for m in run.end_cancelled().messages]
     assert messages[0].content == "first"
     assert transcript.usage == Usage(20, 10)
+
+
+@pytest.mark.parametrize("ends", ["end_cancelled", "end_failed"])
+async def test_a_resumed_run_that_is_stopped_before_it_comes_to_its_place_keeps_what_the_journal_has(ends: str) -> None:
+    """Else what its tools did would stand nowhere, and be done again by whoever reads the history."""
+    agent, model = story([])
+    journal = Memory()
+    await completed(run_of(agent, model, journal))
+
+    run = run_of(agent, Scripted(), journal)
+    ending = run.end_cancelled() if ends == "end_cancelled" else run.end_failed(TurnError("deadline", "over"))
+
+    said = replay_transcript("turn", journal.steps, {"agent": "a"})
+    assert [(m.id, m.content) for m in ending.messages] == [(m.id, m.content) for m in said.close()]
+    assert len(ending.messages) > 2
+    assert (ending.usage, ending.cost) == (said.usage, said.cost)
