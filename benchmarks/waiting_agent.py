@@ -44,8 +44,8 @@ class WaitingModel:
 
 async def _watch_loop() -> None:
     """Sleep over and over; note, one a line, the moment and the milliseconds by which each sleep was too long."""
-    # Buffered: it writes once a second or so.
-    with Path(os.environ[LAG_FILE]).open("a", buffering=1 << 16) as file:  # noqa: ASYNC230
+    # A line at a time: what is read has to have come to the file, and a write is a hundredth of a sleep.
+    with Path(os.environ[LAG_FILE]).open("a", buffering=1) as file:  # noqa: ASYNC230
         while True:
             before = time.perf_counter()
             await asyncio.sleep(PROBE_SECONDS)
