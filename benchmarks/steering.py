@@ -17,10 +17,10 @@ PROGRAMS = (
 
 
 def measure(*, quick: bool) -> Measures:
-    """Measure one after the other: an idle database, and one with all that this leaves in it."""
-    with stack() as idle, stack(*PROGRAMS, agent_modules=AGENTS, webhook_allow_networks=steering_sends.NETWORK) as busy:
+    """Measure one after the other, each beside what the one before left in the database."""
+    with stack(*PROGRAMS, agent_modules=AGENTS, webhook_allow_networks=steering_sends.NETWORK) as servers:
         return [
-            *steering_waits.measure(idle, busy, quick=quick),
-            *steering_sends.measure(busy, quick=quick),
-            *steering_branches.measure(settings_of(busy, db_pool_size=1), quick=quick),
+            *steering_waits.measure(servers, quick=quick),
+            *steering_sends.measure(servers, quick=quick),
+            *steering_branches.measure(settings_of(servers, db_pool_size=1), quick=quick),
         ]

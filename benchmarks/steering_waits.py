@@ -1,15 +1,14 @@
 """Ten thousand turns that wait for a person: what they hold, what a minute of ticks costs, and how soon one runs.
 
 The ticks are those of beat: the sweep, the look for webhooks and the look for schedules. So many as a minute has are
-played one after the other, each on a database in which ten thousand turns have ended and on one in which they wait, by
-turns. What counts of each is the lower quartile of its processor time, that of this process and of its connection's at
-PostgreSQL, since whatever else the machine does adds to it. Some hundreds of turns come to their wait through a real
+played one after the other, while ten thousand turns have ended, and while the same wait, over and over. What counts of
+each tick is the lower quartile of its processor time, that of this process and of its connection's at PostgreSQL, since
+whatever else the machine does adds to it. Some hundreds of turns come to their wait through a real
 worker: its memory and connections are looked at before and after, and some of them are approved.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +30,8 @@ from threadmill.embedded.stack import Stack
 
 TURNS, REAL_TURNS, APPROVALS = 10_000, 200, 30
 AGENT = "asking"
-#: Minutes that are played, and seconds after which no further one begins.
-MINUTES, BUDGET_SECONDS = 20, 12
+#: Times that the turns wait and have ended, each for a minute that is played; and seconds after which none begins.
+ROUNDS, BUDGET_SECONDS = 30, 30
 #: Percent.
 QUARTILE = 25
 THREADS = 8
@@ -40,20 +39,26 @@ STOCK = """
 insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)
 select 'default', 'waiting-' || n, '{{}}', now(), now(), 1 from generate_series(1, {turns}) as n;
 
-insert into turns (
-    id, thread_key, tenant, created_at, agent, metadata, state, attempt, window_to_seq, wait_expires_at, finished_at
-)
-select gen_random_uuid(), key, 'default', now(), 'asking', '{{}}', '{state}', 1, 1,
-    case '{state}' when 'waiting' then now() + interval '7 days' end, case '{state}' when 'completed' then now() end
-from threads where starts_with(id, 'waiting-');
+insert into turns (id, thread_key, tenant, created_at, agent, metadata, state, attempt, window_to_seq, finished_at)
+select gen_random_uuid(), key, 'default', now(), 'asking', '{{}}', 'completed', 1, 1, now()
+from threads where starts_with(id, 'waiting-')
+"""
+TO_WAIT = """
+update turns set state = 'waiting', finished_at = null, wait_expires_at = now() + interval '7 days';
 
 insert into pending_calls (
     turn_id, call_id, tenant, step_index, kind, name, arguments, arguments_digest, requested_at, expires_at
 )
-select id, 'call-1', tenant, 1, 'approval', 'act', '{{}}', '', now(), now() + interval '7 days'
-from turns where state = 'waiting';
+select id, 'call-1', tenant, 1, 'approval', 'act', '{}', '', now(), wait_expires_at from turns;
 
-vacuum analyze
+vacuum analyze turns, pending_calls
+"""
+TO_END = """
+update turns set state = 'completed', finished_at = now(), wait_expires_at = null;
+
+delete from pending_calls;
+
+vacuum analyze turns, pending_calls
 """
 WAITING = "select count(*) from turns where state = 'waiting'"
 CONNECTIONS = "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
@@ -88,35 +93,28 @@ def _publish_none(wake_up: WakeUp) -> None:
     raise AssertionError(wake_up)
 
 
-def measure_ticks(idle: Stack, busy: Stack, *, quick: bool) -> list[Figure]:
-    """What a minute of ticks costs more beside turns that wait."""
-    with contextlib.ExitStack() as entered:
-        sites = [entered.enter_context(_open(servers)) for servers in (idle, busy)]
-        settings = sites[0][0].settings
-        ticks = ticks_of(settings)
-        costs: list[tuple[list[float], list[float]]] = [([], []) for _ in ticks]
-        for _ in rounds_within(BUDGET_SECONDS, 1 if quick else MINUTES):
-            for tick, columns in zip(ticks, costs, strict=True):
-                for number in range(round(60 / tick.seconds)):
-                    # By turns the first: whatever the machine does in between is warmer for the second.
-                    pairs = list(zip(sites, columns, strict=True))
-                    for (database, clock), column in pairs[:: 1 if number % 2 else -1]:
-                        before = clock.read_ms()
-                        tick.run(database, settings)
-                        column.append(clock.read_ms() - before)
+def measure_ticks(servers: Stack, *, quick: bool) -> list[Figure]:
+    """What a minute of ticks costs more while turns wait."""
+    run_script(servers, STOCK.format(turns=100 if quick else TURNS))
+    database = Database(settings_of(servers, db_pool_size=1))
+    clock, ticks = ProcessorClock(database), ticks_of(database.settings)
+    ended_ms: list[list[float]] = [[] for _ in ticks]
+    waiting_ms: list[list[float]] = [[] for _ in ticks]
+    for _ in rounds_within(BUDGET_SECONDS, 1 if quick else ROUNDS):
+        for script, costs in ((TO_END, ended_ms), (TO_WAIT, waiting_ms)):
+            run_script(servers, script)
+            play_minute(database, clock, ticks, costs)
+    database.close()
     idle_ms, busy_ms = (
-        sum(
-            60 / tick.seconds * percentile(columns[place], QUARTILE) for tick, columns in zip(ticks, costs, strict=True)
-        )
-        for place in (0, 1)
+        sum(60 / tick.seconds * percentile(costs, QUARTILE) for tick, costs in zip(ticks, each, strict=True))
+        for each in (ended_ms, waiting_ms)
     )
+    label = "processor time of a minute's ticks, nothing waits"
     return [
-        Figure(
-            key="minute_idle", label="processor time of a minute's ticks, nothing waits", rounds=[idle_ms], unit="ms"
-        ),
+        Figure(key="minute_idle", label=label, rounds=[idle_ms], unit="ms"),
         Figure(
             key="minute_waiting",
-            label=f"... more, while {TURNS:,} turns wait",
+            label=f"processor time of a minute's ticks, more while {TURNS:,} turns wait",
             rounds=[max(0.0, busy_ms - idle_ms)],
             unit="ms",
             demand=at_most(1),
@@ -124,17 +122,19 @@ def measure_ticks(idle: Stack, busy: Stack, *, quick: bool) -> list[Figure]:
     ]
 
 
-@contextlib.contextmanager
-def _open(servers: Stack) -> Iterator[tuple[Database, ProcessorClock]]:
-    database = Database(settings_of(servers, db_pool_size=1))
-    yield database, ProcessorClock(database)
-    database.close()
+def play_minute(database: Database, clock: ProcessorClock, ticks: list[Tick], costs: list[list[float]]) -> None:
+    """Play as many of each tick as a minute has, and note what each costs."""
+    for tick, column in zip(ticks, costs, strict=True):
+        for _ in range(round(60 / tick.seconds)):
+            before = clock.read_ms()
+            tick.run(database, database.settings)
+            column.append(clock.read_ms() - before)
 
 
-def stock(servers: Stack, turns: int, state: str) -> None:
-    """Turns that wait, or have ended, as workers leave them."""
+def run_script(servers: Stack, script: str) -> None:
+    """Run statements, each alone."""
     with psycopg.connect(servers.addresses().database_url, autocommit=True) as connection:
-        for statement in STOCK.format(turns=turns, state=state).split(";"):
+        for statement in script.split(";"):
             connection.execute(statement)
 
 
@@ -197,8 +197,6 @@ def _send(producer: Producer, thread: str, content: str) -> Turn:
     return producer.send(thread, content, agent=AGENT)
 
 
-def measure(idle: Stack, busy: Stack, *, quick: bool) -> Measures:
-    """Measure both; `busy` has a worker of the agent that asks."""
-    for servers, state in ((idle, "completed"), (busy, "waiting")):
-        stock(servers, 100 if quick else TURNS, state)
-    return [*measure_ticks(idle, busy, quick=quick), *measure_worker(busy, quick=quick)]
+def measure(servers: Stack, *, quick: bool) -> Measures:
+    """Measure both, on servers with a worker of the agent that asks."""
+    return [*measure_ticks(servers, quick=quick), *measure_worker(servers, quick=quick)]

@@ -1,5 +1,7 @@
 """The functions that change a thread, on the producer of this process: who answers in it, its policy, its copies."""
 
+from sqlalchemy import Connection
+
 from conversation.errors import InvalidInput
 from conversation.ids import new_id
 from conversation.validation import check_id, check_tenant
@@ -46,11 +48,17 @@ def fork_thread(
     """
     fork_id = new_id() if new_thread_id is None else check_id("new_thread_id", new_thread_id)
     runner = default_producer().database.acting_for(tenant)
-    view = runner.run(fork_visible_thread, Viewer(check_tenant(tenant)), thread_id, fork_id, at=at)
-    # An id that was made here is this fork's own, whose commit went through before its answer was lost.
-    if view is None and new_thread_id is not None:
-        raise InvalidInput("new_thread_id", f"{fork_id!r} is the id of a thread already", "pass another one")
+    runner.run(_fork, Viewer(check_tenant(tenant)), thread_id, fork_id, at=at, is_named=new_thread_id is not None)
     return fork_id
+
+
+def _fork(
+    connection: Connection, viewer: Viewer, thread_id: str, fork_id: str, *, at: int | None, is_named: bool
+) -> None:
+    view = fork_visible_thread(connection, viewer, thread_id, fork_id, at=at)
+    # An id that was made here is this fork's own, whose commit went through before its answer was lost.
+    if view is None and is_named:
+        raise InvalidInput("new_thread_id", f"{fork_id!r} is the id of a thread already", "pass another one")
 
 
 fork_thread_async = move_to_thread(fork_thread)

@@ -170,15 +170,15 @@ class Heartbeat:
         broken_off = self._active_runs.list_broken_off()
         for lease in self._database.run(workers.list_held_threads, worker=self._worker, idle_threads=broken_off):
             if not self._active_runs.has((lease.tenant, lease.thread_id)):
-                is_released = self._database.run(workers.release, worker=self._worker, held=lease)
-                _log.warning(
-                    "orphaned_lease",
-                    worker=self._worker,
-                    freed=is_released,
-                    tenant=lease.tenant,
-                    thread=lease.thread_id,
-                    turn=lease.turn_id,
-                )
+                # Else its task has released it since it was read, and left.
+                if self._database.run(workers.release, worker=self._worker, held=lease):
+                    _log.warning(
+                        "orphaned_lease",
+                        worker=self._worker,
+                        tenant=lease.tenant,
+                        thread=lease.thread_id,
+                        turn=lease.turn_id,
+                    )
             elif lease.cancel_requested and lease.turn_id is not None:
                 self._loop.call_soon_threadsafe(self._active_runs.cancel, lease.turn_id)
         self._active_runs.forget_broken_off(broken_off)
