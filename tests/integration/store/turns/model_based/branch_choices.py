@@ -25,7 +25,7 @@ from tests.integration.store.turns.model_based.branch_operations import (
 )
 from tests.integration.store.turns.model_based.draws import Weighed, first_of
 from tests.integration.store.turns.model_based.operations import request_of
-from tests.integration.store.turns.model_based.values import Ask
+from tests.integration.store.turns.model_based.values import Ask, Line
 
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.machine import Machine
@@ -88,10 +88,20 @@ def _idle(machine: "Machine") -> list[str]:
     return [one for one in addresses(machine) if model.resolve(machine.model, one) not in busy]
 
 
+def _known_lines(machine: "Machine", name: str) -> list[Line]:
+    """What a row says, without the questions of agents: the store names those itself."""
+
+    def is_known(line: Line) -> bool:
+        turn = machine.model.turns.get(line.turn)
+        return line.is_reply or (turn is not None and turn.parent is None)
+
+    return list(filter(is_known, model.lines(machine.model, name)))
+
+
 def _places(machine: "Machine", address: str) -> SearchStrategy[int | str | None]:
     name = model.resolve(machine.model, address)
     last_seq = machine.model.threads[name].last_seq
-    ids = [line.message_id for line in model.lines(machine.model, name)]
+    ids = [line.message_id for line in _known_lines(machine, name)]
     numbers = st.sampled_from([None, None, *range(last_seq + 1), last_seq + 1])
     return st.one_of(numbers, st.sampled_from([*ids, "nothing"])) if ids else numbers
 
@@ -123,8 +133,8 @@ def again(machine: "Machine") -> SearchStrategy[Regenerate | Edit]:
 
 def _again(machine: "Machine", address: str) -> SearchStrategy[Regenerate | Edit]:
     name = model.resolve(machine.model, address)
-    asked = [line.message_id for line in model.lines(machine.model, name) if not line.is_reply]
-    any_of = [line.message_id for line in model.lines(machine.model, name)]
+    asked = [line.message_id for line in _known_lines(machine, name) if not line.is_reply]
+    any_of = [line.message_id for line in _known_lines(machine, name)]
     asks = st.builds(
         Ask,
         turn=st.builds(machine.new_id, st.just("b")),
