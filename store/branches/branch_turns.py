@@ -117,8 +117,9 @@ def _find_earlier(
     row = connection.execute(select(threads.c.key).where(is_branch)).one_or_none()
     if row is None:
         return None
-    sent = connection.execute(select(turns.c.id, turns.c.agent, turns.c.sender).where(turns.c.thread_key == row.key))
-    turn = sent.first()
+    # Others may have been sent to it since.
+    is_same = (turns.c.thread_key == row.key) & (turns.c.idempotency_key == request.idempotency_key)
+    turn = connection.execute(select(turns.c.agent, turns.c.sender).where(is_same)).one_or_none()
     if turn is not None:
         request = replace(request, agent=turn.agent, user=request.user or turn.sender)
     return BranchTurn(inbox.accept(connection, replace(request, thread_id=address), limits), None)

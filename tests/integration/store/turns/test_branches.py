@@ -293,6 +293,18 @@ def test_the_same_request_twice_is_one_branch(desk: Desk) -> None:
         desk.regenerate(idempotency_key="k", metadata={"other": 1})
 
 
+def test_the_same_request_is_known_again_whoever_wrote_to_its_branch_since(desk: Desk) -> None:
+    desk.ask("1")
+    once = desk.regenerate(idempotency_key="k")
+    desk.send("2", once.accepted.address, agent="clerk", allow_unknown_agent=True)
+    # Its row is written anew, behind that of the other turn.
+    desk.answer(once.accepted.address, "b")
+
+    again = desk.regenerate(idempotency_key="k")
+
+    assert (again.accepted.turn_id, again.accepted.is_new) == (once.accepted.turn_id, False)
+
+
 def test_what_cannot_be_answered_again_or_changed_is_refused(desk: Desk) -> None:
     desk.send("1")
     with pytest.raises(BranchInUse):

@@ -142,8 +142,8 @@ def again(
     first, source = first_row(mailbox, ask.thread), resolve(mailbox, ask.thread)
     name = f"{first}/{branch_id}"
     if name in mailbox.threads:
-        turns = [turn for turn in mailbox.turns.values() if turn.thread == name]
-        agent = turns[0].agent if turns else ask.agent
+        earlier = [each for each in mailbox.asks.values() if (each.thread, each.key) == (name, ask.key)]
+        agent = earlier[0].agent if earlier else ask.agent
         return (*mailbox.accept(replace(ask, thread=name, agent=agent), position), None)
     check_idle(mailbox, source)
     if message_id is None:
