@@ -159,7 +159,9 @@ class Mailbox:
             return turn.id, False
         if turn.state not in ("failed", "cancelled"):
             raise TurnNotRequeueable
-        is_newest = all(t.position <= turn.position for t in self.turns.values() if t.thread == turn.thread)
+        merged = {each.id for each in self.turns.values() if each.merged_into == turn.id}
+        others = [each for each in self.turns.values() if each.thread == turn.thread and each.id not in merged]
+        is_newest = all(each.position <= turn.position for each in others)
         if is_newest and turn.window in (None, self.threads[turn.thread].last_seq):
             turn.state, turn.requeued_from, turn.runner, turn.notified_at = "queued", turn.id, None, self.now
             turn.retries, turn.crashes, turn.crashed_worker, turn.error = 0, 0, None, None
@@ -168,8 +170,12 @@ class Mailbox:
             turn.wait_over_at = None
             turn.when_busy, turn.steers, turn.interrupted_by, turn.rolled_back = None, None, None, False
             return turn.id, False
-        history = branches.lines(self, turn.thread)
-        asked = [line.text for line in history[: turn.window or 0] if line.turn == turn.id]
+        said = enumerate(branches.lines(self, turn.thread), start=1)
+        asked = [
+            line.text
+            for seq, line in said
+            if line.turn in merged or (line.turn == turn.id and seq <= (turn.window or 0))
+        ]
         self.turns[new_turn] = Turn(
             new_turn, turn.thread, position, turn.agent, turn.priority,
             notified_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox), sent_at=self.now,
