@@ -9,7 +9,7 @@ from sqlalchemy import text
 from conversation.pending_call import Decision
 from store.database.engine import Database
 from store.settings import load
-from store.turns import decisions, sweep
+from store.turns import decisions, sweep, unserved
 from store.turns.pending_listing import list_pending
 from tests.integration.plans import rows_read, run_explained
 
@@ -28,23 +28,23 @@ insert into pending_calls (
 select id, 'c', tenant, 1, 'approval', 'refund', '{{}}', '', now() - arrival_seq * interval '1 ms',
     now() + interval '7 days' from turns;
 
-analyze
+analyze {analyzed}
 """
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+@pytest.fixture(params=["", "turns, pending_calls"], ids=["all analyzed", "threads not yet"])
+def database(database_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     opened = Database(load(database_url=database_url))
     with opened.engine.begin() as connection:
-        for statement in LOAD.format(turns=TURNS).split(";"):
+        for statement in LOAD.format(turns=TURNS, analyzed=request.param).split(";"):
             connection.exec_driver_sql(statement)
     yield opened
     opened.close()
 
 
 def test_waiting_turns_cost_a_sweep_no_row_and_a_decision_its_own(database: Database) -> None:
-    swept = run_explained(database, partial(sweep.pick_wake_ups, grace_seconds=0, limit=500))
-    assert max(map(rows_read, swept)) <= 1
+    for look in (partial(sweep.pick_wake_ups, grace_seconds=0, limit=500), partial(unserved.list_overdue, limit=500)):
+        assert max(map(rows_read, run_explained(database, look))) <= 1
     first = text("select turn_id from pending_calls limit 1")
     turn_id = str(database.run(lambda c: c.execute(first).scalar_one()))
     decide = partial(decisions.decide, turn_id=turn_id, call_id="c", decision=Decision.approve(), by="ada")
