@@ -32,7 +32,7 @@ class Heard:
 
     #: The keys of threads with a turn that is due.
     threads: frozenset[int] = frozenset()
-    #: The seconds until the turn of a thread is due, by its key.
+    #: The seconds until the turn of a thread is due, by its key: what was heard first of it.
     windows: Mapping[int, float] = field(default_factory=dict)
     has_deliveries: bool = False
 
@@ -62,7 +62,10 @@ class Notifications:
         known = [match.groups() for match in turns if match is not None]
         return Heard(
             threads=frozenset(int(key) for key, milliseconds in known if milliseconds is None),
-            windows={int(key): int(milliseconds) / 1000 for key, milliseconds in known if milliseconds is not None},
+            # Of several to one thread, the first one's: the last that is written into a dict is what stays.
+            windows={
+                int(key): int(milliseconds) / 1000 for key, milliseconds in reversed(known) if milliseconds is not None
+            },
             has_deliveries=any(each.channel == WEBHOOKS_CHANNEL for each in notifications),
         )
 

@@ -14,6 +14,7 @@ from conversation.message import Message
 from conversation.task_contract import WakeUp
 from conversation.when_busy import WhenBusy
 from store.database.engine import Database
+from store.notifications import Heard, open_notifications
 from store.settings import load
 from store.turns import inbox
 from store.turns.send_request import UNLIMITED, SendRequest
@@ -196,6 +197,20 @@ def test_a_turn_that_waits_for_more_messages_is_woken_when_it_has_waited_enough(
     assert 0.2 <= time.monotonic() - begun_at < 2
     assert [wake_up.turn_id for wake_up in published] == [first]
     assert second != first
+
+
+def test_of_several_windows_of_a_thread_that_are_heard_at_once_the_first_counts(
+    raw: psycopg.Connection[Any], database: Database
+) -> None:
+    with open_notifications(database) as notifications:
+        notifications.listen()
+        with raw.transaction():
+            for payload in ("7@200", "7@30000", "8", "9@50"):
+                raw.execute("SELECT pg_notify('threadmill_turns', %s)", [payload])
+
+        heard = notifications.wait(PATIENCE)
+
+    assert heard == Heard(threads=frozenset({8}), windows={7: 0.2, 9: 0.05})
 
 
 def send_to_be_merged(database: Database, seconds: float) -> str:
