@@ -6,17 +6,18 @@ sweep ends it, whatever workers there are.
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
 from conversation.turn import Failed, RefusedTurn, TurnError
-from store.database.column_types import clock, moment_now
+from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.children import Kin, lock_parents
 from store.turns.claims import ClaimRequest, claim
-from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, must_end_at
+from store.turns.next_turn import can_start, is_abandoned, is_alive, is_end_due, is_head, must_end_at
 from store.turns.settle import settle
 from store.turns.unreadable import claim_unreadable
 
@@ -56,19 +57,22 @@ def find_unserved(connection: Connection, turn_ids: Collection[str]) -> frozense
 
 def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]:
     """The threads, as tenant and id, whose head must end while no living worker holds them."""
+    return [(tenant, thread_id) for tenant, thread_id in connection.execute(_select_overdue().limit(limit))]
+
+
+@cache
+def _select_overdue() -> Select[str, str]:
     of_thread = threads.c.key == turns.c.thread_key
     is_free = or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner)))
     is_for_workers = or_(turns.c.local_process_id.is_(None), is_abandoned())
-    statement = (
+    return (
         # Threads by subqueries of one value: a join is planned as if a third of all turns were overdue, and reads
         # every thread.
         select(turns.c.tenant, select(threads.c.id).where(of_thread).scalar_subquery())
-        .where(unfinished, must_end_at <= moment_now(), can_start(), is_for_workers, is_head())
+        .where(is_end_due(), can_start(), is_for_workers, is_head())
         .where(select(is_free).where(of_thread).scalar_subquery())
         .order_by(must_end_at)
-        .limit(limit)
     )
-    return [(tenant, thread_id) for tenant, thread_id in connection.execute(statement)]
 
 
 def end_overdue(
