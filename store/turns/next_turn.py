@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, literal_column, not_, or_, select, true
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from conversation.validation import MOMENT_MIN
-from store.database.column_types import clock, moment_now
+from store.database.column_types import clock
 from store.tables import turns, workers
 from store.tables.turns import is_unfinished, unfinished
 
@@ -42,15 +41,6 @@ def must_end() -> ColumnElement[bool]:
     """Whether the turn is only to be ended: it was asked to stop, or its deadline or its wait is over."""
     is_over = or_(turns.c.deadline <= clock(), turns.c.wait_expires_at <= clock())
     return or_(turns.c.cancel_requested_at.is_not(None), is_over)
-
-
-def is_end_due() -> ColumnElement[bool]:
-    """Whether a turn is only to be ended by now, as its index finds it.
-
-    Between two ends: few turns are in that index, of none of which a planner may know, and of a range that is open at
-    one end it then takes a third of all unfinished turns to lie in it, and reads all of them by another index.
-    """
-    return and_(unfinished, must_end_at.between(MOMENT_MIN, moment_now()))
 
 
 def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSelect[Any]:

@@ -30,10 +30,10 @@ from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from store.database.column_types import clock, moment_now
 from store.database.statements import execute_together
 from store.tables import threads, turns, workers
-from store.tables.turns import queued
+from store.tables.turns import queued, unfinished
 from store.turns.claim_request import SHARED_CRASHES
 from store.turns.interrupts import select_interrupted
-from store.turns.next_turn import is_end_due, must_end_at
+from store.turns.next_turn import must_end_at
 from store.turns.sweep_request import SweepRequest, build_wake_up
 from store.turns.waiting import is_waiting_head, select_never_notified, select_notified, take_first
 
@@ -117,7 +117,7 @@ def _is_asked_for(request: SweepRequest) -> ColumnElement[bool]:
 
 @cache
 def _must_end() -> Select[Any]:
-    return select(turns.c.id).where(is_end_due()).order_by(must_end_at)
+    return select(turns.c.id).where(unfinished, must_end_at <= moment_now()).order_by(must_end_at)
 
 
 @cache

@@ -11,13 +11,13 @@ from functools import cache
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
 from conversation.turn import Failed, RefusedTurn, TurnError
-from store.database.column_types import clock
+from store.database.column_types import clock, moment_now
 from store.database.sqlite import read_only
 from store.tables import threads, turns, workers
 from store.tables.turns import unfinished
 from store.turns.children import Kin, lock_parents
 from store.turns.claims import ClaimRequest, claim
-from store.turns.next_turn import can_start, is_abandoned, is_alive, is_end_due, is_head, must_end_at
+from store.turns.next_turn import can_start, is_abandoned, is_alive, is_head, must_end_at
 from store.turns.settle import settle
 from store.turns.unreadable import claim_unreadable
 
@@ -69,7 +69,9 @@ def _select_overdue() -> Select[str, str]:
         # Threads by subqueries of one value: a join is planned as if a third of all turns were overdue, and reads
         # every thread.
         select(turns.c.tenant, select(threads.c.id).where(of_thread).scalar_subquery())
-        .where(is_end_due(), can_start(), is_for_workers, is_head())
+        # That they are unfinished is said by `can_start`: said twice, it is planned as if next to none were, and all of
+        # them are read.
+        .where(must_end_at <= moment_now(), can_start(), is_for_workers, is_head())
         .where(select(is_free).where(of_thread).scalar_subquery())
         .order_by(must_end_at)
     )
