@@ -1,12 +1,13 @@
 -- Picks the heads that no worker holds and whose wake-up is lost, or was never published; marks them as notified.
 --
--- Null where there are none; else an array for each, the oldest first: its tenant, its thread, its id, its priority, and its
--- crashes with the one that its next claim would count.
+-- Null where there are none; else an array for each, the oldest first: its tenant, its thread, its id, its priority, and
+-- its crashes with the one that its next claim would count.
 --
--- What stays true: as `store/turns/sweep_statements.py`, to which this is word for word the same. It looks at a window
--- of the turns that wait; where it finds none there, it reads nothing else.
+-- What stays true: as `store/turns/sweep_statements.py`, to which this is word for word the same but that it finds the
+-- heads of threads that are asked for where they stand. It looks at a window of the turns that wait; where it finds none
+-- there, it reads nothing else.
 CREATE FUNCTION threadmill.pick_wake_ups_v1(
-    -- Seconds after which a wake-up counts as lost, unless it may still be in the broker.
+    -- Seconds after which a wake-up counts as lost, unless it may still be in the broker; null: none does.
     p_grace_seconds double precision,
     p_limit integer,
     -- Turns of each kind that are looked at.
@@ -17,7 +18,10 @@ CREATE FUNCTION threadmill.pick_wake_ups_v1(
     p_in_broker integer,
     p_quarantined integer,
     -- Seconds after which a wake-up counts as lost whatever the broker holds, while a worker lives.
-    p_stuck_seconds double precision
+    p_stuck_seconds double precision,
+    -- The only tenant, and the only threads; null is any.
+    p_tenant text,
+    p_thread_keys bigint[]
 ) RETURNS json
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
@@ -39,32 +43,55 @@ DECLARE
     picked uuid[];
     wake_ups json;
 BEGIN
-    line := ARRAY(
-        SELECT id FROM turns
-        WHERE state = 'queued' AND notified_at IS NULL AND coalesce(retry_at, not_before, created_at) <= looked_at
-        ORDER BY coalesce(retry_at, not_before, created_at) LIMIT p_window
-    ) || ARRAY(
-        SELECT id FROM turns WHERE state = 'queued' AND notified_at < old_since ORDER BY notified_at LIMIT p_window
-    );
-    lost := ARRAY(
-        SELECT turns.id FROM turns JOIN threads ON threads.key = turns.thread_key
-        WHERE turns.state = 'running' AND (
-            threads.lease_owner IS NULL
-            OR NOT EXISTS (SELECT FROM workers WHERE id = threads.lease_owner AND lease_expires_at > looked_at)
-        )
-    );
-    candidates := line || lost || ARRAY(
-        SELECT id FROM turns
-        WHERE state IN ('queued', 'running', 'waiting')
-            AND coalesce(cancel_requested_at, wait_expires_at, deadline) <= looked_at
-        ORDER BY coalesce(cancel_requested_at, wait_expires_at, deadline) LIMIT p_window
-    ) || ARRAY(
-        -- Those that wait for their retry, and are to be ended by one that came after them.
-        SELECT before.id FROM turns AS before JOIN turns AS asking ON asking.thread_key = before.thread_key
-        WHERE before.state IN ('queued', 'waiting') AND before.attempt > 0 AND before.arrival_seq < asking.arrival_seq
-            AND asking.state IN ('queued', 'running', 'waiting') AND asking.when_busy IN ('interrupt', 'rollback')
-        LIMIT p_window
-    );
+    IF p_thread_keys IS NOT NULL THEN
+        candidates := ARRAY(
+            SELECT head.id FROM unnest(p_thread_keys) AS asked_for (thread_key) CROSS JOIN LATERAL (
+                SELECT id FROM turns
+                WHERE turns.thread_key = asked_for.thread_key AND state IN ('queued', 'running', 'waiting')
+                    AND (attempt > 0 OR not_before IS NULL OR not_before <= looked_at)
+                ORDER BY attempt = 0, arrival_seq LIMIT 1
+            ) AS head
+        );
+    ELSE
+        IF p_tenant IS NOT NULL THEN
+            line := ARRAY(
+                -- In the order of the index: those that wait have no end yet.
+                SELECT id FROM turns WHERE state = 'queued' AND tenant = p_tenant
+                ORDER BY finished_at, arrival_seq LIMIT p_window
+            );
+        ELSE
+            line := ARRAY(
+                SELECT id FROM turns
+                WHERE state = 'queued' AND notified_at IS NULL
+                    AND coalesce(retry_at, not_before, created_at) <= looked_at
+                ORDER BY coalesce(retry_at, not_before, created_at) LIMIT p_window
+            ) || ARRAY(
+                SELECT id FROM turns WHERE state = 'queued' AND notified_at < old_since
+                ORDER BY notified_at LIMIT p_window
+            );
+        END IF;
+        lost := ARRAY(
+            SELECT id FROM turns WHERE state = 'running' AND (
+                -- By its key alone: where many run, a join may be planned that reads every thread.
+                SELECT lease_owner IS NULL
+                    OR NOT EXISTS (SELECT FROM workers WHERE id = lease_owner AND lease_expires_at > looked_at)
+                FROM threads WHERE key = turns.thread_key
+            )
+        );
+        candidates := line || lost || ARRAY(
+            SELECT id FROM turns
+            WHERE state IN ('queued', 'running', 'waiting')
+                AND coalesce(cancel_requested_at, wait_expires_at, deadline) <= looked_at
+            ORDER BY coalesce(cancel_requested_at, wait_expires_at, deadline) LIMIT p_window
+        ) || ARRAY(
+            -- Those that wait for their retry, and are to be ended by one that came after them.
+            SELECT before.id FROM turns AS before JOIN turns AS asking ON asking.thread_key = before.thread_key
+            WHERE before.state IN ('queued', 'waiting') AND before.attempt > 0
+                AND before.arrival_seq < asking.arrival_seq
+                AND asking.state IN ('queued', 'running', 'waiting') AND asking.when_busy IN ('interrupt', 'rollback')
+            LIMIT p_window
+        );
+    END IF;
     IF candidates = '{}' THEN
         RETURN NULL;
     END IF;
@@ -95,7 +122,7 @@ BEGIN
 
     picked := ARRAY(
         SELECT turns.id FROM turns JOIN threads ON threads.key = turns.thread_key
-        WHERE turns.id = ANY (candidates)
+        WHERE turns.id = ANY (candidates) AND (p_tenant IS NULL OR turns.tenant = p_tenant)
             AND turns.state IN ('queued', 'running', 'waiting')
             AND (
                 turns.notified_at IS NULL
@@ -151,7 +178,7 @@ BEGIN
             tenant, (SELECT threads.id FROM threads WHERE key = thread_key), id, priority, crashes
         ) ORDER BY arrival_seq
     ) INTO wake_ups FROM notified;
-    IF cardinality(line) >= p_window AND cardinality(picked) < p_limit THEN
+    IF p_tenant IS NULL AND cardinality(line) >= p_window AND cardinality(picked) < p_limit THEN
         -- Those of the line that wait for others leave a sweep too little to pick: they go to its end.
         UPDATE turns SET notified_at = clock_timestamp() WHERE id IN (
             SELECT id FROM turns WHERE id = ANY (line) AND id <> ALL (picked) AND state = 'queued'

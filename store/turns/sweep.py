@@ -56,7 +56,7 @@ def pick_wake_ups(
         tenant=tenant,
         thread_keys=thread_keys,
     )
-    if has_functions(connection) and not request.is_limited:
+    if has_functions(connection):
         return _read(call_within(connection, _build_call(request)))
     return sweep_statements.pick_wake_ups(connection, request)
 
@@ -72,6 +72,8 @@ def _build_call(request: SweepRequest) -> FunctionCall:
             "p_tenant_max_running": request.tenant_max_running,
             "p_in_broker": request.in_broker.get(TURNS_QUEUE, 0),
             "p_quarantined": request.in_broker.get(QUARANTINE_QUEUE, 0),
+            "p_tenant": request.tenant,
+            "p_thread_keys": None if request.thread_keys is None else sorted(request.thread_keys),
         },
     )
 

@@ -1,4 +1,4 @@
-"""The sweep in plain statements, where there are no functions, or where it is asked for some turns alone.
+"""The sweep in plain statements, where there are no functions: on SQLite, or where PostgreSQL shall have none.
 
 What stays true: as the sweep itself says. `store/functions/pick_wake_ups_v1.sql` does the same.
 """

@@ -38,9 +38,9 @@ def notified_ago(database: Database, turn_id: str, seconds: float) -> None:
     database.run(lambda c: c.execute(moved) and None)
 
 
-def send(database: Database, thread: str, *, mark_notified: bool = True) -> str:
+def send(database: Database, thread: str, *, mark_notified: bool = True, tenant: str = "default") -> str:
     message = Message(role="user", content="Where is it?")
-    ids = {"turn_id": new_id(), "tenant": "default", "thread_id": thread}
+    ids = {"turn_id": new_id(), "tenant": tenant, "thread_id": thread}
     request = SendRequest(**ids, message=message, agent="a", allow_unknown_agent=True)
     return database.run(inbox.accept, request, mark_notified=mark_notified).turn_id
 
@@ -146,3 +146,23 @@ def test_what_the_broker_may_still_hold_is_notified_again_after_a_bound_while_a_
     assert picked(database, turns=9) == []
     start_worker(database)
     assert picked(database, turns=9) == ["t"]
+
+
+def test_of_threads_that_are_asked_for_the_heads_are_notified_once_and_of_no_other(database: Database) -> None:
+    turn_ids = [send(database, thread, mark_notified=False) for thread in ("t", "t", "busy", "busy", "other")]
+    run_head(database, "busy")
+    keys = select(turns.c.thread_key).where(turns.c.id.in_(turn_ids[:4])).distinct()
+    thread_keys = database.run(lambda c: c.execute(keys).scalars().all())
+    pick = partial(sweep.pick_wake_ups, grace_seconds=None, limit=5, thread_keys=thread_keys)
+
+    assert [wake_up.turn_id for wake_up in database.run(pick)] == turn_ids[:1]
+    assert database.run(pick) == []
+
+
+def test_of_a_tenant_that_is_asked_for_no_other_tenants_turn_is_notified(database: Database) -> None:
+    send(database, "t")
+    mine = send(database, "t", tenant="mine")
+
+    wake_ups = database.run(sweep.pick_wake_ups, grace_seconds=0, limit=5, tenant="mine")
+
+    assert [wake_up.turn_id for wake_up in wake_ups] == [mine]
