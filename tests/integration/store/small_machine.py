@@ -24,7 +24,7 @@ from tests.integration.store.turns.model_based.stage import Stage
 
 EXAMPLES = int(os.environ.get("THREADMILL_MODEL_EXAMPLES", "") or 0)
 SHORT = settings(
-    max_examples=2,
+    max_examples=6,
     stateful_step_count=40,
     derandomize=True,
     deadline=None,
