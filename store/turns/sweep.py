@@ -44,7 +44,8 @@ def pick_wake_ups(
     """Pick the heads that no worker holds and whose wake-up is lost, or was never published; mark them as notified.
 
     Picks those of one tenant, of some threads, or of all; none of tenants that run as many turns as they may. A
-    wake-up is lost after the grace, unless it may still be `in_broker`; without a grace, never.
+    wake-up is lost after the grace, unless it may still be `in_broker`, as who looks at all turns can tell; without a
+    grace, never.
     """
     request = SweepRequest(
         grace_seconds=grace_seconds,
