@@ -22,6 +22,8 @@ from store.turns.sweep_request import SweepRequest, build_wake_up
 
 #: Turns of each kind that a sweep looks at, at least.
 WINDOW_MIN = 500
+#: The same of one tenant: a look may go through many of them, and what it leaves is found by the sweep of all.
+TENANT_WINDOW_MIN = 100
 #: Seconds after which a wake-up counts as lost whatever the broker holds, while a worker lives: wake-ups for what has
 #: run already may hide that one is missing.
 STUCK_SECONDS = 300.0
@@ -50,7 +52,7 @@ def pick_wake_ups(
     request = SweepRequest(
         grace_seconds=grace_seconds,
         limit=limit,
-        window=max(WINDOW_MIN, limit),
+        window=max(WINDOW_MIN if tenant is None else TENANT_WINDOW_MIN, limit),
         stuck_seconds=STUCK_SECONDS,
         tenant_max_running=tenant_max_running,
         in_broker=in_broker,

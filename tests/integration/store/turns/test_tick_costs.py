@@ -30,6 +30,8 @@ SPREAD = (
 IDLE_BLOCKS_MAX = 50
 #: For each turn that is picked: its place in six indexes of its table, which is entered anew, its head, its thread.
 PICKED_BLOCKS_MAX = 50
+#: For each that is looked at alone.
+LOOKED_AT_BLOCKS_MAX = 15
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +79,5 @@ def test_a_tick_reads_what_it_picks(database: Database, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("database", [True], indirect=True, ids=["functions"])
-def test_a_look_for_neglected_tenants_reads_a_window_of_each(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweep, "WINDOW_MIN", PICKED)
-
-    assert count_blocks(database, fair_share.pick_neglected) <= PICKED * PICKED_BLOCKS_MAX
+def test_a_look_for_neglected_tenants_reads_a_window_of_each(database: Database) -> None:
+    assert count_blocks(database, fair_share.pick_neglected) <= sweep.TENANT_WINDOW_MIN * LOOKED_AT_BLOCKS_MAX
