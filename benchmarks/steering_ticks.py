@@ -163,8 +163,8 @@ def list_ticks(settings: Settings) -> list[Tick]:
 
 def _sweep(database: Database, settings: Settings) -> None:
     assert not database.run(unserved.list_overdue, limit=settings.sweep_batch)
-    wake_ups = database.run(
-        sweep.pick_wake_ups, grace_seconds=settings.sweep_grace_seconds, limit=settings.sweep_batch, in_broker={}
+    wake_ups = sweep.pick_wake_ups_alone(
+        database, grace_seconds=settings.sweep_grace_seconds, limit=settings.sweep_batch
     )
     assert wake_ups == [], "a turn that waits was woken up"
     database.run(workers.forget_dead)
