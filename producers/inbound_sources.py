@@ -46,8 +46,9 @@ def create_inbound_source(
     """Create a source of webhooks: an address at the gateway, and how a body there becomes a message.
 
     `mapping` has templates for `thread_id`, `text`, `idempotency_key`, and perhaps `user` and `metadata`, in which
-    `{/json/pointer}`, `{header:name}` and `{sha256}` are values of the request. `secret` is the sender's; without
-    one, a new one is made. Raises `InvalidInput`, `LimitReached`, `InvalidSettings` and `DatabaseUnavailable`.
+    `{/json/pointer}`, `{header:name}` and `{sha256}` are values of the request. `secret` is the sender's, of 16 to
+    512 characters; without one, a new one is made. A tenant has 200 sources at most. Raises `InvalidInput`,
+    `LimitReached`, `InvalidSettings` and `DatabaseUnavailable`.
     """
     producer = default_producer()
     request = InboundSourceRequest(name=name, mapping=mapping, **options)
@@ -65,7 +66,10 @@ def list_inbound_sources(*, tenant: str = "default") -> list[InboundSourceRecord
 
 
 def enable_inbound_source(source_id: str, *, enabled: bool = True, tenant: str = "default") -> InboundSourceRecord:
-    """Have a source take what comes, or refuse it as if it were not there. Raises `InboundSourceNotFound`."""
+    """Have a source take what comes, or refuse it as if it were not there.
+
+    Raises `InboundSourceNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    """
     return _database(default_producer(), tenant).run(sources.enable_source, tenant, source_id, enabled=enabled)
 
 
