@@ -21,6 +21,9 @@ from store.database.statements import AnyRow, convert_row, execute_together, ins
 from store.tables import steps, threads, turns
 from store.turns import pending_calls
 
+#: The parts of a reply that its message has, too.
+_OF_MESSAGE = frozenset(("content", "tool_calls", "reasoning", "provider_fields"))
+
 
 def record(
     connection: Connection, lease: Lease, turn_id: str, entries: Sequence[Step], pending: Sequence[PendingRequest] = ()
@@ -79,13 +82,18 @@ def steps_of_ending(turn_id: str, ending: Ending) -> Sequence[Step]:
     """
     if not isinstance(ending, FinalEnding):
         return ending.steps
-    said = {message.id for message in ending.messages}
+    said_ids = {message.id for message in ending.messages}
     return [
-        replace(step, result={}, request_digest="")
-        if step.kind == "model" and step.parent is None and step.is_final and reply_id(turn_id, step.index) in said
+        _without_message(step)
+        if step.kind == "model" and step.parent is None and reply_id(turn_id, step.index) in said_ids
         else step
         for step in ending.steps
     ]
+
+
+def _without_message(step: Step) -> Step:
+    rest = {name: value for name, value in (step.result or {}).items() if name not in _OF_MESSAGE}
+    return replace(step, result=rest, request_digest="")
 
 
 def close_open_calls(turn_id: str) -> Update:

@@ -213,7 +213,8 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
 
 def _read_answers(connection: Connection, row: AnyRow, journalled: Sequence[AnyRow]) -> dict[int, str]:
     """The replies that stand in their messages alone, by the index of their step."""
-    ids = {reply_id(row.id, step.index): step.index for step in journalled if step.result == {}}
+    unsaid = (step.index for step in journalled if step.kind == "model" and _text_of(step.result) == "")
+    ids = {reply_id(row.id, index): index for index in unsaid}
     if not ids:
         return {}
     said = select(messages.c.id, messages.c.content)
