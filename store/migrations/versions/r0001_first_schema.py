@@ -326,11 +326,11 @@ def upgrade() -> None:
         sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
-        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashed_worker", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("interruptions", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("notified_at", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
@@ -590,7 +590,11 @@ def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
     unfinished = "state in ('queued', 'running', 'waiting')"
     must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
-    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
+    by_end = ["finished_at", "arrival_seq"]
+    others = sa.text("state <> 'completed'")
+    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", *by_end], postgresql_where=others)
+    if op.get_bind().dialect.name == "postgresql":
+        _create_index_where("ix_turns_completed", "turns", ["tenant", *by_end], "state = 'completed'")
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
     _create_index_where(
         "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt = 0)"), "arrival_seq"], unfinished
