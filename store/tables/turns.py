@@ -130,8 +130,6 @@ turns = Table(
         "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
     ),
     CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
-    # The turns of one thread, by their arrival.
-    Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
     # The turns in a state that ended last, or all that run or wait, in the order of arrival. SQLite's holds all turns.
     Index(
         "ix_turns_state_tenant",
@@ -139,8 +137,6 @@ turns = Table(
         postgresql_where=text("state <> 'completed'"),
     ),
     index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),
-    # The head of a thread comes first: the turn that has begun, else the oldest.
-    index_where("ix_turns_unfinished", "thread_key", text("(attempt = 0)"), "arrival_seq", where=UNFINISHED),
     # For the sweep: those that were never notified by when they are due, the others by when they were.
     index_where("ix_turns_queued", "notified_at", text(f"({DUE_AT})"), where=QUEUED),
     index_where("ix_turns_must_end", text(f"({MUST_END_AT})"), where=f"{UNFINISHED} and {MUST_END_AT} is not null"),
@@ -164,6 +160,17 @@ turns = Table(
     sqlite_autoincrement=True,
 )
 
+# The turns of one thread by their arrival; of those that are not over, the head comes first: the turn that has begun,
+# else the oldest. PostgreSQL has both in one index: a claim writes to each that there is.
+Index(
+    "ix_turns_of_thread",
+    *(turns.c.thread_key, text(f"({UNFINISHED})"), text("(attempt = 0)"), turns.c.arrival_seq),
+    _table=turns,
+).ddl_if(dialect="postgresql")
+Index("ix_turns_thread_key", turns.c.thread_key, turns.c.arrival_seq).ddl_if(dialect="sqlite")
+index_where(
+    "ix_turns_unfinished", *("thread_key", text("(attempt = 0)"), "arrival_seq"), where=UNFINISHED, table=turns
+).ddl_if(dialect="sqlite")
 Index(
     "ix_turns_completed", turns.c.tenant, turns.c.finished_at, turns.c.arrival_seq, postgresql_where=text(COMPLETED)
 ).ddl_if(dialect="postgresql")

@@ -365,7 +365,6 @@ def upgrade() -> None:
     )
     if not is_sqlite:
         op.execute("ALTER TABLE turns REPLICA IDENTITY USING INDEX uq_turns_id")
-    op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
     _create_turn_indexes()
     _create_index_where(
         "uq_turns_tenant_idempotency_key",
@@ -596,9 +595,13 @@ def _create_turn_indexes() -> None:
     if op.get_bind().dialect.name == "postgresql":
         _create_index_where("ix_turns_completed", "turns", ["tenant", *by_end], "state = 'completed'")
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
-    _create_index_where(
-        "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt = 0)"), "arrival_seq"], unfinished
-    )
+    has_not_begun = sa.text("(attempt = 0)")
+    if op.get_bind().dialect.name == "postgresql":
+        is_unfinished = sa.text(f"({unfinished})")
+        op.create_index("ix_turns_of_thread", "turns", ["thread_key", is_unfinished, has_not_begun, "arrival_seq"])
+    else:
+        op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
+        _create_index_where("ix_turns_unfinished", "turns", ["thread_key", has_not_begun, "arrival_seq"], unfinished)
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
     _create_index_where("ix_turns_parent_turn_id", "turns", ["parent_turn_id"], "parent_turn_id is not null")
