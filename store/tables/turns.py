@@ -16,7 +16,7 @@ from sqlalchemy.schema import (
     UniqueConstraint,
 )
 
-from store.database.column_types import Json, Key, OurId, Time
+from store.database.column_types import Json, Key, OurId, SmallJson, Time
 from store.tables.metadata import index_where, metadata
 from store.tables.threads import FILLFACTOR, said_columns
 
@@ -121,7 +121,7 @@ turns = Table(
     Column("error_fault", Text),
     #: What was left out of the window because the model takes no more; null of most.
     Column("omitted", Json),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     #: In US dollars.
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
@@ -196,7 +196,7 @@ steps = Table(
     Column("fencing_token", BigInteger, nullable=False),
     Column("request_digest", Text, nullable=False),
     Column("result", Json),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     Column("cost", Numeric(18, 9, asdecimal=False)),
     #: Of a call of an agent that another one called: the index of that call, and the agent's name.
     Column("parent", Integer),
