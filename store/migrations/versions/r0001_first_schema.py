@@ -589,12 +589,11 @@ def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
     unfinished = "state in ('queued', 'running', 'waiting')"
     must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
-    by_end = ["finished_at", "arrival_seq"]
-    others = sa.text("state <> 'completed'")
-    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", *by_end], postgresql_where=others)
+    columns, others = ["state", "tenant", "finished_at", "arrival_seq"], sa.text("state <> 'completed'")
+    op.create_index("ix_turns_state_tenant", "turns", columns, postgresql_where=others)
     if op.get_bind().dialect.name == "postgresql":
-        _create_index_where("ix_turns_completed", "turns", ["tenant", *by_end], "state = 'completed'")
-    _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
+        _create_index_where("ix_turns_completed", "turns", ["tenant", "finished_at"], "state = 'completed'")
+    _create_index_where("ix_turns_finished_at", "turns", ["finished_at"], "finished_at is not null")
     has_not_begun = sa.text("(attempt = 0)")
     if op.get_bind().dialect.name == "postgresql":
         is_unfinished = sa.text(f"({unfinished})")
