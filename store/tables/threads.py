@@ -18,7 +18,7 @@ from sqlalchemy.schema import (
 )
 
 from conversation.validation import ID_MAX_CHARS
-from store.database.column_types import Json, Key, OurId, Time, ten_minutes_of
+from store.database.column_types import Json, Key, OurId, SmallJson, Time, ten_minutes_of
 from store.tables.metadata import index_where, metadata
 
 #: Attempts at one thread's next summary; then it is left to the operator, to whom the doctor reports it.
@@ -185,7 +185,7 @@ messages = Table(
     Column("reasoning", Text),
     #: As text, for its bytes are sent back as they came.
     Column("provider_fields", JSON(none_as_null=True)),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     #: A reply's as its provider counted it, else an estimate by length; null where there is neither.
     Column("tokens", Integer),
     Column("state", Text, nullable=False, server_default="complete"),
@@ -218,7 +218,7 @@ summaries = Table(
     #: What the model reads.
     Column("content", Text, nullable=False),
     Column("model", Text, nullable=False),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     Column("cost", Numeric(18, 9, asdecimal=False)),
     #: Twelve hex digits that change whenever the summarizer's prompt does.
     Column("prompt_version", Text),

@@ -16,6 +16,7 @@ from conversation.thread import LAST_UPDATED
 from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
+from store.history.arrival_order import first_turns
 from store.tables import messages, threads, turns
 from store.tables.turns import is_unfinished
 from store.threads.listing import Order, ThreadFilter, apply_filters, list_rows
@@ -95,7 +96,8 @@ def _select_views() -> Select[Any]:
     token_of_newest = select(_turn.c.fencing_token).join_from(messages, _turn, of_message)
     # As `number_messages` finds it for a message of no turn.
     is_before = (_turn.c.thread_key == threads.c.key) & (_turn.c.window_to_seq < threads.c.last_seq)
-    token_before = select(_turn.c.fencing_token).where(is_before).order_by(_turn.c.arrival_seq.desc())
+    before = select(_turn.c.fencing_token, _turn.c.arrival_seq).where(is_before).correlate(threads)
+    token_before = select(first_turns(before, _turn, limit=1, newest=True).c.fencing_token)
     return select(
         threads,
         _first(select(_turn.c.id).where(is_running)).label("running_turn"),

@@ -136,6 +136,7 @@ def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> N
             ["|".join(RARE)],
         ).fetchone()
 
+    print("WAL", written)
     assert written[0] < WAL_BYTES_MAX
     assert written[1] < FURTHER_WAL_BYTES_MAX
     # A claim and an end write to each that holds the row: one more needs a reason, or takes the place of another.
