@@ -41,7 +41,7 @@ def tidy(mailbox: "Mailbox") -> None:
     """Delete what became free, until there is nothing more."""
     while pending := [name for name, row in mailbox.threads.items() if row.is_pending]:
         for name in pending:
-            _remove(mailbox, name, with_thread=mailbox.threads[name].root is None)
+            remove(mailbox, name, with_thread=mailbox.threads[name].root is None)
 
 
 def read_by_others(mailbox: "Mailbox", name: str) -> set[int]:
@@ -53,11 +53,11 @@ def read_by_others(mailbox: "Mailbox", name: str) -> set[int]:
 def _delete(mailbox: "Mailbox", names: list[str], *, with_thread: bool) -> None:
     # Each after those that were made from it.
     for name in reversed(names):
-        _end_turns(mailbox, name)
-        _remove(mailbox, name, with_thread=with_thread)
+        end_turns(mailbox, name)
+        remove(mailbox, name, with_thread=with_thread)
 
 
-def _end_turns(mailbox: "Mailbox", name: str) -> None:
+def end_turns(mailbox: "Mailbox", name: str) -> None:
     """End what works or waits in a row, and tell whom it concerns."""
     its = [turn for turn in mailbox.turns.values() if turn.thread == name]
     for turn in its:
@@ -71,7 +71,7 @@ def _end_turns(mailbox: "Mailbox", name: str) -> None:
         children.tell(mailbox, turn, is_published=False)
 
 
-def _remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
+def remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
     row = mailbox.threads[name]
     readers = [other for other, its in mailbox.threads.items() if its.shared and its.shared[-1][0] == name]
     sources = [source for source, _ in row.shared]

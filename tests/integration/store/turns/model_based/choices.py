@@ -41,6 +41,7 @@ from tests.integration.store.turns.model_based.operations import (
     Take,
     TakeBackCrashes,
 )
+from tests.integration.store.turns.model_based.overdue import EndOverdue, ListOverdue, threads_overdue
 from tests.integration.store.turns.model_based.reference import FORGET, LEASE
 from tests.integration.store.turns.model_based.values import Claimed, End, Process
 
@@ -120,6 +121,8 @@ def _operations(machine: "Machine") -> Weighed:
         found.append((6, goes_on))
     if machine.seen:
         found.append((2, _lets_go))
+    if branches.there(machine):
+        found += [(4 if threads_overdue(machine.model) else 1, ends_overdue), (1, lambda _: st.just(ListOverdue()))]
     return found + branches.operations(machine)
 
 
@@ -187,6 +190,13 @@ def goes_on(machine: "Machine") -> SearchStrategy[Claim]:
         return Claim(who, job.thread, held=job.fence)
 
     return _jobs(machine, machine.kept).map(on)
+
+
+def ends_overdue(machine: "Machine") -> SearchStrategy[EndOverdue]:
+    """Of a thread that the sweep found before, or will find: what must end by then is ended by it, or by others."""
+    names = sorted(name for name in machine.model.threads if not name.startswith("/"))
+    sweepers = st.builds(machine.new_id, st.just("a"))
+    return st.builds(EndOverdue, first_of(sorted(threads_overdue(machine.model)), names), sweepers)
 
 
 def _jobs(machine: "Machine", believed: list[Claimed]) -> SearchStrategy[Claimed]:
@@ -273,7 +283,7 @@ def _that_wait(machine: "Machine") -> Weighed:
     """Who holds a lease, or is about to, meets others more often than chance would have it."""
     found: Weighed = [(1, producers.sends), (1, _hearts)]
     if branches.there(machine):
-        found.append((4, claims))
+        found += [(4, claims), (2, ends_overdue)]
     if machine.model.turns:
         found += [(2, producers.cancels), (1, producers.requeues), *_of_people(machine)]
     if machine.jobs:
