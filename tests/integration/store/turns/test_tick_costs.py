@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from benchmarks.bulk_load import load_threads, load_waiting_turns
 from store.database.engine import Database
 from store.settings import load
-from store.turns import fair_share, sweep, unserved, workers
+from store.turns import fair_share, sweep, sweep_request, unserved, workers
 from tests.conftest import LendDatabase
 from tests.integration.plans import blocks_read, run_explained
 
@@ -71,7 +71,7 @@ def test_a_tick_that_finds_nothing_reads_none_of_them(database: Database, look: 
 
 
 def test_a_tick_reads_what_it_picks(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "WINDOW_MIN", PICKED)
+    monkeypatch.setattr(sweep_request, "WINDOW_MIN", PICKED)
 
     assert count_blocks(database, partial(sweep.pick_wake_ups, grace_seconds=10, limit=PICKED)) <= (
         PICKED * PICKED_BLOCKS_MAX
@@ -80,4 +80,4 @@ def test_a_tick_reads_what_it_picks(database: Database, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("database", [True], indirect=True, ids=["functions"])
 def test_a_look_for_neglected_tenants_reads_a_window_of_each(database: Database) -> None:
-    assert count_blocks(database, fair_share.pick_neglected) <= sweep.TENANT_WINDOW_MIN * LOOKED_AT_BLOCKS_MAX
+    assert count_blocks(database, fair_share.pick_neglected) <= sweep_request.TENANT_WINDOW_MIN * LOOKED_AT_BLOCKS_MAX
