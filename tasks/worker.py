@@ -201,7 +201,6 @@ class Worker:
         """Sign off, once nothing runs any more."""
         self.heartbeat.stop()
         self.wait_for(self._close())
-        self.full_collections.stop()
         self._is_stopped = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._loop_thread.join(timeout=5)
@@ -251,6 +250,7 @@ class Worker:
             _log.info("waiting_turns_let_go", breaker=breaker, turns=turns)
 
     async def _close(self) -> None:
+        self.full_collections.stop()
         await self.signals.stop()
         self.cancel_signals.close()
         await self.breaker_board.close()

@@ -23,6 +23,7 @@ from benchmarks.own_turns import OwnTurns
 from benchmarks.stage import read_wal_position
 from benchmarks.stock import stock_threads
 from store.settings import load
+from tasks.full_collections import NEVER
 
 #: Turns that wait at once: enough that what the process has once is little of each one's share; and those that
 #: wait already, for whom its connections were opened.
@@ -175,6 +176,15 @@ def wait_in_model(site: OwnTurns, held: HeldModel, numbers: range) -> list[Futur
         assert time.monotonic() < deadline, [end for end in ends if end.done()]
         time.sleep(0.02)
     return ends
+
+
+def test_a_worker_makes_full_collections_itself_and_sees_turns_begin_and_end(site: OwnTurns) -> None:
+    before = site.worker.active_runs.changes
+
+    site.turn("t")
+
+    assert site.worker.full_collections.count_changes() - before == 2
+    assert (gc.get_threshold()[2], gc.get_freeze_count() > 0) == (NEVER, True)
 
 
 def test_a_turn_leaves_nothing_behind_in_memory(site: OwnTurns) -> None:
