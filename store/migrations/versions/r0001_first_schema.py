@@ -228,9 +228,9 @@ def upgrade() -> None:
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
-    for counted, where in (("messages", ""), ("tokens", " and uncovered_tokens_step > 0")):
-        columns = ["agent", f"uncovered_{counted}_step"]
-        _create_index_where(f"ix_threads_agent_uncovered_{counted}", "threads", columns, f"summary_failures < 5{where}")
+    for counted in ("messages", "tokens"):
+        name, step = f"ix_threads_agent_uncovered_{counted}", f"uncovered_{counted}_step"
+        _create_index_where(name, "threads", ["agent", step], f"summary_failures < 5 and {step} > 0")
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
         _renew_thread_indexes()
