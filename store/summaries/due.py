@@ -179,9 +179,10 @@ def _list_agents(connection: Connection, *, of_short_threads: bool) -> Collectio
     if of_short_threads:
         statement = select(threads.c.agent).where(threads.c.agent.is_not(None)).distinct()
         return connection.execute(statement).scalars().all()
-    indexes = {unit: and_(_is_tried, has_step) for unit, has_step in _HAS_STEP.items()}
-    steps = [_step_through(name, where) for name, where in {**indexes, "window": text(FILLS_WINDOW)}.items()]
-    return connection.execute(union(*steps)).scalars().all()
+    indexes: dict[str, ColumnElement[bool] | TextClause] = {"window": text(FILLS_WINDOW)}
+    indexes |= {unit: and_(_is_tried, has_step) for unit, has_step in _HAS_STEP.items()}
+    steps = [_step_through(name, where) for name, where in indexes.items()]
+    return list(connection.execute(union(*steps)).scalars())  # type: ignore[arg-type]
 
 
 def _step_through(name: str, of_index: ColumnElement[bool] | TextClause) -> Select[tuple[str]]:
