@@ -243,7 +243,7 @@ BEGIN
         -- A turn that is queued again is itself the head: no later turn can start.
         SELECT id, state, retry_at, cancel_requested_at, deadline, wait_expires_at, local_process_id
         INTO head FROM turns
-        WHERE thread_key = p_thread_key AND id <> p_turn_id AND state IN ('queued', 'running', 'waiting')
+        WHERE thread_key = p_thread_key AND id <> p_turn_id AND (state IN ('queued', 'running', 'waiting')) IS TRUE
             AND (attempt > 0 OR not_before IS NULL OR not_before <= settled_at)
         ORDER BY attempt = 0, arrival_seq LIMIT 1;
         -- The turn of a library process may be the head without being a worker's to start.

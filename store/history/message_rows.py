@@ -34,7 +34,7 @@ from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
 from store.lineage import Lineage, select_range, system_parts
 from store.tables import inbox_messages, messages, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 
 #: The columns that the inbox and the history share.
 SHARED_COLUMNS = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
@@ -262,6 +262,6 @@ def list_waiting_ids(connection: Connection, thread_key: int) -> set[str]:
     statement = (
         select(inbox_messages.c.id)
         .join(turns, turns.c.id == inbox_messages.c.turn_id)
-        .where(turns.c.thread_key == thread_key, unfinished)
+        .where(turns.c.thread_key == thread_key, is_unfinished_in_thread())
     )
     return set(connection.execute(statement).scalars())

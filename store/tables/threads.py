@@ -28,10 +28,11 @@ CAN_BE_SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
 #: A thread that fills half of what its model takes.
 FILLS_WINDOW = "fills_window"
 #: Messages and tokens of a step: columns that count steps change so much less often than what they count. A mark
-#: that is lower than a step has all threads of its agents read.
+#: that is lower than a step has all threads read.
 UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, HISTORY_STEP = 16, 1024, 16
 #: A thread with so much: those with less are in no index of these columns, so that a new one need not be written there.
-HAS_TOKENS_STEP, HAS_HISTORY_STEP = "uncovered_tokens_step > 0", "history_step > 0"
+HAS_MESSAGES_STEP, HAS_TOKENS_STEP = "uncovered_messages_step > 0", "uncovered_tokens_step > 0"
+HAS_HISTORY_STEP = "history_step > 0"
 #: The share of a page that new rows fill, in percent: the remainder is for their next versions.
 FILLFACTOR = 85
 
@@ -141,7 +142,11 @@ threads = Table(
     index_where("ix_threads_chosen_key", "chosen_key", where="chosen_key is not null"),
     # In the order of a listing.
     index_where("ix_threads_owner", "tenant", "owner", "key", where="owner is not null"),
-    index_where("ix_threads_agent_uncovered_messages", "agent", "uncovered_messages_step", where=CAN_BE_SUMMARIZED),
+    index_where(
+        "ix_threads_agent_uncovered_messages",
+        *("agent", "uncovered_messages_step"),
+        where=f"{CAN_BE_SUMMARIZED} and {HAS_MESSAGES_STEP}",
+    ),
     index_where(
         "ix_threads_agent_uncovered_tokens",
         *("agent", "uncovered_tokens_step"),

@@ -18,7 +18,7 @@ from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history.arrival_order import first_turns
 from store.tables import messages, threads, turns
-from store.tables.turns import is_unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.threads.listing import Order, ThreadFilter, apply_filters, list_rows
 from store.threads.visible_threads import Viewer, is_seen, thread_not_found
 
@@ -113,7 +113,7 @@ def _first(statement: Select[Any]) -> ScalarSelect[Any]:
 
 _turn = turns.alias("turn")
 #: The turn of a thread that has begun and is not over: one, or none. An index has it first.
-_is_begun = (_turn.c.thread_key == threads.c.key) & is_unfinished("turn") & (_turn.c.attempt > 0)
+_is_begun = (_turn.c.thread_key == threads.c.key) & is_unfinished_in_thread("turn") & (_turn.c.attempt > 0)
 
 
 def view_new(row: AnyRow) -> ThreadView:

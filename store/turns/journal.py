@@ -13,16 +13,13 @@ from sqlalchemy import Connection, FromClause, Select, Update, case, exists, sel
 from conversation.errors import LeaseLost
 from conversation.message import Usage
 from conversation.pending_call import PendingRequest
-from conversation.step import Step
+from conversation.step import MESSAGE_PARTS, Step
 from conversation.transcript import reply_id
 from conversation.turn import Ending, FinalEnding, Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
 from store.tables import steps, threads, turns
 from store.turns import pending_calls
-
-#: The parts of a reply that its message has, too.
-_OF_MESSAGE = frozenset(("content", "tool_calls", "reasoning", "provider_fields"))
 
 
 def record(
@@ -92,7 +89,7 @@ def steps_of_ending(turn_id: str, ending: Ending) -> Sequence[Step]:
 
 
 def _without_message(step: Step) -> Step:
-    rest = {name: value for name, value in (step.result or {}).items() if name not in _OF_MESSAGE}
+    rest = {name: value for name, value in (step.result or {}).items() if name not in MESSAGE_PARTS}
     return replace(step, result=rest, request_digest="")
 
 

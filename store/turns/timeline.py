@@ -192,7 +192,7 @@ def _wait_entry(begun_at: datetime, ended_at: datetime) -> TimelineEntry:
 def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> Iterator[TimelineEntry]:
     columns = [column for column in steps.c if with_text or column.name != "result"]
     journal = select(*columns).where(steps.c.turn_id == row.id).order_by(steps.c.index)
-    journalled = connection.execute(journal).all()
+    journalled: Sequence[Any] = connection.execute(journal).all()
     answers = _read_answers(connection, row, journalled) if with_text else {}
     for step in journalled:
         is_open = step.finished_at is None
@@ -211,7 +211,7 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
         )
 
 
-def _read_answers(connection: Connection, row: AnyRow, journalled: Sequence[AnyRow]) -> dict[int, str]:
+def _read_answers(connection: Connection, row: AnyRow, journalled: Sequence[Any]) -> dict[int, str]:
     """The replies that stand in their messages alone, by the index of their step."""
     unsaid = (step.index for step in journalled if step.kind == "model" and _text_of(step.result) == "")
     ids = {reply_id(row.id, index): index for index in unsaid}

@@ -229,9 +229,9 @@ def upgrade() -> None:
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
-    for counted, where in (("messages", ""), ("tokens", " and uncovered_tokens_step > 0")):
-        columns = ["agent", f"uncovered_{counted}_step"]
-        _create_index_where(f"ix_threads_agent_uncovered_{counted}", "threads", columns, f"summary_failures < 5{where}")
+    for counted in ("messages", "tokens"):
+        name, step = f"ix_threads_agent_uncovered_{counted}", f"uncovered_{counted}_step"
+        _create_index_where(name, "threads", ["agent", step], f"summary_failures < 5 and {step} > 0")
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
         _renew_thread_indexes()
@@ -590,18 +590,19 @@ def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
     unfinished = "state in ('queued', 'running', 'waiting')"
     must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
-    columns, others = ["state", "tenant", "finished_at", "arrival_seq"], sa.text("state <> 'completed'")
-    op.create_index("ix_turns_state_tenant", "turns", columns, postgresql_where=others)
+    of_state, others = ["state", "tenant", "finished_at", "arrival_seq"], sa.text("state <> 'completed'")
+    op.create_index("ix_turns_state_tenant", "turns", of_state, postgresql_where=others)
     if op.get_bind().dialect.name == "postgresql":
         _create_index_where("ix_turns_completed", "turns", ["tenant", "finished_at"], "state = 'completed'")
     _create_index_where("ix_turns_finished_at", "turns", ["finished_at"], "finished_at is not null")
-    has_not_begun = sa.text("(attempt = 0)")
+    has_not_begun: str | sa.TextClause = sa.text("(attempt = 0)")
     if op.get_bind().dialect.name == "postgresql":
         is_unfinished = sa.text(f"({unfinished})")
         op.create_index("ix_turns_of_thread", "turns", ["thread_key", is_unfinished, has_not_begun, "arrival_seq"])
     else:
         op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
-        _create_index_where("ix_turns_unfinished", "turns", ["thread_key", has_not_begun, "arrival_seq"], unfinished)
+        in_thread = f"({unfinished}) is true"
+        _create_index_where("ix_turns_unfinished", "turns", ["thread_key", has_not_begun, "arrival_seq"], in_thread)
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
     _create_index_where("ix_turns_parent_turn_id", "turns", ["parent_turn_id"], "parent_turn_id is not null")

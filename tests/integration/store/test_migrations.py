@@ -48,7 +48,7 @@ def test_migrations_make_exactly_the_tables(fresh_url: str) -> None:
     engine.dispose()
 
 
-def is_of(dialect: str, item: Any, name: str | None, kind: str, is_stored: bool, _: object) -> bool:  # noqa: FBT001 - Alembic's
+def is_of(dialect: str, item: Any, name: str | None, kind: str, is_stored: bool, _: object) -> bool:
     """Whether to compare a part of the tables: an index may be one database's alone."""
     only_on = None if kind != "index" or is_stored else item._ddl_if
     return name != TEXTS_DIFFER and (only_on is None or only_on.dialect == dialect)
