@@ -1,17 +1,14 @@
 """The machine of schedules: beats tick and die, owners pause and change their minds, threads are busy, time jumps.
 
-What stays true: whatever happens, happens to the store and to the model, and both hold the same after it. A tick dies
-before its commit, or after it with nobody told; two of them come at once.
+A tick dies before its commit, or after it with nobody told; two of them come at once.
 """
 
-import copy
 from collections import Counter
 from datetime import datetime
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import Connection, delete, select
 
 from conversation.turn import FINAL_STATES
@@ -28,9 +25,7 @@ from tests.integration.store.schedules.model_based.operations import (
     Tick,
 )
 from tests.integration.store.schedules.model_based.reference import Agenda
-from tests.integration.store.turns.model_based.conversions import ZERO
-from tests.integration.store.turns.model_based.operations import outcome
-from tests.integration.store.turns.model_based.stage import Stage
+from tests.integration.store.small_machine import SmallMachine, second_of
 
 SCHEDULES = tuple(f"e0000000-0000-0000-0000-00000000000{number}" for number in range(1, 6))
 THREADS = ("x", "y")
@@ -50,10 +45,8 @@ kinds = st.tuples(
 seconds = st.sampled_from([1, 59, 60, 61, 150, 301, 3600, 7 * 3600])
 
 
-class AgendaMachine(RuleBasedStateMachine):
-    """Set `stage` before it runs."""
-
-    stage: ClassVar[Stage]
+class AgendaMachine(SmallMachine):
+    """What happens to schedules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,8 +102,7 @@ class AgendaMachine(RuleBasedStateMachine):
 
     @rule(seconds=seconds)
     def pass_time(self, seconds: int) -> None:
-        self.model.now += seconds
-        self.stage.set_clock(self.model.now)
+        self.move_clock(seconds)
 
     @precondition(lambda self: self.model.list_due())
     @rule(after=st.integers(1, 8), limit=limits, commits=st.booleans(), data=st.data())
@@ -126,32 +118,27 @@ class AgendaMachine(RuleBasedStateMachine):
             assert raced.second == (0, 0, 0)
             return
         both = [(first, raced.first), (second, raced.second)]
-        for order in (both, both[::-1]) if commits else [both[1:]]:
-            model = copy.deepcopy(self.model)
-            told = [outcome(partial(one.on_model, model, 0)) for one, _ in order]
-            if told == [heard for _, heard in order] and picture_of(model) == self.picture():
-                self.model = model
-                return
-        raise AssertionError(f"no order explains {raced} of {first} and {second}")
-
-    def do(self, operation: Any, *, commits: bool = True) -> Any:
-        model = self.model if commits else copy.deepcopy(self.model)
-        told, imagined = self.stage.run(operation, commits=commits), outcome(lambda: operation.on_model(model, 0))
-        assert told == imagined, f"{operation}: the store says {told}, the model {imagined}"
-        return told
+        self.explain((both, both[::-1]) if commits else [both[1:]], f"{raced} of {first} and {second}")
 
     # What must hold
 
     def picture(self) -> Any:
-        """What the tables hold, as `picture_of` has it."""
         return self.stage.database.run(_read)
 
+    @staticmethod
+    def picture_of(model: Agenda) -> Any:
+        return {
+            "schedules": [
+                [one, its.state, its.next_at, its.retry_at, its.failures, its.last_due_at, its.last_key, its.has_error]
+                for one, its in sorted(model.schedules.items())
+            ],
+            "runs": [[run.key, run.thread, run.schedule, run.is_over] for run in model.runs],
+        }
+
     @invariant()
-    def both_hold_the_same(self) -> None:
-        stored, imagined = self.picture(), picture_of(self.model)
-        for name, rows in imagined.items():
-            assert stored[name] == rows, f"{name}: the store holds {stored[name]}, the model {rows}"
-        assert not any(count > 1 for count in Counter(key for key, *_ in stored["runs"]).values()), "a run came twice"
+    def no_run_comes_twice(self) -> None:
+        runs = self.picture()["runs"]
+        assert not any(count > 1 for count in Counter(key for key, *_ in runs).values()), "a run came twice"
 
     def teardown(self) -> None:
         """Everything has room, and ticks go on: nothing that is due may be left."""
@@ -168,17 +155,6 @@ class AgendaMachine(RuleBasedStateMachine):
         self.both_hold_the_same()
 
 
-def picture_of(model: Agenda) -> Any:
-    """The rows that there should be."""
-    return {
-        "schedules": [
-            [one, its.state, its.next_at, its.retry_at, its.failures, its.last_due_at, its.last_key, its.has_error]
-            for one, its in sorted(model.schedules.items())
-        ],
-        "runs": [[run.key, run.thread, run.schedule, run.is_over] for run in model.runs],
-    }
-
-
 def _read(connection: Connection) -> Any:
     is_over = t.turns.c.state.in_(sorted(FINAL_STATES)).label("is_over")
     statement = select(t.turns, t.threads.c.id.label("thread"), is_over).join(t.threads)
@@ -188,8 +164,8 @@ def _read(connection: Connection) -> Any:
     return {
         "schedules": [
             [
-                *(row.id, row.state, _second(row.next_at), _second(row.retry_at), row.failures),
-                *(_second(row.last_due_at), keys.get(row.last_turn_id), row.last_error is not None),
+                *(row.id, row.state, second_of(row.next_at), second_of(row.retry_at), row.failures),
+                *(second_of(row.last_due_at), keys.get(row.last_turn_id), row.last_error is not None),
             ]
             for row in found
         ],
@@ -202,8 +178,4 @@ def _key(key: str) -> str:
     _, schedule, occasion = key.split(":", 2)
     if occasion.startswith("now:"):
         return f"{schedule}:{occasion}"
-    return f"{schedule}:{_second(datetime.fromisoformat(occasion))}"
-
-
-def _second(moment: Any) -> int | None:
-    return None if moment is None else round((moment - ZERO).total_seconds())
+    return f"{schedule}:{second_of(datetime.fromisoformat(occasion))}"

@@ -4,6 +4,7 @@ What stays true: a line is stored with one row and never moves; what a row reads
 A line goes when no row that is there reads it.
 """
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -245,10 +246,12 @@ def answer_to(mailbox: "Mailbox", turn_id: str) -> tuple[str, tuple[str, ...]]:
         turn = mailbox._turn(turn.merged_into)
     row = mailbox.threads[turn.thread]
     own = enumerate(row.history, start=row.shared_to + 1)
+    # A window may be 0: the thread was empty, and so was what was sent.
+    asked_to = math.inf if turn.window is None else turn.window
     replies = [
         line.text
         for seq, line in own
-        if line.turn == turn.id and seq > (turn.window or seq) and not (line.rolled_back or line.is_gone)
+        if line.turn == turn.id and seq > asked_to and not (line.rolled_back or line.is_gone)
     ]
     return turn.state, () if row.is_deleted else tuple(replies)
 

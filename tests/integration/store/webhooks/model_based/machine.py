@@ -1,23 +1,20 @@
 """The machine of the outbox: turns end, senders claim and die, servers fail, owners change their webhooks.
 
-What stays true: whatever happens, happens to the store and to the model, and both hold the same after it. A sender has
-died when it never records what became of what it had claimed; one that stood still records it too late.
+A sender has died when it never records what became of what it had claimed; one that stood still records it too late.
 """
 
-import copy
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import delete, select
 
 from conversation.webhooks import SECRET_PREFIX
 from store import tables as t
 from store.webhooks.sealed_secrets import SigningKey
-from tests.integration.store.turns.model_based.conversions import ZERO
-from tests.integration.store.turns.model_based.operations import Operation, outcome
-from tests.integration.store.turns.model_based.stage import Stage
+from tests.integration.store.small_machine import SmallMachine, second_of
+from tests.integration.store.turns.model_based.operations import Operation
 from tests.integration.store.webhooks.model_based.operations import (
     SEALED_SECRETS,
     Claim,
@@ -43,10 +40,8 @@ statuses = st.sampled_from([200, 200, 200, 204, 500, 500, None, 429, 503, 410])
 places = st.integers(0, 5)
 
 
-class OutboxMachine(RuleBasedStateMachine):
-    """Set `stage` before it runs."""
-
-    stage: ClassVar[Stage]
+class OutboxMachine(SmallMachine):
+    """What happens to deliveries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,8 +94,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 5, 30, 61, 120, 600, 3600, GIVE_UP]))
     def pass_time(self, seconds: int) -> None:
-        self.model.now += seconds
-        self.stage.set_clock(self.model.now)
+        self.move_clock(seconds)
 
     @rule(webhook=st.sampled_from(WEBHOOKS), enabled=st.sampled_from([True, True, False]))
     def enable(self, webhook: str, *, enabled: bool) -> None:
@@ -137,39 +131,35 @@ class OutboxMachine(RuleBasedStateMachine):
         pair = [self._claim(places[0], limit), data.draw(st.sampled_from(others))]
         first, second = reversed(pair) if data.draw(st.booleans()) else pair
         raced = self.stage.race(first, second, after=after)
-        told = {id(first): raced.first, id(second): raced.second}
-        stored = self.picture()
-        for order in ((first, second), (second, first)):
-            model = copy.deepcopy(self.model)
-            imagined = [one.on_model(model, 0) for one in order]  # type: ignore[arg-type]
-            if imagined == [told[id(one)] for one in order] and picture_of(model) == stored:
-                self.model = model
-                break
-        else:
-            raise AssertionError(f"no order explains {raced} of {first} and {second}")
+        both = [(first, raced.first), (second, raced.second)]
+        self.explain((both, both[::-1]), f"{raced} of {first} and {second}")
         for one in (raced.first, raced.second):
             self.sendings += one if isinstance(one, tuple) else ()
-
-    def do(self, operation: Any, *, commits: bool = True) -> Any:
-        model = self.model if commits else copy.deepcopy(self.model)
-        told, imagined = self.stage.run(operation, commits=commits), outcome(lambda: operation.on_model(model, 0))
-        assert told == imagined, f"{operation}: the store says {told}, the model {imagined}"
-        return told
 
     # What must hold
 
     def picture(self) -> Any:
-        """What the tables hold, as `picture_of` has it."""
         return self.stage.database.run(_read)
 
-    @invariant()
-    def both_hold_the_same(self) -> None:
-        stored, imagined = self.picture(), picture_of(self.model)
-        for name, rows in imagined.items():
-            assert stored[name] == rows, f"{name}: the store holds {stored[name]}, the model {rows}"
-        self._check_order()
+    @staticmethod
+    def picture_of(model: Outbox) -> Any:
+        """Webhooks by their ids, deliveries by turn and webhook."""
+        return {
+            "webhooks": [
+                [one, its.state, its.reason, its.failures, its.retry_at, its.keys]
+                for one, its in sorted(model.webhooks.items())
+            ],
+            "deliveries": sorted(
+                [
+                    *(one.turn, one.webhook, one.thread, one.kind, one.state, one.attempts, one.claim),
+                    *(*_times(one), one.status),
+                ]
+                for one in model.deliveries
+            ),
+        }
 
-    def _check_order(self) -> None:
+    @invariant()
+    def each_thread_is_sent_in_order(self) -> None:
         """What holds whatever the model says: of a thread, nothing is sent before what came earlier is over."""
         columns = t.webhook_deliveries.c
         query = select(columns.webhook_id, columns.thread_key, columns.state, columns.claim).where(
@@ -199,20 +189,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.both_hold_the_same()
 
 
-def picture_of(model: Outbox) -> Any:
-    """The rows that there should be: webhooks by their ids, deliveries by turn and webhook."""
-    return {
-        "webhooks": [
-            [one, its.state, its.reason, its.failures, its.retry_at, its.keys]
-            for one, its in sorted(model.webhooks.items())
-        ],
-        "deliveries": sorted(
-            [one.turn, one.webhook, one.thread, one.kind, one.state, one.attempts, one.claim, *_times(one), one.status]
-            for one in model.deliveries
-        ),
-    }
-
-
 def _times(one: Any) -> list[int | None]:
     return [one.claimed_until, one.next_try_at if one.state == "pending" else None, one.replayed_at]
 
@@ -226,15 +202,15 @@ def _read(connection: Any) -> Any:
     webhooks = connection.execute(select(t.webhooks).order_by(t.webhooks.c.id))
     return {
         "webhooks": [
-            [row.id, row.state, row.disabled_reason, row.failures, _second(row.retry_at), _keys(row)]
+            [row.id, row.state, row.disabled_reason, row.failures, second_of(row.retry_at), _keys(row)]
             for row in webhooks
         ],
         "deliveries": sorted(
             [
                 *(row.turn_id, row.webhook_id, row.thread, row.kind, row.state, row.attempts, row.claim),
-                _second(row.claimed_until),
-                _second(row.next_try_at) if row.state == "pending" else None,
-                *(_second(row.replayed_at), row.last_status),
+                second_of(row.claimed_until),
+                second_of(row.next_try_at) if row.state == "pending" else None,
+                *(second_of(row.replayed_at), row.last_status),
             ]
             for row in rows
         ),
@@ -243,8 +219,4 @@ def _read(connection: Any) -> Any:
 
 def _keys(row: Any) -> list[tuple[str, int | None]]:
     keys = [SigningKey.from_json(value) for value in row.secrets]
-    return [(SEALED_SECRETS.unseal(row.id, key.sealed), _second(key.expires_at)) for key in keys]
-
-
-def _second(moment: Any) -> int | None:
-    return None if moment is None else round((moment - ZERO).total_seconds())
+    return [(SEALED_SECRETS.unseal(row.id, key.sealed), second_of(key.expires_at)) for key in keys]
