@@ -12,10 +12,6 @@ AS $$
 DECLARE
     nobody_sends boolean;
 BEGIN
-    -- A look alone: to begin with the statement below costs more than all else of a turn's end.
-    IF NOT EXISTS (SELECT FROM webhooks WHERE tenant = NEW.tenant AND state = 'enabled') THEN
-        RETURN NULL;
-    END IF;
     WITH told AS (
         INSERT INTO webhook_deliveries (
             id, tenant, webhook_id, thread_key, turn_id, kind, created_at, details, state, next_try_at

@@ -123,6 +123,26 @@ def test_a_turn_announces_its_end_once(site: OwnTurns, broker: "redis.Redis") ->
     assert announced == 10
 
 
+@pytest.mark.parametrize(
+    ("thread", "looks"), [("new", {"threads": 6, "turns": 3}), ("known", {"threads": 4, "turns": 3})]
+)
+def test_a_send_looks_each_thing_up_once(database_url: str, thread: str, looks: dict[str, int]) -> None:
+    send = "select threadmill.send_message(%s, 'hello', allow_unknown_agent => true)"
+    count = "select relname, idx_scan from pg_stat_xact_user_tables where relname = any(%s)"
+    with psycopg.connect(database_url) as connection:
+        for warm in ("known", "warm"):
+            connection.execute(send, [warm])
+        # Counted from here on.
+        connection.execute("select pg_stat_force_next_flush()")
+        connection.commit()
+
+        connection.execute(send, [thread])
+        counted = dict(connection.execute(count, [list(looks)]).fetchall())
+
+    # Foreign keys look, too. What made a thread at its second attempt looked 13 times into them.
+    assert counted == looks
+
+
 def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         written = []
