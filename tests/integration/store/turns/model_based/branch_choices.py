@@ -211,12 +211,12 @@ def erases_thread(machine: "Machine") -> SearchStrategy[EraseThread]:
 
 
 def _is_sent_to(machine: "Machine", name: str) -> bool:
-    """Whether a producer has an open transaction on a row's thread, or on one in which an agent answers it."""
+    """Whether a producer has an open transaction on a row's thread, or on one that goes with it."""
     if machine.open_send is None:
         return False
     thread = machine.open_send.send.ask.thread.partition("/")[0]
     first = machine.model.threads.get(thread)
-    return name.partition("/")[0] in (thread, first and first.begun_in)
+    return name.partition("/")[0] in (thread, *(first.ancestors if first else ()))
 
 
 def reads(machine: "Machine") -> SearchStrategy[Load | Result]:

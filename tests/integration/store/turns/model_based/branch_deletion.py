@@ -29,9 +29,9 @@ def delete_branch(mailbox: "Mailbox", thread: str, branch: str) -> None:
 def delete_thread(mailbox: "Mailbox", thread: str) -> bool:
     if thread not in mailbox.threads:
         return False
+    # Those in which agents answered what was asked here, or in one of these.
+    begun_here = [(row.number, name) for name, row in mailbox.threads.items() if thread in row.ancestors]
     _delete(mailbox, branches.rows_of(mailbox, thread), with_thread=True)
-    # Those in which agents answered what was asked here.
-    begun_here = [(row.number, name) for name, row in mailbox.threads.items() if row.begun_in == thread]
     for _, name in sorted(begun_here):
         delete_thread(mailbox, name)
     return True
@@ -102,6 +102,7 @@ def _leave(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
             turn.events.clear()
     if with_thread:
         row.root = row.title = row.chosen = row.begun_in = None
+        row.ancestors = ()
         _rename(mailbox, name, f"/{row.number}")
 
 

@@ -55,7 +55,8 @@ SELECT jsonb_build_object(
   'pending', (SELECT jsonb_agg(jsonb_build_array(turn_id, call_id, kind,
                      {_SECOND.format("requested_at")}, {_SECOND.format("expires_at")},
                      decision, value -> 'value', reason, decided_by) ORDER BY turn_id, call_id) FROM pending_calls),
-  'children', (SELECT jsonb_agg(jsonb_build_array(u.id, parent_turn_id, parent_call_id, begun_in) ORDER BY u.id)
+  'children', (SELECT jsonb_agg(jsonb_build_array(u.id, parent_turn_id, parent_call_id, begun_in, ancestors)
+                                 ORDER BY u.id)
                FROM turns u JOIN threads h ON h.key = u.thread_key WHERE parent_turn_id IS NOT NULL),
   'events', (SELECT jsonb_agg(jsonb_build_array(turn_id, kinds) ORDER BY turn_id) FROM (
                SELECT turn_id, jsonb_agg(kind ORDER BY key) AS kinds FROM webhook_deliveries

@@ -48,9 +48,9 @@ def of_file(connection: sqlite3.Connection) -> Picture:
         ],
         "pending": list(_pending(connection)),
         "children": [
-            [_id(turn), _id(parent), call, begun_in]
-            for turn, parent, call, begun_in in connection.execute(
-                "SELECT turns.id, parent_turn_id, parent_call_id, begun_in FROM turns "
+            [_id(turn), _id(parent), call, begun_in, ancestors]
+            for turn, parent, call, begun_in, ancestors in connection.execute(
+                "SELECT turns.id, parent_turn_id, parent_call_id, begun_in, ancestors FROM turns "
                 "JOIN threads ON threads.key = turns.thread_key WHERE parent_turn_id IS NOT NULL ORDER BY turns.id"
             )
         ],

@@ -239,6 +239,8 @@ class Thread:
     is_pending: bool = False
     #: The outermost thread in which an agent asked for what is answered here.
     begun_in: str | None = None
+    #: It, and each below it in which an agent asked on, down to who asked here.
+    ancestors: tuple[str, ...] = ()
 
     @property
     def shared_to(self) -> int:
