@@ -71,6 +71,11 @@ def _erase_sent(mailbox: "Mailbox", user: str, sent: list[Turn]) -> None:
     for turn in sorted(sent, key=lambda turn: turn.position):
         if not turn.is_final:
             mailbox.cancel(turn.id)
+        row = mailbox.threads[turn.thread]
+        if turn.state == "running" and row.owner is not None:
+            # Its worker has read the words.
+            row.owner = None
+            turn.interrupt()
     ids = {turn.id for turn in sent}
     history = mailbox.threads[sent[0].thread].history
     history[:] = [_without_words(line) if line.turn in ids else line for line in history]
