@@ -232,6 +232,8 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
         replies = tuple(f"{name}.{reply}" for reply in end.replies)
         turn = machine.model.turns.get(job.turn)
         read = turn.read if turn and end.is_final else ()
+        if turn is not None:
+            end = children.name_user(end, machine.model.user_of(turn))
         return Settle(job, replace(end, replies=replies, read=read), release=release)
 
     any_end = st.one_of(ends, ends, people.waits(machine), _asks_others(machine))

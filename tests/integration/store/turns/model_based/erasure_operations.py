@@ -35,9 +35,25 @@ class EraseThread:
     thread: str
 
     def on_store(self, connection: Connection) -> Any:
-        subject = Subject(tenant=TENANT, thread_id=self.thread)
-        run_erasure(_OneTransaction(connection), MemoryBlobs(), subject)
-        assert not steps.is_stored(connection, subject), "something of it is left"
+        _erase(connection, Subject(tenant=TENANT, thread_id=self.thread))
 
     def on_model(self, mailbox: Mailbox, position: int) -> Any:
-        erasures.erase(mailbox, erasures.rows_of_thread(mailbox, self.thread))
+        erasures.erase_thread(mailbox, self.thread)
+
+
+@dataclass(frozen=True)
+class EraseUser:
+    """Erase the threads of a user, and what the user said in those of others."""
+
+    user: str
+
+    def on_store(self, connection: Connection) -> Any:
+        _erase(connection, Subject(tenant=TENANT, user=self.user))
+
+    def on_model(self, mailbox: Mailbox, position: int) -> Any:
+        erasures.erase_user(mailbox, self.user)
+
+
+def _erase(connection: Connection, subject: Subject) -> None:
+    run_erasure(_OneTransaction(connection), MemoryBlobs(), subject)
+    assert not steps.is_stored(connection, subject), "something of it is left"
