@@ -21,7 +21,7 @@ TENANT = "default"
 
 def erase_thread(mailbox: "Mailbox", thread: str) -> None:
     """Erase a thread with its branches, and the threads in which agents answered what was asked in it."""
-    firsts = [name for name, row in mailbox.threads.items() if thread in (name, row.begun_in)]
+    firsts = [name for name, row in mailbox.threads.items() if thread in (name, *row.ancestors)]
     _erase_rows(mailbox, [name for first in firsts for name in branches.rows_of(mailbox, first)])
 
 
