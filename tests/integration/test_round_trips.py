@@ -359,4 +359,4 @@ async def test_what_a_turn_reads_is_found_by_index(site: Site) -> None:
     # Both ends of the window, on this thread: not the whole index, and not the thread's whole history.
     reads_its_window = r"Index Cond: \(\(thread_key = \d+\) AND \(seq > 4900\)"
     assert re.search(reads_its_window, plans["window"]), plans["window"]
-    assert "ix_turns_unfinished" in plans["head"], plans["head"]
+    assert "ix_turns_of_thread" in plans["head"], plans["head"]

@@ -198,5 +198,5 @@ def test_a_page_of_the_turns_of_a_long_thread_reads_no_more_than_it_shows(databa
 
     nodes = run_explained(database, next_page)
 
-    assert "ix_turns_thread_key" in {node.get("Index Name") for node in nodes}
+    assert "ix_turns_of_thread" in {node.get("Index Name") for node in nodes}
     assert max(map(rows_read, nodes)) <= 11
