@@ -86,8 +86,9 @@ BEGIN
         ) || ARRAY(
             -- Those that wait for their retry, and are to be ended by one that came after them.
             SELECT before.id FROM turns AS before JOIN turns AS asking ON asking.thread_key = before.thread_key
-            WHERE before.state IN ('queued', 'waiting') AND before.attempt > 0
-                AND before.arrival_seq < asking.arrival_seq
+            -- As the index has it, which holds those that ended elsewhere.
+            WHERE before.state IN ('queued', 'running', 'waiting') AND before.state <> 'running'
+                AND before.attempt > 0 AND before.arrival_seq < asking.arrival_seq
                 AND asking.state IN ('queued', 'running', 'waiting') AND asking.when_busy IN ('interrupt', 'rollback')
             LIMIT p_window
         );

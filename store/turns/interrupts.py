@@ -18,7 +18,7 @@ from store.database.function_calls import has_functions
 from store.database.statements import AnyRow
 from store.functions import SCHEMA
 from store.tables import turns
-from store.tables.turns import INTERRUPTING, UNFINISHED
+from store.tables.turns import INTERRUPTING, UNFINISHED, is_unfinished
 
 _asking, _before = turns.alias("asking"), turns.alias("before")
 #: The predicate of the index, word for word.
@@ -84,7 +84,9 @@ def select_interrupted() -> Select[Any]:
     """Select turns that wait for their retry, and are to be ended by one that came after them."""
     waits = (
         _before.c.thread_key == _asking.c.thread_key,
-        _before.c.state.in_(("queued", "waiting")),
+        # As the index has it, which holds those that ended elsewhere.
+        is_unfinished(_before.name),
+        _before.c.state != "running",
         _before.c.attempt > 0,
     )
     came_after = _before.c.arrival_seq < _asking.c.arrival_seq

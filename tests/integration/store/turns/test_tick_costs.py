@@ -19,11 +19,22 @@ ANSWERED, WAITING = 20_000, 4_000
 PICKED = 100
 #: What waits is of ten tenants.
 TENANTS = 10
-SPREAD = (
+STOCK = (
     # Each refers to the other one's tenant.
     "set session_replication_role = replica",
     f"update turns set tenant = 'tenant-' || thread_key % {TENANTS} where state = 'queued'",
     f"update threads set tenant = 'tenant-' || key % {TENANTS} where key <= {WAITING}",
+    # A long thread, with a turn that is to end those before it.
+    """
+    insert into turns (id, thread_key, tenant, state, agent, metadata, attempt, created_at, finished_at)
+    select gen_random_uuid(), key, tenant, 'completed', agent, '{}', 1, now(), now()
+    from threads, generate_series(1, 2000) where id = 't19000'
+    """,
+    """
+    insert into turns (id, thread_key, tenant, state, agent, metadata, created_at, notified_at, when_busy)
+    select gen_random_uuid(), key, tenant, 'queued', agent, '{}', now(), now(), 'interrupt'
+    from threads where id = 't19000'
+    """,
     "vacuum analyze",
 )
 #: What finds nothing goes down some indexes.
@@ -40,7 +51,7 @@ def waiting_url(lend_database: LendDatabase, migrated_template: str) -> Iterator
         with psycopg.connect(url, autocommit=True) as connection:
             load_threads(connection, ANSWERED)
             load_waiting_turns(connection, WAITING)
-            for statement in SPREAD:
+            for statement in STOCK:
                 connection.execute(statement)
         yield url
 
