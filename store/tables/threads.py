@@ -91,6 +91,9 @@ threads = Table(
     #: The id of the thread in which a turn asked an agent that answers here, the outermost one: what is erased or
     #: deleted of that one is of this one, too. Null of most.
     Column("begun_in", Text),
+    #: The ids of that one and of all below it that asked on, down to the one that asked here, each between slashes:
+    #: who deletes one of them deletes this one with it, though a thread between them be gone. Null of most.
+    Column("ancestors", Text),
     #: Attempts that failed since the last summary.
     Column("summary_failures", Integer, nullable=False, server_default="0"),
     #: No summary begins by itself before this: one is under way, failed, or was undone.

@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.Column("agent", sa.Text(), nullable=True),
         sa.Column("assigned_agent", sa.Text(), nullable=True),
         sa.Column("begun_in", sa.Text(), nullable=True),
+        sa.Column("ancestors", sa.Text(), nullable=True),
         sa.Column("summary_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("summary_retry_at", TIME, nullable=True),
         sa.Column("summary_version", sa.Integer(), server_default="0", nullable=False),

@@ -70,6 +70,7 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "assigned_agent": (COPIES, COPIES),
     # A copy belongs to nobody's turn.
     "begun_in": (RESETS, RESETS),
+    "ancestors": (RESETS, RESETS),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
@@ -184,6 +185,7 @@ THREAD: Row = {
     "agent": "support",
     "assigned_agent": "billing",
     "begun_in": "outer",
+    "ancestors": "/outer/",
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,
