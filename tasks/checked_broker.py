@@ -91,7 +91,7 @@ class CheckedChannel(kombu_redis.Channel):
         seconds = (self.brpop_timeout if timeout is None else timeout) or 0
         names = [f"{self.global_keyprefix}{key}" for key in keys]
         count = min(self.count_free_places(), TAKEN_AT_ONCE_MAX)
-        command = ["BRPOP", *names, seconds]
+        command: list[Any] = ["BRPOP", *names, seconds]
         if count > 1 and self._can_ask_for_several:
             command = ["BLMPOP", seconds, len(names), *names, "RIGHT", "COUNT", count]
         self._asked_by = command[0]
