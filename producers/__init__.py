@@ -63,13 +63,15 @@ from producers.branch_functions import (  # noqa: E402
     rename_branch,
     rename_branch_async,
 )
-from producers.inbound_sources import (  # noqa: E402
+from producers.inbound_source_api import (  # noqa: E402
     create_inbound_source,
     create_inbound_source_async,
     delete_inbound_source,
     delete_inbound_source_async,
     enable_inbound_source,
     enable_inbound_source_async,
+    find_inbound_source,
+    find_inbound_source_async,
     list_inbound_sources,
     list_inbound_sources_async,
     rotate_inbound_source,
@@ -169,6 +171,8 @@ __all__ = [
     "file_url_async",
     "find_file",
     "find_file_async",
+    "find_inbound_source",
+    "find_inbound_source_async",
     "find_schedule",
     "find_schedule_async",
     "find_turn",

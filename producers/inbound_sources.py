@@ -1,6 +1,7 @@
-"""Sources of inbound webhooks, for a producer's callers: create, list, disable and delete them, rotate their secrets.
+"""Sources of inbound webhooks: create, list, disable and delete them, rotate their secrets.
 
-What stays true: a secret is returned once, by the call that makes or stores it.
+What stays true: a secret is returned once, by the call that makes or stores it; a source of another tenant is not
+there.
 """
 
 import secrets as random_secrets
@@ -12,11 +13,10 @@ from conversation.inbound_signature import Scheme
 from conversation.inbound_source import InboundSourceRecord, NewInboundSource, make_source_id
 from conversation.webhooks import make_secret
 from conversation.when_busy import WhenBusy
-from producers.api import default_producer, move_to_thread
-from producers.producer import Producer
-from store.database.engine import PatientRunner
+from store.database.engine import Database, PatientRunner
 from store.inbound import sources
 from store.inbound.sources import DEFAULT_GRACE, InboundSourceRequest
+from store.settings import Settings
 from store.webhooks.sealed_secrets import SealedSecrets
 
 
@@ -40,66 +40,59 @@ class InboundSourceKeywords(TypedDict, total=False):
     tenant: str
 
 
-def create_inbound_source(
-    name: str, mapping: Mapping[str, Any], *, secret: str | None = None, **options: Unpack[InboundSourceKeywords]
-) -> NewInboundSource:
-    """Create a source of webhooks: an address at the gateway, and how a body there becomes a message.
+class InboundSources:
+    """The sources of inbound webhooks of one installation. All methods block."""
 
-    `mapping` has templates for `thread_id`, `text`, `idempotency_key`, and perhaps `user` and `metadata`, in which
-    `{/json/pointer}`, `{header:name}` and `{sha256}` are values of the request. `secret` is the sender's; without
-    one, a new one is made. Raises `InvalidInput`, `LimitReached`, `InvalidSettings` and `DatabaseUnavailable`.
-    """
-    producer = default_producer()
-    request = InboundSourceRequest(name=name, mapping=mapping, **options)
-    request.values()
-    text = make_inbound_secret(request.scheme) if secret is None else secret
-    source = _database(producer, request.tenant).run(
-        sources.create_source, make_source_id(), request, text, SealedSecrets(producer.settings)
-    )
-    return NewInboundSource(source=source, secret=text)
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._sealed_secrets = SealedSecrets(settings)
 
+    def create(
+        self,
+        name: str,
+        mapping: Mapping[str, Any],
+        *,
+        secret: str | None = None,
+        **options: Unpack[InboundSourceKeywords],
+    ) -> NewInboundSource:
+        """See `producers.create_inbound_source`."""
+        request = InboundSourceRequest(name=name, mapping=mapping, **options)
+        request.values()
+        text = make_inbound_secret(request.scheme) if secret is None else secret
+        of_new = make_source_id(), request, text, self._sealed_secrets
+        source = self._runner(request.tenant).run(sources.create_source, *of_new)
+        return NewInboundSource(source=source, secret=text)
 
-def list_inbound_sources(*, tenant: str = "default") -> list[InboundSourceRecord]:
-    """The sources of a tenant, the oldest first, without their secrets. Raises `DatabaseUnavailable`."""
-    return _database(default_producer(), tenant).run(sources.list_sources, tenant)
+    def list(self, *, tenant: str | None = "default") -> list[InboundSourceRecord]:
+        """See `producers.list_inbound_sources`; of all tenants with None."""
+        return self._runner(tenant).run(sources.list_sources, tenant)
 
+    def find(self, source_id: str, *, tenant: str = "default") -> InboundSourceRecord:
+        """See `producers.find_inbound_source`."""
+        return self._runner(tenant).run(sources.read_source, tenant, source_id)
 
-def enable_inbound_source(source_id: str, *, enabled: bool = True, tenant: str = "default") -> InboundSourceRecord:
-    """Have a source take what comes, or refuse it as if it were not there. Raises `InboundSourceNotFound`."""
-    return _database(default_producer(), tenant).run(sources.enable_source, tenant, source_id, enabled=enabled)
+    def enable(self, source_id: str, *, enabled: bool = True, tenant: str = "default") -> InboundSourceRecord:
+        """See `producers.enable_inbound_source`."""
+        return self._runner(tenant).run(sources.enable_source, tenant, source_id, enabled=enabled)
 
+    def rotate_secret(
+        self, source_id: str, *, secret: str | None = None, grace: timedelta = DEFAULT_GRACE, tenant: str = "default"
+    ) -> NewInboundSource:
+        """See `producers.rotate_inbound_source`."""
+        text = make_inbound_secret(self.find(source_id, tenant=tenant).scheme) if secret is None else secret
+        of_new = tenant, source_id, text, self._sealed_secrets
+        return NewInboundSource(
+            source=self._runner(tenant).run(sources.rotate_source, *of_new, grace=grace), secret=text
+        )
 
-def rotate_inbound_source(
-    source_id: str, *, secret: str | None = None, grace: timedelta = DEFAULT_GRACE, tenant: str = "default"
-) -> NewInboundSource:
-    """Give a source a new secret; what was good before is good for the grace.
+    def delete(self, source_id: str, *, tenant: str = "default") -> None:
+        """See `producers.delete_inbound_source`."""
+        self._runner(tenant).run(sources.delete_source, tenant, source_id)
 
-    Raises `InboundSourceNotFound`, `InvalidInput`, `InvalidSettings` and `DatabaseUnavailable`.
-    """
-    producer = default_producer()
-    runner = _database(producer, tenant)
-    scheme = runner.run(sources.read_source, tenant, source_id).scheme
-    text = make_inbound_secret(scheme) if secret is None else secret
-    source = runner.run(sources.rotate_source, tenant, source_id, text, SealedSecrets(producer.settings), grace=grace)
-    return NewInboundSource(source=source, secret=text)
-
-
-def delete_inbound_source(source_id: str, *, tenant: str = "default") -> None:
-    """Delete a source; the turns of what came stay. Raises `InboundSourceNotFound` and `DatabaseUnavailable`."""
-    _database(default_producer(), tenant).run(sources.delete_source, tenant, source_id)
-
-
-create_inbound_source_async = move_to_thread(create_inbound_source)
-list_inbound_sources_async = move_to_thread(list_inbound_sources)
-enable_inbound_source_async = move_to_thread(enable_inbound_source)
-rotate_inbound_source_async = move_to_thread(rotate_inbound_source)
-delete_inbound_source_async = move_to_thread(delete_inbound_source)
+    def _runner(self, tenant: str | None) -> PatientRunner:
+        return self._database.acting_for(tenant)
 
 
 def make_inbound_secret(scheme: str) -> str:
     """A secret of 256 random bits, as the scheme writes it."""
     return make_secret() if scheme == Scheme.STANDARD_WEBHOOKS else random_secrets.token_urlsafe(32)
-
-
-def _database(producer: Producer, tenant: str) -> PatientRunner:
-    return producer.database.acting_for(tenant)

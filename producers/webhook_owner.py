@@ -1,4 +1,4 @@
-"""The part of a producer that opens its webhooks."""
+"""The part of a producer that opens its webhooks, and the sources of those that come in."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ from store.database.engine import Database
 from store.settings import Settings
 
 if TYPE_CHECKING:
+    from producers.inbound_sources import InboundSources
     from producers.webhooks import Webhooks
 
 
@@ -25,3 +26,10 @@ class WebhookOwner:
         from producers.webhooks import Webhooks
 
         return Webhooks(self.database, self.settings)
+
+    @property
+    def inbound_sources(self) -> "InboundSources":
+        """Sources of inbound webhooks: who may send messages to a tenant's threads, and how."""
+        from producers.inbound_sources import InboundSources
+
+        return InboundSources(self.database, self.settings)

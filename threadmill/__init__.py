@@ -98,6 +98,8 @@ _MODULES = {
     "delete_inbound_source_async": "producers",
     "enable_inbound_source": "producers",
     "enable_inbound_source_async": "producers",
+    "find_inbound_source": "producers",
+    "find_inbound_source_async": "producers",
     "list_inbound_sources": "producers",
     "list_inbound_sources_async": "producers",
     "rotate_inbound_source": "producers",

@@ -141,6 +141,8 @@ from producers import file_url as file_url
 from producers import file_url_async as file_url_async
 from producers import find_file as find_file
 from producers import find_file_async as find_file_async
+from producers import find_inbound_source as find_inbound_source
+from producers import find_inbound_source_async as find_inbound_source_async
 from producers import find_schedule as find_schedule
 from producers import find_schedule_async as find_schedule_async
 from producers import find_turn as find_turn

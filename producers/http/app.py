@@ -21,6 +21,7 @@ from producers.http import (
     files,
     health,
     inbound,
+    inbound_sources,
     messages,
     pending,
     problems,
@@ -52,7 +53,7 @@ from store.settings import Settings, current
 #: Modules whose `router` is served under `/v1`; the paths in them begin with that of their resource.
 _RESOURCES = (
     threads, messages, branches, turns, pending, streams, stream_tokens, files, context, summaries, usage,
-    schedules, inbound, webhooks,
+    schedules, inbound, inbound_sources, webhooks,
 )  # fmt: skip
 #: Headers that pages of other origins may send, and may read.
 _CORS_REQUEST_HEADERS = (

@@ -18,7 +18,7 @@ from producers.http.request_record import record_of
 KEY_HEADER = "idempotency-key"
 KEY_MAX_CHARS = 255
 #: Ends of paths of requests that make a secret: it is new each time, and no answer with one is stored.
-MAKES_SECRET_ENDS = ("/stream-tokens", "/webhooks", "/rotate-secret")
+MAKES_SECRET_ENDS = ("/stream-tokens", "/webhooks", "/inbound-sources", "/rotate-secret")
 #: A string of RFC 8941, as the draft has it; parameters have no meaning here.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 #: Without quotes, as most clients send it: what no list and no string could be.

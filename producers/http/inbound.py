@@ -59,7 +59,7 @@ class ReceivedEvent(BaseModel):
     },
 )
 async def receive(gateway: GatewayOf, source_id: str, request: Request) -> Response:
-    """Take a webhook of a source that `threadmill inbound create` made, signed as the source says."""
+    """Take a webhook of a source, signed as the source says."""
     check_parameters(request)
     source = await _find_source(gateway, source_id)
     body = await _read_body(request, source.record.max_bytes)

@@ -71,6 +71,7 @@ _LINKS = {
     ("post", "/v1/threads/{thread_id}/fork"): ("201", "thread_id", "$response.body#/id"),
     ("post", "/v1/threads/{thread_id}/messages"): ("202", "turn_id", "$response.body#/turn/id"),
     ("post", "/v1/webhooks"): ("201", "webhook_id", "$response.body#/webhook/id"),
+    ("post", "/v1/inbound-sources"): ("201", "source_id", "$response.body#/source/id"),
     ("post", "/v1/schedules"): ("201", "schedule_id", "$response.body#/id"),
     ("post", "/v1/uploads"): ("201", "upload_id", "$response.body#/id"),
 }

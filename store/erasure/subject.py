@@ -15,6 +15,7 @@ from conversation.validation import check_id, check_tenant
 from store.audit import hash_of
 from store.database.sqlite import read_only
 from store.tables import threads
+from store.turns.children import is_begun_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +83,11 @@ def select_thread_keys(subject: Subject) -> Select[Any]:
     of_tenant = threads.c.tenant == subject.tenant
     if subject.whole_tenant:
         return select(threads.c.key).where(of_tenant)
-    if subject.user is None:
+    if subject.thread_id is not None:
         first = threads.alias("first")
         # With those in which agents answered what was asked here.
-        is_subject = or_(first.c.id == subject.thread_id, first.c.begun_in == subject.thread_id)
-        keys = select(first.c.key).where(first.c.tenant == subject.tenant, is_subject)
+        is_subject = (first.c.tenant == subject.tenant) & (first.c.id == subject.thread_id)
+        keys = select(first.c.key).where(or_(is_subject, is_begun_in(first, subject.tenant, subject.thread_id)))
         branches = select(threads.c.key).where(threads.c.root_key.in_(keys))
         return select(threads.c.key).where(of_tenant, threads.c.key.in_(union_all(keys, branches)))
     return select(threads.c.key).where(of_tenant, threads.c.owner == subject.user)

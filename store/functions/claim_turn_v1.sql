@@ -66,7 +66,7 @@ BEGIN
     PERFORM threadmill.interrupt_turns_v1(thread.key);
     -- The turn that has begun, else the oldest that is due.
     SELECT * INTO head FROM turns
-    WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting')
+    WHERE thread_key = thread.key AND (state IN ('queued', 'running', 'waiting')) IS TRUE
         AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
     ORDER BY attempt = 0, arrival_seq LIMIT 1;
 
@@ -128,7 +128,7 @@ BEGIN
                 AND coalesce(sender, thread.owner) IS NOT DISTINCT FROM coalesce(head.sender, thread.owner)
             ) IS TRUE AS fits
             FROM turns
-            WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting') AND arrival_seq > head.arrival_seq
+            WHERE thread_key = thread.key AND (state IN ('queued', 'running', 'waiting')) IS TRUE AND arrival_seq > head.arrival_seq
                 AND (not_before IS NULL OR not_before <= claimed_at)
             ORDER BY arrival_seq LIMIT p_merge_max
         ), merged AS (

@@ -149,7 +149,7 @@ BEGIN
             -- The turn that comes first in the thread.
             LEFT JOIN LATERAL (
                 SELECT first.id, first.state, first.notified_at, first.priority, first.retry_at FROM turns AS first
-                WHERE first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
+                WHERE first.thread_key = threads.key AND (first.state IN ('queued', 'running', 'waiting')) IS TRUE
                     AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
                 ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1
             ) AS ahead ON true
@@ -221,7 +221,7 @@ BEGIN
         END IF;
         IF obstacle IS NULL AND not_before IS NULL AND local_process_id IS NULL THEN
             SELECT first.id INTO busy_id FROM threads
-            JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
+            JOIN turns AS first ON first.thread_key = threads.key AND (first.state IN ('queued', 'running', 'waiting')) IS TRUE
                 AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
             WHERE threads.key = stored_key AND 'reject' = coalesce(
                 when_busy, threads.when_busy,

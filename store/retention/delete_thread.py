@@ -19,7 +19,7 @@ from store.schedules.deletion import delete_of_subject
 from store.tables import attachments, messages, threads, turns
 from store.tables.turns import unfinished
 from store.threads.visible_threads import Viewer, lock_visible_thread
-from store.turns.children import end_turns, lock_parents
+from store.turns.children import end_turns, is_begun_in, lock_parents
 
 
 def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str) -> None:
@@ -51,10 +51,12 @@ def delete_thread(connection: Connection, tenant: str, thread_id: str) -> bool:
         raise ThreadUnderLegalHold([thread_id])
     # Else the next run would make the thread anew.
     delete_of_subject(connection, tenant, user=None, thread_id=thread_id)
+    # Those in which agents answered what was asked here, which are found by its row.
+    begun_here = select(threads.c.id).where(is_begun_in(threads, tenant, thread_id)).order_by(threads.c.key)
+    child_ids = connection.execute(begun_here).scalars().all()
     delete_rows(connection, rows)
-    # Those in which agents answered what was asked here: each of them names this one, however deep it is.
-    begun_here = select(threads.c.id).where(threads.c.tenant == tenant, threads.c.begun_in == thread_id)
-    for child_id in connection.execute(begun_here.order_by(threads.c.key)).scalars().all():
+    for child_id in child_ids:
+        # It takes its own with it, which are listed here as well.
         delete_thread(connection, tenant, child_id)
     return True
 

@@ -25,6 +25,7 @@ _NAMELESS: dict[str, Any] = {
     "owner": None,
     "title": None,
     "begun_in": None,
+    "ancestors": None,
     "metadata": {},
 }
 

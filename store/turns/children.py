@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, func, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, ScalarSelect, Select, Update, func, select, update
 
 from conversation.errors import AlreadyDecided, PendingCallNotFound
 from conversation.message import Message
@@ -81,17 +81,32 @@ def start_children(
 
 
 def _name_beginning(tenant: str, turn_id: str, thread_id: str) -> Update:
-    """The statement that has a child's thread say in which one it was begun: the outermost."""
+    """The statement that has a child's thread say in which ones it was begun: the outermost, and all on the way."""
     parent, first = threads.alias("parent_thread"), threads.alias("first")
-    outermost = (
-        select(func.coalesce(first.c.begun_in, first.c.id))
-        .join(parent, first.c.key == func.coalesce(parent.c.root_key, parent.c.key))
-        .join(turns, turns.c.thread_key == parent.c.key)
-        .where(turns.c.id == turn_id, parent.c.tenant == tenant)
-        .scalar_subquery()
-    )
+
+    def read(value: ColumnElement[str]) -> ScalarSelect[str]:
+        of_turn = select(value).join(parent, first.c.key == func.coalesce(parent.c.root_key, parent.c.key))
+        of_turn = of_turn.join(turns, turns.c.thread_key == parent.c.key)
+        return of_turn.where(turns.c.id == turn_id, parent.c.tenant == tenant).scalar_subquery()
+
+    outermost = func.coalesce(first.c.begun_in, first.c.id)
+    ancestors = func.coalesce(first.c.ancestors, "/") + first.c.id + "/"
     of_child = (threads.c.tenant == tenant) & (threads.c.id == thread_id)
-    return update(threads).where(of_child).values(begun_in=outermost)
+    return update(threads).where(of_child).values(begun_in=read(outermost), ancestors=read(ancestors))
+
+
+def is_begun_in(thread: FromClause, tenant: str, thread_id: str) -> ColumnElement[bool]:
+    """The condition for threads in which agents answered what was asked in this one, however deep they are.
+
+    Of one that was begun in another itself, as long as its row is there: who deletes both has it go last.
+    """
+    asking = threads.alias("asking")
+    is_asking = (asking.c.tenant == tenant) & (asking.c.id == thread_id)
+    outermost = select(asking.c.begun_in).where(is_asking).scalar_subquery()
+    # No id has a slash. `LIKE` would take `a` for `A` on SQLite.
+    has_ancestor = func.replace(thread.c.ancestors, f"/{thread_id}/", "") != thread.c.ancestors
+    is_below = (thread.c.begun_in == thread_id) | ((thread.c.begun_in == outermost) & has_ancestor)
+    return (thread.c.tenant == tenant) & is_below
 
 
 def lock_parent(connection: Connection, tenant: str, parent_turn_id: str) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_database
+from threadmill.cli.common_options import DEFAULT_TENANT, AsJson, Tenant, open_producer
 from threadmill.cli.moments import read_length
 from threadmill.cli.output import print_json, print_list, print_note, print_record, print_text, show_cell
 
 if TYPE_CHECKING:
-    from conversation.inbound_source import InboundSourceRecord
+    from conversation.inbound_source import InboundSourceRecord, NewInboundSource
 
 group = typer.Typer(help="Let other programs' webhooks send messages.", no_args_is_help=True)
 
@@ -44,17 +44,12 @@ def create_inbound(
     as_json: AsJson = False,
 ) -> None:
     """Create a source, print its secret, and on standard error its address."""
-    from conversation.inbound_source import make_source_id
-    from producers.inbound_sources import make_inbound_secret
-    from store.inbound import sources
-    from store.webhooks.sealed_secrets import SealedSecrets
-
     mapping = {"thread_id": thread, "text": text, "idempotency_key": key, **({} if user is None else {"user": user})}
-    secret = sys.stdin.readline().strip() if secret_from_stdin else make_inbound_secret(scheme)
-    with open_database() as (database, settings):
-        request = sources.InboundSourceRequest(
-            name=name,
-            mapping=mapping,
+    with open_producer() as producer:
+        made = producer.inbound_sources.create(
+            name,
+            mapping,
+            secret=_read_secret(secret_from_stdin),
             scheme=scheme,  # type: ignore[arg-type]  # checked with the others
             header=header,
             only=None if only is None else _read_json("--only", only),
@@ -62,8 +57,7 @@ def create_inbound(
             when_busy=when_busy,
             tenant=tenant,
         )
-        source = database.run(sources.create_source, make_source_id(), request, secret, SealedSecrets(settings))
-    _print_secret(source, None if secret_from_stdin else secret, as_json=as_json)
+    _print_secret(made, is_theirs=secret_from_stdin, as_json=as_json)
 
 
 @group.command("list")
@@ -72,10 +66,8 @@ def list_inbound(
     as_json: AsJson = False,
 ) -> None:
     """List the sources, without their secrets."""
-    from store.inbound import sources
-
-    with open_database() as (database, _):
-        found = database.run(sources.list_sources, tenant)
+    with open_producer() as producer:
+        sources = producer.inbound_sources.list(tenant=tenant)
     columns: dict[str, Callable[[InboundSourceRecord], object]] = {
         "SOURCE": lambda source: source.id,
         "STATE": lambda source: "enabled" if source.disabled_at is None else "disabled",
@@ -85,7 +77,7 @@ def list_inbound(
         "CREATED": lambda source: source.created_at,
         "NAME": lambda source: source.name,
     }
-    print_list(found, columns, empty="no inbound sources are made", as_json=as_json, to_json=_to_json)
+    print_list(sources, columns, empty="no inbound sources are made", as_json=as_json, to_json=_to_json)
 
 
 @group.command("try")
@@ -100,10 +92,9 @@ def try_inbound(
     """Print the message that a body on standard input would make. Nothing is verified, stored or sent."""
     from conversation.inbound_body import read_inbound_body
     from producers.inbound_message import build_inbound_request
-    from store.inbound import sources
 
-    with open_database() as (database, settings):
-        source = database.run(sources.read_source, tenant, source_id)
+    with open_producer() as producer:
+        source, settings = producer.inbound_sources.find(source_id, tenant=tenant), producer.settings
     pairs = [line.partition(":")[::2] for line in with_header or []]
     headers = {name.strip().lower(): value.strip() for name, value in pairs}
     request = build_inbound_request(source, read_inbound_body(sys.stdin.buffer.read(), headers), settings)
@@ -125,18 +116,13 @@ def rotate_inbound(
     as_json: AsJson = False,
 ) -> None:
     """Give a source a new secret and print it; the one before works as well for the grace."""
-    from producers.inbound_sources import make_inbound_secret
-    from store.inbound import sources
-    from store.webhooks.sealed_secrets import SealedSecrets
-
     length = read_length("--grace", grace)
     assert length is not None
-    with open_database() as (database, settings):
-        scheme = database.run(sources.read_source, tenant, source_id).scheme
-        secret = sys.stdin.readline().strip() if secret_from_stdin else make_inbound_secret(scheme)
-        sealed_secrets = SealedSecrets(settings)
-        source = database.run(sources.rotate_source, tenant, source_id, secret, sealed_secrets, grace=length)
-    _print_secret(source, None if secret_from_stdin else secret, as_json=as_json)
+    with open_producer() as producer:
+        made = producer.inbound_sources.rotate_secret(
+            source_id, secret=_read_secret(secret_from_stdin), grace=length, tenant=tenant
+        )
+    _print_secret(made, is_theirs=secret_from_stdin, as_json=as_json)
 
 
 @group.command("enable")
@@ -154,23 +140,24 @@ def disable_inbound(source_id: OneSource, tenant: Tenant = DEFAULT_TENANT) -> No
 @group.command("delete")
 def delete_inbound(source_id: OneSource, tenant: Tenant = DEFAULT_TENANT) -> None:
     """Delete a source; the turns of what came stay."""
-    from store.inbound import sources
-
-    with open_database() as (database, _):
-        database.run(sources.delete_source, tenant, source_id)
+    with open_producer() as producer:
+        producer.inbound_sources.delete(source_id, tenant=tenant)
     print_text(f"deleted {show_cell(source_id)}")
 
 
 def _enable(source_id: str, tenant: str, *, enabled: bool) -> None:
-    from store.inbound import sources
-
-    with open_database() as (database, _):
-        source = database.run(sources.enable_source, tenant, source_id, enabled=enabled)
+    with open_producer() as producer:
+        source = producer.inbound_sources.enable(source_id, enabled=enabled, tenant=tenant)
     print_text(f"{source.id} is {'enabled' if source.disabled_at is None else 'disabled'}")
 
 
-def _print_secret(source: "InboundSourceRecord", secret: str | None, *, as_json: bool) -> None:
+def _read_secret(from_stdin: bool) -> str | None:
+    return sys.stdin.readline().strip() if from_stdin else None
+
+
+def _print_secret(made: "NewInboundSource", *, is_theirs: bool, as_json: bool) -> None:
     """Print a secret that was made, and on standard error where to send."""
+    source, secret = made.source, None if is_theirs else made.secret
     if as_json:
         print_json({**_to_json(source), "path": source.path, "secret": secret})
         return

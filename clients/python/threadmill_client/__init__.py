@@ -39,6 +39,7 @@ from threadmill_client.events import (
     TurnWaiting,
     UnknownEvent,
 )
+from threadmill_client.inbound_source_models import InboundMapping, InboundSource, InboundSourceSecret
 from threadmill_client.models import (
     Branch,
     BranchComparison,
@@ -66,9 +67,9 @@ __all__ = [  # noqa: RUF022 - by what they are
     # Clients
     "AsyncPages", "AsyncThreadmill", "Pages", "Threadmill", "UNSET", "__version__",
     # What they tell of
-    "Branch", "BranchComparison", "ContextEntry", "File", "Message", "Model", "Page", "PendingCall", "Schedule",
-    "Snippet", "StreamToken", "Summary", "Thread", "ToolCall", "Turn", "TurnError", "Usage", "UsageRow", "Webhook",
-    "WebhookDelivery", "WebhookSecret",
+    "Branch", "BranchComparison", "ContextEntry", "File", "InboundMapping", "InboundSource",
+    "InboundSourceSecret", "Message", "Model", "Page", "PendingCall", "Schedule", "Snippet", "StreamToken", "Summary",
+    "Thread", "ToolCall", "Turn", "TurnError", "Usage", "UsageRow", "Webhook", "WebhookDelivery", "WebhookSecret",
     # Events
     "AgentStep", "AgentSteps", "Event", "MessageDelta", "MessageDone", "MessageRestarted", "ThreadDeleted",
     "ThreadSwitched", "ToolStarted", "TurnDecided", "TurnEnded", "TurnQueued", "TurnStarted", "TurnWaiting",

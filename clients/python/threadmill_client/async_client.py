@@ -11,7 +11,17 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args
 
 import httpx
 
-from threadmill_client import branches, calls, following, listings, pending_calls, schedules, transfers, webhooks
+from threadmill_client import (
+    branches,
+    calls,
+    following,
+    inbound_sources,
+    listings,
+    pending_calls,
+    schedules,
+    transfers,
+    webhooks,
+)
 from threadmill_client.configured_client import ConfiguredClient
 from threadmill_client.decoding import Model
 from threadmill_client.errors import ThreadmillError
@@ -130,6 +140,13 @@ class AsyncThreadmill(ConfiguredClient[httpx.AsyncClient]):
     list_webhook_deliveries = _list(webhooks.list_webhook_deliveries)
     replay_webhook_delivery = _call(webhooks.replay_webhook_delivery)
     replay_dead_webhook_deliveries = _call(webhooks.replay_dead_webhook_deliveries)
+
+    create_inbound_source = _call(inbound_sources.create_inbound_source)
+    get_inbound_source = _call(inbound_sources.get_inbound_source)
+    list_inbound_sources = _call(inbound_sources.list_inbound_sources)
+    update_inbound_source = _call(inbound_sources.update_inbound_source)
+    delete_inbound_source = _call(inbound_sources.delete_inbound_source)
+    rotate_inbound_source_secret = _call(inbound_sources.rotate_inbound_source_secret)
 
     turn_events = _follow(following.turn_events)
     thread_events = _follow(following.thread_events)

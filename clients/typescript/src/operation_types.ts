@@ -1,4 +1,4 @@
-/** Schedules and webhooks, as the gateway tells of them. */
+/** Schedules, webhooks and sources of inbound webhooks, as the gateway tells of them. */
 import type { WhenBusy } from "./types.ts";
 
 /** A message that is sent at its times. */
@@ -81,4 +81,42 @@ export interface WebhookDelivery {
   last_status: number | null;
   last_error: string | null;
   finished_at: string | null;
+}
+
+/** How a sender of webhooks signs. */
+export type InboundScheme = "standard-webhooks" | "hmac-sha256" | "github" | "stripe" | "token";
+
+/** Another program that sends messages by its webhooks, without its secrets. */
+export interface InboundSource {
+  id: string;
+  name: string;
+  /** Where it posts to, at the gateway. */
+  path: string;
+  scheme: InboundScheme;
+  /** The header of its signature, or of its secret. */
+  header: string | null;
+  /** Which parts of a body are the message: templates. */
+  mapping: {
+    thread_id: string;
+    text: string;
+    idempotency_key: string;
+    user: string | null;
+    metadata: Record<string, string>;
+  };
+  /** The values of which a body has to have one, by pointer, to be taken. */
+  only: Record<string, unknown[]>;
+  agent: string | null;
+  when_busy: WhenBusy | null;
+  priority: number;
+  /** Bytes of a body, at most. */
+  max_bytes: number;
+  state: "enabled" | "disabled";
+  created_at: string;
+  updated_at: string;
+}
+
+export interface InboundSourceSecret {
+  source: InboundSource;
+  /** What its sender signs with. It is not shown again. */
+  secret: string;
 }

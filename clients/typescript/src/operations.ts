@@ -1,12 +1,15 @@
 /**
- * Verbs of schedules, which send a message at their times, and of webhooks, which tell a server of events.
+ * Verbs of schedules, which send a message at their times, of webhooks, which tell a server of events, and of sources
+ * of inbound webhooks, by which other programs send messages.
  *
  * What stays true: a key to verify by is shown once, so a request that makes one is not repeated: the key of the first
  * would be lost, and with it what is signed by it.
  */
 import { turnOf } from "./answers.ts";
-import type { Schedule, Webhook, WebhookDelivery, WebhookSecret } from "./operation_types.ts";
-import type { NewSchedule, NewWebhook, ScheduleChanges, WebhookChanges } from "./options.ts";
+import type { InboundSource, InboundSourceSecret, Schedule } from "./operation_types.ts";
+import type { Webhook, WebhookDelivery, WebhookSecret } from "./operation_types.ts";
+import type { InboundMapping, NewInboundSource, NewSchedule, NewWebhook } from "./options.ts";
+import type { ScheduleChanges, WebhookChanges } from "./options.ts";
 import type { Pages } from "./pages.ts";
 import { path, readJson } from "./requests.ts";
 import type { Turn } from "./types.ts";
@@ -121,6 +124,55 @@ export class Operations extends Verbs {
   async replayDeadWebhookDeliveries(webhookId: string, options: { since?: Date } = {}): Promise<number> {
     const answer = await this.post(path("webhooks", webhookId, "replay-dead"), { since: options.since?.toISOString() });
     return (readJson(answer) as { replayed: number }).replayed;
+  }
+
+  /**
+   * Make a source: an address to which another program posts its webhooks, and the secret that it signs them with. It is
+   * sent once: after `ConnectionLost`, look whether it is in the list.
+   */
+  createInboundSource(
+    name: string,
+    mapping: InboundMapping,
+    values: NewInboundSource = {},
+  ): Promise<InboundSourceSecret> {
+    const { threadId, idempotencyKey, ...sameParts } = mapping;
+    const { whenBusy, maxBytes, ...same } = values;
+    const parts = { thread_id: threadId, idempotency_key: idempotencyKey, ...sameParts };
+    const json = { name, mapping: parts, when_busy: whenBusy, max_bytes: maxBytes, ...same };
+    return this.gateway.json({ method: "POST", path: path("inbound-sources"), json, isSentOnce: true });
+  }
+
+  /** Read all sources of inbound webhooks, the oldest first. */
+  async listInboundSources(): Promise<InboundSource[]> {
+    const call = { method: "GET", path: path("inbound-sources") };
+    return (await this.gateway.json<{ sources: InboundSource[] }>(call)).sources;
+  }
+
+  getInboundSource(sourceId: string): Promise<InboundSource> {
+    return this.gateway.json({ method: "GET", path: path("inbound-sources", sourceId) });
+  }
+
+  /** Have a source take what comes, or refuse it as if it were not there. */
+  updateInboundSource(sourceId: string, changes: { enabled: boolean }): Promise<InboundSource> {
+    return this.gateway.json({ method: "PATCH", path: path("inbound-sources", sourceId), json: changes });
+  }
+
+  /** Delete a source; the turns of what came stay. */
+  deleteInboundSource(sourceId: string): Promise<void> {
+    return this.delete(path("inbound-sources", sourceId));
+  }
+
+  /**
+   * Give a source a new secret, or the sender's; the one before is good as well for so many seconds, or a day. It is
+   * sent once.
+   */
+  rotateInboundSourceSecret(
+    sourceId: string,
+    options: { graceSeconds?: number; secret?: string } = {},
+  ): Promise<InboundSourceSecret> {
+    const call = { method: "POST", path: path("inbound-sources", sourceId, "rotate-secret") };
+    const json = { grace_seconds: options.graceSeconds, secret: options.secret };
+    return this.gateway.json({ ...call, json, isSentOnce: true });
   }
 }
 

@@ -1,5 +1,5 @@
 /** What verbs of the client take besides what they are about. */
-import type { Schedule, WebhookKind } from "./operation_types.ts";
+import type { InboundScheme, Schedule, WebhookKind } from "./operation_types.ts";
 import type { File, WhenBusy } from "./types.ts";
 
 export interface SendOptions {
@@ -112,4 +112,32 @@ export interface NewWebhook {
 export interface WebhookChanges extends NewWebhook {
   url?: string;
   enabled?: boolean;
+}
+
+/** Which parts of a body are the message: templates with `{/json/pointer}`, `{header:name}` and `{sha256}`. */
+export interface InboundMapping {
+  threadId: string;
+  text: string;
+  /** What tells an event that comes again. */
+  idempotencyKey: string;
+  /** Who asks. */
+  user?: string;
+  /** A template for each key of the message's metadata. */
+  metadata?: Record<string, string>;
+}
+
+export interface NewInboundSource {
+  /** How the sender signs; `standard-webhooks` without it. */
+  scheme?: InboundScheme;
+  /** The header of the signature or the secret, of `hmac-sha256` and `token`. */
+  header?: string;
+  /** The values of which a body has to have one, by pointer, to be taken. */
+  only?: Record<string, unknown[]>;
+  agent?: string;
+  whenBusy?: WhenBusy;
+  priority?: number;
+  /** Bytes of a body, at most. */
+  maxBytes?: number;
+  /** The sender's, where it has one of its own. */
+  secret?: string;
 }

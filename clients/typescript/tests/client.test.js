@@ -106,6 +106,9 @@ for (const behaviour of ["plain", "lose-1"]) {
 test("what makes a key is sent once", async () => {
   await assert.rejects(connect("lose-2").createWebhook("https://example.org"), (error) => error instanceof ConnectionLost);
   await assert.rejects(connect("lose-3").rotateWebhookSecret("w"), (error) => error instanceof ConnectionLost);
+  const parts = { threadId: "a", text: "b", idempotencyKey: "c" };
+  await assert.rejects(connect("lose-4").createInboundSource("shop", parts), (error) => error instanceof ConnectionLost);
+  await assert.rejects(connect("lose-5").rotateInboundSourceSecret("s"), (error) => error instanceof ConnectionLost);
 });
 
 test("a refusal says why", async () => {

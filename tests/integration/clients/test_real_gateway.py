@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -236,6 +237,7 @@ def walk(world: World, folder: Path) -> None:
         branch_off(client)
         decide_calls(client)
         plan_and_tell(client)
+        let_others_tell(client, world.proxy.address)
         control_turns(client)
         check_refusals(client, world)
 
@@ -352,6 +354,31 @@ def plan_and_tell(client: Threadmill) -> None:
     client.delete_webhook(changed.id)
 
 
+def let_others_tell(client: Threadmill, address: str) -> None:
+    mapping = {"thread_id": "shop-{/order}", "text": "{/event}", "idempotency_key": "{/id}"}
+    made = client.create_inbound_source("shop", mapping, scheme="token", header="X-Token", only={"/event": ["late"]})
+    source = made.source
+
+    def post(secret: str, **event: str) -> httpx.Response:
+        return httpx.post(
+            address + source.path, json={"event": "late", "order": 7} | event, headers={"X-Token": secret}
+        )
+
+    turn = client.wait_for_turn(post(made.secret, id="1").json()["turn_id"], timeout_seconds=60)
+    assert (turn.state, turn.thread_id) == ("completed", "shop-7")
+    assert post(made.secret, id="2", event="paid").json()["turn_id"] is None
+    rotated = client.rotate_inbound_source_secret(source.id, grace_seconds=60)
+    assert [post(secret, id="3").status_code for secret in (made.secret, rotated.secret)] == [202, 202]
+    client.rotate_inbound_source_secret(source.id, grace_seconds=0, secret="of the sender's own")
+    assert [post(secret, id="4").status_code for secret in (rotated.secret, "of the sender's own")] == [401, 202]
+    disabled = client.update_inbound_source(source.id, enabled=False)
+    assert (disabled.state, post("of the sender's own", id="5").status_code) == ("disabled", 404)
+    assert client.list_inbound_sources() == (client.get_inbound_source(source.id),) == (disabled,)
+    client.delete_inbound_source(source.id)
+    with pytest.raises(NotFound):
+        client.get_inbound_source(source.id)
+
+
 def control_turns(client: Threadmill) -> None:
     turn = client.send_message("t", "Later", not_before=_tomorrow())
     assert client.get_turn(turn.id).state == "queued"
@@ -418,11 +445,13 @@ async def test_node_talks_to_it_as_well(world: World, tmp_path: Path) -> None:
     given = tmp_path / "given.json"
     keys = {"key": world.make_key("ada"), "operator": world.make_key()}
     given.write_text(json.dumps({"url": world.proxy.address, **keys}))
-    world.proxy.size = 9000
 
+    await asyncio.to_thread(run_node, "--test", "--no-warnings", "tests/inbound.test.js", GIVEN=str(given))
+    assert world.count(tables.turns) == 4
+    world.proxy.size = 9000
     await asyncio.to_thread(run_node, "--test", "--no-warnings", "tests/gateway.test.js", GIVEN=str(given))
 
-    assert world.count(tables.turns) == 3
+    assert world.count(tables.turns) == 4 + 3
 
 
 @pytest.mark.soak

@@ -246,6 +246,7 @@ PRODUCERS: dict[str, Verb] = {
     ),
     **_of_producers("create_inbound_source", **_INBOUND),
     **_of_producers("list_inbound_sources", tenant=just("default")),
+    **_of_producers("find_inbound_source", **_OF_INBOUND),
     **_of_producers("enable_inbound_source", **_OF_INBOUND, enabled=just(True)),
     **_of_producers(
         "rotate_inbound_source", **_OF_INBOUND, secret=just("a new secret of theirs"), grace=just(timedelta(hours=1))

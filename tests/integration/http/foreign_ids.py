@@ -74,6 +74,7 @@ def list_tries(ids: Ids) -> list[Try]:
         *_list_files(ids),
         *_list_writes(ids),
         *_list_webhooks(ids),
+        *_list_inbound_sources(ids),
         *_list_schedules(ids),
         # Nobody has its secret.
         Try("POST /v1/inbound/{source_id}", {"source_id": ids.source}, {"json": {"id": 1}}, fails_anyway=True),
@@ -213,6 +214,20 @@ def _list_webhooks(ids: Ids) -> list[Try]:
         Try("POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", delivery, fails_anyway=True),
         Try("POST /v1/webhooks/{webhook_id}/replay-dead", webhook, {"json": {}}, fails_anyway=True),
         Try("DELETE /v1/webhooks/{webhook_id}", webhook, fails_anyway=True),
+    ]
+
+
+def _list_inbound_sources(ids: Ids) -> list[Try]:
+    source, one = {"source_id": ids.source}, "/v1/inbound-sources/{source_id}"
+    mapping = {"thread_id": ANSWERED, "text": "x", "idempotency_key": "{/id}"}
+    # As a webhook, it is no user's.
+    return [
+        Try("GET /v1/inbound-sources", is_refused=False),
+        Try("POST /v1/inbound-sources", request={"json": {"name": "mine", "mapping": mapping}}, is_refused=False),
+        Try(f"GET {one}", source, fails_anyway=True),
+        Try(f"PATCH {one}", source, {"json": {"enabled": False}}, fails_anyway=True),
+        Try(f"POST {one}/rotate-secret", source, {"json": {"grace_seconds": 0}}, fails_anyway=True),
+        Try(f"DELETE {one}", source, fails_anyway=True),
     ]
 
 

@@ -60,8 +60,14 @@ STEPS = {
     "choose_branch": 200,
     # It is chosen.
     "delete_branch": 409,
-    # No such source.
-    "receive_event": 404,
+    "create_inbound_source": 201,
+    "list_inbound_sources": 200,
+    "read_inbound_source": 200,
+    "change_inbound_source": 200,
+    "rotate_inbound_source_secret": 200,
+    # It is not signed.
+    "receive_event": 401,
+    "delete_inbound_source": 204,
     "create_schedule": 201,
     "list_schedules": 200,
     "read_schedule": 200,
@@ -109,7 +115,6 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
         "upload_id": "none",
         "turn_id": "",
         "delivery_id": "none",
-        "source_id": "none",
         "message_id": "none",
         "branch_id": "",
         "call_id": "call_1",
@@ -129,6 +134,8 @@ async def test_each_operation_does_what_its_example_says(settings: Settings, dat
                 values["branch_id"] = answer.json()["id"]
             if name == "create_webhook":
                 values["webhook_id"] = answer.json()["webhook"]["id"]
+            if name == "create_inbound_source":
+                values["source_id"] = answer.json()["source"]["id"]
             if name == "create_schedule":
                 values["schedule_id"] = answer.json()["id"]
             if name == "send_message":

@@ -31,7 +31,7 @@ from store.inbound.sources import InboundSourceRequest, create_source
 from store.keys.key_rows import KeyRequest, create_key
 from store.keys.key_text import make_key
 from store.settings import Settings, load
-from store.tables import metadata, renditions, schedules, summaries, threads, turns, uploads, webhooks
+from store.tables import inbound_sources, metadata, renditions, schedules, summaries, threads, turns, uploads, webhooks
 from store.walls.roles import GATEWAY
 from store.webhooks.sealed_secrets import SealedSecrets
 from tests.integration.http.foreign_ids import (
@@ -159,6 +159,7 @@ def list_rows(connection: Connection) -> dict[str, list[str]]:
         uploads: uploads.c.filename.startswith(SECRET),
         webhooks: webhooks.c.name == SECRET,
         schedules: schedules.c.content == SECRET,
+        inbound_sources: inbound_sources.c.name == SECRET,
     }
     for table in metadata.sorted_tables:
         if "thread_key" in table.c:

@@ -70,6 +70,7 @@ THREADS: dict[str, tuple[Does, Does]] = {
     "assigned_agent": (COPIES, COPIES),
     # A copy belongs to nobody's turn.
     "begun_in": (RESETS, RESETS),
+    "ancestors": (RESETS, RESETS),
     # How attempts at the source's summary ended says nothing of the copy's.
     "summary_failures": (RESETS, RESETS),
     "summary_retry_at": (RESETS, RESETS),
@@ -119,11 +120,11 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     # The journal of a resumed turn is numbered on by attempts; what limits it begins anew.
-    "attempt": (LEAVES, COPIES, COPIES, RESETS),
     "retries": (LEAVES, COPIES, RESETS, RESETS),
     "crashes": (LEAVES, COPIES, RESETS, RESETS),
     "crashed_worker": (LEAVES, RESETS, RESETS, RESETS),
     "interruptions": (LEAVES, RESETS, RESETS, RESETS),
+    "attempt": (LEAVES, COPIES, COPIES, RESETS),
     "notified_at": (LEAVES, RESETS, SETS, SETS),
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),
@@ -184,6 +185,7 @@ THREAD: Row = {
     "agent": "support",
     "assigned_agent": "billing",
     "begun_in": "outer",
+    "ancestors": "/outer/",
     "summary_failures": 2,
     "summary_retry_at": moment(20),
     "summary_version": 3,

@@ -11,6 +11,9 @@ from threadmill_client import (
     ConnectionLost,
     File,
     GatewayFailed,
+    InboundMapping,
+    InboundSource,
+    InboundSourceSecret,
     NotFound,
     PendingCall,
     PreconditionFailed,
@@ -21,6 +24,7 @@ from threadmill_client import (
     WebhookSecret,
     branches,
     calls,
+    inbound_sources,
     schedules,
     webhooks,
 )
@@ -31,7 +35,7 @@ from threadmill_client.retries import Retries
 from threadmill_client.run import Run
 from threadmill_client.wire import Answer, Plan, Request
 
-from producers.http import branch_shapes, schedule_shapes, webhook_shapes
+from producers.http import branch_shapes, inbound_source_shapes, schedule_shapes, webhook_shapes
 
 CALL = {"turn_id": "t", "call_id": "c/1", "kind": "approval", "arguments": {"amount": 20}, "decision": "approve"}
 TURN = {"id": "t", "thread_id": "a", "state": "queued"}
@@ -136,6 +140,7 @@ def test_branches_are_read_compared_and_named_by_verbs_of_threads() -> None:
 SCHEDULE = {"id": "s", "content": "late?", "next_at": "2030-01-31T12:00:00Z"}
 WEBHOOK = {"id": "w", "url": "https://example.org", "kinds": ["turn.failed"], "secret": None}
 DELIVERY = {"id": "d", "state": "dead", "last_status": 500}
+SOURCE = {"id": "i", "mapping": {"thread_id": "a", "text": "b"}, "only": {"/event": ["late"]}, "state": "disabled"}
 AT = datetime(2030, 1, 31, 12, tzinfo=UTC)
 RUNNING: list[tuple[Plan[Any], tuple[str, str], object, object]] = [
     (
@@ -177,11 +182,19 @@ RUNNING: list[tuple[Plan[Any], tuple[str, str], object, object]] = [
         {"since": "2030-01-31T12:00:00+00:00"},
         {"replayed": 3},
     ),
+    (inbound_sources.list_inbound_sources(), ("GET", "inbound-sources"), None, {"sources": [SOURCE]}),
+    (inbound_sources.get_inbound_source("i"), ("GET", "inbound-sources/i"), None, SOURCE),
+    (
+        inbound_sources.update_inbound_source("i", enabled=False),
+        ("PATCH", "inbound-sources/i"),
+        {"enabled": False},
+        SOURCE,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("plan", "where", "body", "answer"), RUNNING, ids=[" ".join(each[1]) for each in RUNNING])
-def test_a_verb_of_schedules_and_webhooks_is_one_request(
+def test_a_verb_of_an_operator_is_one_request(
     plan: Plan[Any], where: tuple[str, str], body: object, answer: object
 ) -> None:
     request, outcome = play(plan, answer)
@@ -192,16 +205,39 @@ def test_a_verb_of_schedules_and_webhooks_is_one_request(
     assert outcome
 
 
+SENT_ONCE = [
+    (webhooks.rotate_webhook_secret, ("w",)),
+    (inbound_sources.create_inbound_source, ("shop", {})),
+    (inbound_sources.rotate_inbound_source_secret, ("i",)),
+]
+
+
 @pytest.mark.parametrize("failure", [ConnectionLost("no answer"), 503])
-def test_what_makes_a_key_is_sent_once_and_shows_it_to_its_caller_alone(failure: Any) -> None:
+@pytest.mark.parametrize(("verb", "arguments"), SENT_ONCE)
+def test_what_makes_a_key_is_sent_once_and_shows_it_to_its_caller_alone(
+    verb: Any, arguments: tuple[Any, ...], failure: Any
+) -> None:
     plan = webhooks.create_webhook("https://example.org", kinds=["turn.failed"])
     _, made = play(plan, {"webhook": WEBHOOK, "secret": "whsec_hush"})
-    run = Run(webhooks.rotate_webhook_secret("w", grace_seconds=0), Retries())
+    run = Run(verb(*arguments), Retries())
 
     with pytest.raises((ConnectionLost, GatewayFailed)):
         run.resume(Answer(status=failure)) if isinstance(failure, int) else run.fail(failure)
 
     assert (made.secret, made.webhook.kinds, "hush" in repr(made)) == ("whsec_hush", ("turn.failed",), False)
+
+
+def test_a_source_is_made_of_what_is_given_and_shows_its_secret_to_its_caller_alone() -> None:
+    plan = inbound_sources.create_inbound_source("shop", {"text": "b"}, max_bytes=9, secret="hush of theirs")
+    request, made = play(plan, {"source": SOURCE, "secret": "hush of theirs"})
+    rotation, _ = play(
+        inbound_sources.rotate_inbound_source_secret("i", grace_seconds=0), {"source": SOURCE, "secret": "hush"}
+    )
+
+    body = {"name": "shop", "mapping": {"text": "b"}, "max_bytes": 9, "secret": "hush of theirs"}
+    assert (request.path, json.loads(request.body or b"")) == ("/v1/inbound-sources", body)  # type: ignore[arg-type]
+    assert (rotation.path, rotation.body) == ("/v1/inbound-sources/i/rotate-secret", b'{"grace_seconds": 0}')
+    assert (made.secret, made.source.mapping.text, "hush" in f"{made!r} {request!r}") == ("hush of theirs", "b", False)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +249,9 @@ def test_what_makes_a_key_is_sent_once_and_shows_it_to_its_caller_alone(failure:
         (Webhook, webhook_shapes.Webhook),
         (WebhookSecret, webhook_shapes.WebhookSecret),
         (WebhookDelivery, webhook_shapes.WebhookDelivery),
+        (InboundMapping, inbound_source_shapes.InboundMapping),
+        (InboundSource, inbound_source_shapes.InboundSource),
+        (InboundSourceSecret, inbound_source_shapes.InboundSourceSecret),
     ],
 )
 def test_a_model_has_each_field_of_its_answer_and_no_other(theirs: Any, shape: Any) -> None:

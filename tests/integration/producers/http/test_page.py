@@ -104,5 +104,7 @@ def note(names: dict[str, str], answer: httpx.Response) -> None:
         names["BRANCH"] = body["id"]
     if "webhook" in body:
         names["WEBHOOK"] = body["webhook"]["id"]
+    if "source" in body:
+        names["SOURCE"] = body["source"]["id"]
     if "method" in body:
         names["UPLOAD"] = body["id"]

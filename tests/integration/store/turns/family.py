@@ -3,6 +3,7 @@
 What stays true: all ends go through the store's own verbs, as a worker uses them.
 """
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -10,12 +11,20 @@ from sqlalchemy import delete, select
 from conversation.ids import new_id
 from conversation.pending_call import ChildTurn, PendingKind, PendingRequest
 from conversation.turn import Completed, RefusedTurn, Waiting
+from store.blobs.local import LocalBlobs
 from store.database.engine import Database
+from store.erasure.subject import Subject
+from store.erasure.workflow import run_erasure
+from store.retention.delete_thread import delete_rows, delete_thread, delete_visible_thread
 from store.tables import threads, turns, workers
+from store.threads.visible_threads import Viewer
 from store.turns import cancel, pending_calls, sweep, unserved
 from store.turns import settle as settling
 from store.turns.children import Kin
 from tests.integration.store.turns.busy_scene import BusyScene
+
+#: The verbs by which a thread goes because somebody asks for it.
+REMOVALS = ("delete", "delete for a viewer", "erase")
 
 
 class Family(BusyScene):
@@ -28,14 +37,40 @@ class Family(BusyScene):
     def settle(self, claimed: Any, ending: Any) -> None:
         self.database.run(settling.settle, claimed.lease, claimed.id, ending, release=True, kin=Kin.of(claimed, ending))
 
-    def ask(self, call_id: str = "c") -> "Family":
+    def ask(self) -> "Family":
         """Have the thread's next turn wait for a turn in a thread of its own; returns the family of that."""
-        claimed = self.claim_turn()
-        child = Family(self.database, thread=f"{claimed.id}-{call_id}")
-        asked = ChildTurn(turn_id=new_id(), thread_id=child.thread, agent="assistant", content="help", depth=1)
-        request = PendingRequest(call_id=call_id, step_index=0, kind=PendingKind.CHILD, name="helper", child=asked)
-        self.settle(claimed, Waiting(pending=(request,)))
+        (child,) = self.ask_each("c")
         return child
+
+    def ask_each(self, *call_ids: str) -> "list[Family]":
+        """Have the thread's next turn wait for a turn of each of these calls; returns their families."""
+        claimed = self.claim_turn()
+        children = [Family(self.database, thread=f"{claimed.id}-{call_id}") for call_id in call_ids]
+        requests = []
+        for index, (call_id, child) in enumerate(zip(call_ids, children, strict=True)):
+            asked = ChildTurn(turn_id=new_id(), thread_id=child.thread, agent="assistant", content="help", depth=1)
+            kind = PendingKind.CHILD
+            requests.append(PendingRequest(call_id=call_id, step_index=index, kind=kind, name="helper", child=asked))
+        self.settle(claimed, Waiting(pending=tuple(requests)))
+        return children
+
+    def is_there(self) -> bool:
+        """Whether its thread is stored."""
+        of_thread = select(threads.c.key).where(threads.c.id == self.thread)
+        return self.database.run(lambda c: c.execute(of_thread).one_or_none()) is not None
+
+    def remove(self, verb: str, folder: Path) -> None:
+        """Delete or erase its thread, by one of `REMOVALS`."""
+        match verb:
+            case "erase":
+                run_erasure(self.database, LocalBlobs(folder), Subject(tenant="default", thread_id=self.thread))
+            case "delete":
+                assert self.database.run(delete_thread, "default", self.thread)
+            case "delete for a viewer":
+                self.database.run(delete_visible_thread, Viewer("default"), self.thread)
+            case "retention":
+                row = select(threads).where(threads.c.id == self.thread).with_for_update()
+                self.database.run(lambda c: delete_rows(c, c.execute(row).all()))
 
     @property
     def turn(self) -> Any:

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from conversation.errors import LeaseLost, ThreadUnderLegalHold
 from conversation.turn import Completed
 from conversation.when_busy import WhenBusy
 from store.blobs.local import LocalBlobs
 from store.database.engine import Database
+from store.erasure.export import UserExport
 from store.erasure.subject import Subject
-from store.erasure.workflow import run_erasure
-from store.retention.delete_thread import delete_thread, delete_visible_thread
+from store.retention import legal_holds
+from store.retention.delete_thread import delete_visible_thread
 from store.settings import load
 from store.threads.visible_threads import Viewer
 from store.turns import cancel
@@ -24,7 +27,7 @@ from store.turns.children import Kin
 from store.turns.visible_turns import cancel_turn
 from store.walls.roles import GATEWAY
 from tests.conftest import LendDatabase
-from tests.integration.store.turns.family import Family
+from tests.integration.store.turns.family import REMOVALS, Family
 from tests.integration.store.turns.test_interleavings import PATIENCE, Mailbox
 from tests.integration.store.walls.one_of_each import as_role
 
@@ -94,7 +97,7 @@ def test_who_waits_for_a_turn_that_a_message_ends_before_its_claim_is_told(paren
 
 
 @pytest.mark.parametrize("is_running", [False, True])
-@pytest.mark.parametrize("verb", ["delete", "delete for a viewer", "erase"])
+@pytest.mark.parametrize("verb", REMOVALS)
 def test_who_waits_for_a_turn_whose_thread_goes_alone_is_told(
     parent: Family, tmp_path: Path, verb: str, is_running: bool
 ) -> None:
@@ -102,13 +105,7 @@ def test_who_waits_for_a_turn_whose_thread_goes_alone_is_told(
     if is_running:
         child.claim_turn()
 
-    if verb == "erase":
-        subject = Subject(tenant="default", thread_id=child.thread)
-        run_erasure(parent.database, LocalBlobs(tmp_path), subject)
-    elif verb == "delete":
-        assert parent.database.run(delete_thread, "default", child.thread)
-    else:
-        parent.database.run(delete_visible_thread, VIEWER, child.thread)
+    child.remove(verb, tmp_path)
 
     assert (parent.turn.state, parent.told) == ("queued", ["cancelled"])
     assert parent.is_swept()
@@ -116,32 +113,71 @@ def test_who_waits_for_a_turn_whose_thread_goes_alone_is_told(
     assert parent.turn.state == "completed"
 
 
-@pytest.mark.parametrize("verb", ["delete", "erase"])
-def test_those_that_a_turn_waits_for_are_asked_to_stop_when_its_thread_goes(
+@pytest.mark.parametrize("verb", REMOVALS)
+def test_a_thread_that_goes_takes_those_that_it_asked_with_it_and_no_others(
+    parent: Family, tmp_path: Path, verb: str
+) -> None:
+    child, sibling = parent.ask_each("c", "d")
+    grandchild = child.ask()
+    below = grandchild.ask()
+    nephew = sibling.ask()
+    running = below.claim_turn()
+
+    child.remove(verb, tmp_path)
+
+    assert [each.is_there() for each in (child, grandchild, below)] == [False] * 3
+    assert [each.is_there() for each in (parent, sibling, nephew)] == [True] * 3
+    assert (parent.told, sibling.told, nephew.turn.cancel_requested_at) == (["cancelled", None], [None], None)
+    # Whoever works on it has lost it.
+    with pytest.raises(LeaseLost):
+        below.settle(running, Completed(messages=()))
+
+
+@pytest.mark.parametrize("verb", REMOVALS)
+def test_a_thread_between_that_retention_deleted_hides_none_that_goes_with_the_others(
     parent: Family, tmp_path: Path, verb: str
 ) -> None:
     child = parent.ask()
     grandchild = child.ask()
+    below = grandchild.ask()
+    grandchild.remove("retention", tmp_path)
 
-    if verb == "erase":
-        run_erasure(parent.database, LocalBlobs(tmp_path), Subject(tenant="default", thread_id=child.thread))
-    else:
-        parent.database.run(delete_thread, "default", child.thread)
+    child.remove(verb, tmp_path)
 
-    assert grandchild.turn.cancel_requested_at is not None
-    grandchild.run_refused()
-    assert (grandchild.turn.state, parent.told) == ("cancelled", ["cancelled"])
+    assert [each.is_there() for each in (parent, child, below)] == [True, False, False]
 
 
-def test_a_thread_that_is_deleted_with_those_that_it_asked_leaves_none(parent: Family) -> None:
+@pytest.mark.parametrize("verb", REMOVALS)
+def test_the_outermost_thread_takes_all_with_it(parent: Family, tmp_path: Path, verb: str) -> None:
     child = parent.ask()
     grandchild = child.ask()
-    asked = [child.thread, grandchild.thread, grandchild.ask().thread]
+    below = grandchild.ask()
 
-    parent.database.run(delete_thread, "default", parent.thread)
+    parent.remove(verb, tmp_path)
 
-    for thread in (parent.thread, *asked):
-        assert not parent.database.run(delete_thread, "default", thread)
+    assert [each.is_there() for each in (parent, child, grandchild, below)] == [False] * 4
+
+
+@pytest.mark.parametrize("verb", REMOVALS)
+def test_a_hold_on_one_that_was_asked_holds_who_asked(parent: Family, tmp_path: Path, verb: str) -> None:
+    child = parent.ask()
+    grandchild = child.ask()
+    parent.database.run(legal_holds.hold, "default", grandchild.thread)
+
+    with pytest.raises(ThreadUnderLegalHold):
+        child.remove(verb, tmp_path)
+
+    assert [each.is_there() for each in (child, grandchild)] == [True] * 2
+
+
+def test_an_export_of_a_thread_has_those_that_it_asked(parent: Family, tmp_path: Path) -> None:
+    child, _sibling = parent.ask_each("c", "d")
+    child.ask()
+
+    subjects = [Subject(tenant="default", thread_id=each.thread) for each in (parent, child)]
+    exports = [UserExport(parent.database, LocalBlobs(tmp_path), subject).write(BytesIO()) for subject in subjects]
+
+    assert [export.threads for export in exports] == [4, 2]
 
 
 def test_who_waits_for_a_turn_that_the_sweep_ends_is_told(parent: Family) -> None:

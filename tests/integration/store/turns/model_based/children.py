@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from conversation.errors import AlreadyDecided, PendingCallNotFound
 from tests.integration.store.turns.model_based import waits
-from tests.integration.store.turns.model_based.values import Ask, Child, Claimed, Decided, End, Turn
+from tests.integration.store.turns.model_based.values import Ask, Child, Claimed, Decided, End, Thread, Turn
 
 if TYPE_CHECKING:
     from tests.integration.store.turns.model_based.reference import Mailbox
@@ -32,13 +32,17 @@ def after_settle(mailbox: "Mailbox", job: Claimed, end: End, position: float) ->
 
 
 def _start(mailbox: "Mailbox", child: Child, parent: tuple[str, str], position: float) -> None:
-    ask = Ask(turn=child.turn, thread=child.thread, content=CONTENT, agent=child.agent, allow_unknown=True)
+    ask = Ask(
+        turn=child.turn, thread=child.thread, content=CONTENT, agent=child.agent, allow_unknown=True, user=child.user
+    )
     mailbox.accept(ask, position)
     mailbox.turns[child.turn].parent = parent
     asking = mailbox.threads[mailbox.turns[parent[0]].thread]
     first = asking if asking.root is None else mailbox.threads[asking.root]
-    outermost = next(name for name, row in mailbox.threads.items() if row is first)
-    mailbox.threads[child.thread].begun_in = first.begun_in or outermost
+    begun_by = next(name for name, row in mailbox.threads.items() if row is first)
+    row = mailbox.threads[child.thread]
+    row.ancestors = (*first.ancestors, begun_by)
+    row.begun_in = row.ancestors[0]
 
 
 def stop(mailbox: "Mailbox", parent: str) -> None:
@@ -73,4 +77,9 @@ def value_of(child: Turn, replies: tuple[str, ...]) -> Any:
 def pictured(mailbox: "Mailbox") -> list[list[str | None]]:
     """Who waits for whom, as the tables have it."""
     found = sorted(mailbox.turns.values(), key=lambda turn: turn.id)
-    return [[turn.id, *turn.parent, mailbox.threads[turn.thread].begun_in] for turn in found if turn.parent is not None]
+    rows = [(turn, mailbox.threads[turn.thread]) for turn in found]
+    return [[turn.id, *turn.parent, row.begun_in, _path(row)] for turn, row in rows if turn.parent is not None]
+
+
+def _path(row: Thread) -> str | None:
+    return "".join(f"/{name}" for name in row.ancestors) + "/" if row.ancestors else None
