@@ -26,6 +26,7 @@ from agent.summaries.summarizer import ModelSummarizer
 from agent.tools.client_tool import ClientTool
 from agent.tools.tool import TOOL_NAME, Tool
 from agent.tools.toolbox import Toolbox
+from conversation.arguments import check_items
 from conversation.errors import InvalidInput
 from conversation.summary import SummaryDefaults
 from conversation.validation import check_text
@@ -139,7 +140,7 @@ class Agent(CallableAgent):
             raise InvalidInput("agent.profile", f"is {self.profile!r}", f"use one of {', '.join(PROFILES)}")
         object.__setattr__(self, "mcp_servers", distinct_servers(self.tools))
         own_tools = [tool for tool in self.tools if not isinstance(tool, McpServer)]
-        client_tools = [tool.as_tool() for tool in self.client_tools]
+        client_tools = [tool.as_tool() for tool in check_items("agent.client_tools", self.client_tools, ClientTool)]
         object.__setattr__(self, "toolbox", Toolbox([*own_tools, *client_tools]))
         self._check_tools()
 

@@ -49,7 +49,8 @@ class ModelView:
     async def load_window(self) -> None:
         """Fit the turn's window into the agent's tokens, and show the files of its messages."""
         self.window = await self._fit_window()
-        await self.show_files(self.window, FileTokenBudget(self.state.agent.max_file_tokens))
+        if self.state.claimed.may_have_files:
+            await self.show_files(self.window, FileTokenBudget(self.state.agent.max_file_tokens))
 
     async def _fit_window(self) -> Sequence[Message]:
         window = start_at_turn_boundary(self.state.claimed.window)

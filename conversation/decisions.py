@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from conversation.arguments import check_instance
 from conversation.errors import InvalidInput
 from conversation.pending_call import DECISIONS, Decision, DecisionKind, PendingCall, PendingKind
 
@@ -20,6 +21,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 def check_fits(call: PendingCall, decision: Decision) -> None:
     """Raise `InvalidInput` for a decision that is none on such a call: of another kind, or not one of its choices."""
+    check_instance("decision", decision, Decision)
     if decision.kind not in DECISIONS[call.kind]:
         fit = ", ".join(sorted(DECISIONS[call.kind]))
         raise InvalidInput("decision", f"{decision.kind} does not fit a call of the kind {call.kind}", f"use {fit}")

@@ -86,6 +86,9 @@ def check_mapping(value: object) -> InboundMapping:
         raise InvalidInput("mapping.metadata", "is no object of templates", f"at most {MEMBERS_MAX} keys fit")
     templates = {name: check_template(f"mapping.{name}", template) for name, template in parts.items()}
     checked = {name: check_template(f"mapping.metadata.{name}", template) for name, template in metadata.items()}
+    if not any(token[1] for token in _TOKEN.finditer(templates["idempotency_key"])):
+        # All that comes after the first event would be taken for that one.
+        raise InvalidInput("mapping.idempotency_key", "is the same for each event", _FIX)
     return InboundMapping(**templates, metadata=checked)
 
 

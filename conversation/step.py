@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from conversation.message import Message, Usage
 
+#: The parts of a model's reply that its message has, too.
+MESSAGE_PARTS = frozenset(("content", "tool_calls", "reasoning", "provider_fields"))
 #: The finish reason of a reply that was cut at its token limit.
 CUT_AT_LIMIT = "length"
 
@@ -32,7 +34,8 @@ class Step:
     state: Literal["waiting", "started", "finished", "failed", "unknown"]
     #: A digest of what was asked, so that a replay under changed code is noticed.
     request_digest: str = ""
-    #: JSON: a model's reply, a tool's result or a message; None while it is started, or where its turn ended first.
+    #: JSON: a model's reply, a tool's result or a message; None while it is started, or where its turn ended first. Of
+    #: the reply that ended its turn, what its message does not say.
     result: dict[str, Any] | None = None
     usage: Usage | None = None
     #: In US dollars; None where no price is known.
@@ -47,6 +50,11 @@ class Step:
     @property
     def is_final(self) -> bool:
         return self.state not in ("waiting", "started")
+
+    @property
+    def is_in_message(self) -> bool:
+        """Whether it is the reply that ended its turn: stored with its message, it does not repeat what that says."""
+        return self.kind == "model" and self.result is not None and not self.result.keys() & MESSAGE_PARTS
 
     @property
     def is_truncated(self) -> bool:

@@ -1,6 +1,6 @@
 """A turn: one request of a user and everything that answers it; and how a run of it can end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -164,7 +164,9 @@ class ClaimedTurn(LeasedTurn):
     #: Seconds until its deadline, when it was claimed; None without one.
     remaining_seconds: float | None = None
     #: The frozen window: the stored messages that the model sees, the turn's own inputs last.
-    window: tuple[Message, ...] = ()
+    window: Sequence[Message] = ()
+    #: Whether any of these messages may have files: those of most have none.
+    may_have_files: bool = True
     #: The journal of earlier attempts, by index.
     steps: dict[int, Step] = field(default_factory=dict)
     #: What earlier attempts waited for, with what was decided, in the order of asking.

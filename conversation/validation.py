@@ -98,7 +98,8 @@ def check_text(field: str, value: object, *, max_chars: int = CONTENT_MAX_CHARS)
     if not _is_text(value):
         raise InvalidInput(field, f"is {type(value).__name__}, not text", "pass a string")
     if len(value) > max_chars:
-        raise InvalidInput(field, f"has {len(value)} characters", f"at most {max_chars} fit in one message")
+        place = " in one message" if max_chars == CONTENT_MAX_CHARS else ""
+        raise InvalidInput(field, f"has {len(value)} characters", f"at most {max_chars} fit{place}")
     if "\x00" in value:
         raise InvalidInput(field, "holds a NUL character", "remove \\x00: PostgreSQL cannot store it")
     if not _is_encodable(value):

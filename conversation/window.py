@@ -17,13 +17,24 @@ def window_start(to_seq: int, max_messages: int) -> int:
     return 0 if surplus <= 0 else -(-surplus // jump) * jump
 
 
-def start_at_turn_boundary(window: Sequence[Message]) -> tuple[Message, ...]:
+def start_at_turn_boundary(window: Sequence[Message]) -> Sequence[Message]:
     """The window from the first message on that begins a turn; system messages before that are kept.
 
     A window in which no turn begins is left as it is: there is no better position to begin at.
     """
-    first = next((index for index in range(len(window)) if _begins_turn(window, index)), 0)
-    return (*(m for m in window[:first] if m.role == "system"), *window[first:])
+    if not window or _begins_turn(window, 0):
+        return window
+    messages = tuple(window)
+    return _leave_out(window, next((index for index in range(len(messages)) if _begins_turn(messages, index)), 0))
+
+
+def _leave_out(window: Sequence[Message], count: int) -> Sequence[Message]:
+    """The window without so many of its oldest messages, but for system messages."""
+    if not count:
+        return window
+    # A slice is of the window's own kind, which may hold its messages in less memory than a tuple.
+    system_messages = [message for message in window[:count] if message.role == "system"]
+    return (*system_messages, *window[count:]) if system_messages else window[count:]
 
 
 def _begins_turn(window: Sequence[Message], index: int) -> bool:
@@ -42,7 +53,7 @@ def _begins_turn(window: Sequence[Message], index: int) -> bool:
     return message.role == "user"
 
 
-def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]) -> tuple[Message, ...]:
+def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[[Message], int]) -> Sequence[Message]:
     """The newest turns of a window that fit into `max_tokens`; the last one and system messages always.
 
     The decisions of earlier turns are repeated, each with the messages of its time. So the start stays
@@ -59,8 +70,7 @@ def fit_into_tokens(window: Sequence[Message], max_tokens: int, count: Callable[
                 used -= sum(costs[start])
                 start += 1
         used += sum(cost)
-    system_messages = (message for turn in turns[:start] for message in turn if message.role == "system")
-    return (*system_messages, *(message for turn in turns[start:] for message in turn))
+    return _leave_out(window, sum(map(len, turns[:start])))
 
 
 def split_into_turns(window: Sequence[Message]) -> list[list[Message]]:

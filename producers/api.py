@@ -69,9 +69,9 @@ def send_message(
 
     `options` are the fields of `SendOptions`.
 
-    Raises `InvalidInput`, `FileRejected`, `UnknownAgent`, `IdempotencyConflict` and `LimitReached` for
-    what the caller can fix, `DatabaseUnavailable` and `FileStoreUnavailable` where nothing was accepted. A
-    broker that is away raises nothing: the sweep notifies later.
+    Raises `InvalidInput`, `FileRejected`, `UnknownAgent`, `BranchNotFound`, `ThreadBusy` (by the policy `reject`),
+    `IdempotencyConflict` and `LimitReached` for what the caller can fix, `DatabaseUnavailable` and
+    `FileStoreUnavailable` where nothing was accepted. A broker that is away raises nothing: the sweep notifies later.
     """
     return default_producer().send(thread_id, content, connection=connection, **options)
 
@@ -174,10 +174,11 @@ def user_events_async(
 def list_pending(
     *, tenant: str = "default", user: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> PendingPage:
-    """The pending calls of a tenant's turns, the oldest first: approvals, questions, tools of the client.
+    """The pending calls of a tenant's turns, the oldest first: a page of at most `limit`, with its `next_cursor`.
 
-    With `user`, only of turns in which this user asks. `next_cursor` of a page leads to the next one. Each call is
-    decided by its turn: `find_turn(call.turn_id, tenant=tenant).approve(call.call_id, by=…)`.
+    They are approvals, questions, tools of the client, and agents in threads of their own: `kind` says which. With
+    `user`, only of turns in which this user asks. Each call is decided by its turn:
+    `find_turn(call.turn_id, tenant=tenant).approve(call.call_id, by=…)`.
 
     Raises `InvalidInput` and `DatabaseUnavailable`.
     """

@@ -16,8 +16,9 @@ def create_inbound_source(
     """Create a source of webhooks: an address at the gateway, and how a body there becomes a message.
 
     `mapping` has templates for `thread_id`, `text`, `idempotency_key`, and perhaps `user` and `metadata`, in which
-    `{/json/pointer}`, `{header:name}` and `{sha256}` are values of the request. `secret` is the sender's; without
-    one, a new one is made. Raises `InvalidInput`, `LimitReached`, `InvalidSettings` and `DatabaseUnavailable`.
+    `{/json/pointer}`, `{header:name}` and `{sha256}` are values of the request. `secret` is the sender's, of 16 to
+    512 characters; without one, a new one is made. A tenant has 200 sources at most. Raises `InvalidInput`,
+    `LimitReached`, `InvalidSettings` and `DatabaseUnavailable`.
     """
     return default_producer().inbound_sources.create(name, mapping, secret=secret, **options)
 
@@ -33,7 +34,10 @@ def find_inbound_source(source_id: str, *, tenant: str = "default") -> InboundSo
 
 
 def enable_inbound_source(source_id: str, *, enabled: bool = True, tenant: str = "default") -> InboundSourceRecord:
-    """Have a source take what comes, or refuse it as if it were not there. Raises `InboundSourceNotFound`."""
+    """Have a source take what comes, or refuse it as if it were not there.
+
+    Raises `InboundSourceNotFound`, `InvalidInput` and `DatabaseUnavailable`.
+    """
     return default_producer().inbound_sources.enable(source_id, enabled=enabled, tenant=tenant)
 
 

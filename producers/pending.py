@@ -38,9 +38,11 @@ class DecidesCalls:
     def approve(self: _TurnHandle, call_id: str, *, by: str, digest: str | None = None) -> PendingCall:
         """Let a call run as it was shown; `by` is who says so, in one line of at most 200 characters.
 
-        With `digest`, only if it is that of the call: whoever saw other arguments has approved nothing.
+        With `digest`, only if it is that of the call: whoever saw other arguments has approved nothing. The same
+        decision by the same person again changes nothing.
 
-        Raises `PendingCallNotFound`, `AlreadyDecided`, `DigestMismatch` and `InvalidInput`.
+        Raises `PendingCallNotFound`, `DigestMismatch`, `AlreadyDecided` for another decision or one that comes too
+        late, and `InvalidInput` for one that does not fit the kind of the call.
         """
         return _decide(self, call_id, Decision.approve(), by=by, digest=digest)
 
@@ -59,7 +61,10 @@ class DecidesCalls:
         return _decide(self, call_id, Decision.answer(value), by=by)
 
     def give_result(self: _TurnHandle, call_id: str, result: Any, *, by: str) -> PendingCall:
-        """Give the result of a tool that the client ran: any JSON value. Raises as `approve`."""
+        """Give the result of a tool that the client ran, or the answer of an agent in its place: any JSON value.
+
+        Raises as `approve`.
+        """
         return _decide(self, call_id, Decision.give_result(result), by=by)
 
 

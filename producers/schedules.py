@@ -84,8 +84,9 @@ class ScheduleChanges(TypedDict, total=False):
 def create_schedule(content: str, **options: Unpack[ScheduleKeywords]) -> ScheduleRecord:
     """Create a schedule that sends this text at its times, each run as a turn with the schedule's id.
 
-    It has `cron` or `at`, and `thread_id` or `thread_rule`. With a `name`, it may be created again as it is, as at
-    each start of a backend: it is one schedule. Raises `InvalidInput` and `DatabaseUnavailable`.
+    It has `cron` or `at`, and `thread_id` or `thread_rule`. An `at` that is past is sent with the next tick, unless
+    `catch_up` is `skip`. With a `name`, it may be created again as it is, as at each start of a backend: it is one
+    schedule. Raises `InvalidInput`, also for a name that another schedule has, and `DatabaseUnavailable`.
     """
     producer = default_producer()
     request = ScheduleRequest(content=content, **options)
@@ -146,7 +147,8 @@ def resume_schedule(schedule_id: str, *, tenant: str = "default") -> ScheduleRec
 def run_schedule(schedule_id: str, *, idempotency_key: str | None = None, tenant: str = "default") -> Turn:
     """Send a schedule's message now, also while it is paused, and notify a worker; its next time stays.
 
-    The same key gives the first such turn again. Raises `ScheduleNotFound`, `LimitReached` and `DatabaseUnavailable`.
+    The same key gives the first such turn again. Raises `ScheduleNotFound`, `LimitReached`, `ThreadBusy` (by its policy
+    `reject`), `ThreadNotFound` where its thread became another user's, and `DatabaseUnavailable`.
     """
     return send_now(default_producer(), schedule_id, idempotency_key=idempotency_key, tenant=tenant)
 

@@ -15,7 +15,8 @@ from store.threads.visible_threads import Viewer
 def hand_over_thread(thread_id: str, agent: str | None, *, tenant: str = "default") -> None:
     """Hand a thread over to an agent: it answers what is sent to it from now on, where the sender names no agent.
 
-    None gives it back to the default agent. Turns that are queued keep their own. An agent does the same with a tool,
+    None gives it back to the default agent. Turns that are queued keep their own. The agent need not be registered yet:
+    sends that name none are refused with `UnknownAgent` until it is. An agent does the same with a tool,
     `hand_over_to`. Raises `ThreadNotFound`, `InvalidInput` and `DatabaseUnavailable`.
     """
     runner = default_producer().database.acting_for(tenant)

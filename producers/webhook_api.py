@@ -26,7 +26,8 @@ def create_webhook(
     `kinds` are those of the events (`turn.completed`, `turn.failed`, `turn.cancelled`, `turn.waiting`,
     `thread.switched`), `agents` the names of agents; None means all. `link_template` is the address at which a person
     decides what a turn waits for, with `{tenant}`, `{thread_id}`, `{turn_id}` and `{call_id}` in it. `secret` is a key
-    of your own, as Standard Webhooks writes it; one is made without it.
+    of your own, as Standard Webhooks writes it; one is made without it. A tenant has 50 webhooks at most. Whether an
+    address is public is judged each time that something is sent there, not here.
 
     Raises `InvalidInput`, `LimitReached`, `DatabaseUnavailable`, and `InvalidSettings` where
     `THREADMILL_WEBHOOK_ENCRYPTION_KEYS` is empty.

@@ -57,6 +57,8 @@ class ActiveRuns:
         self._entries: dict[ThreadName, list[ActiveRun]] = {}
         #: Threads that a task left by an exception: perhaps without having released the lease.
         self._broken_off: set[ThreadName] = set()
+        #: How often a thread was entered or left: it stands still while nothing begins or ends.
+        self.changes = 0
         self.is_stopping = False
         self.grace_is_over = False
 
@@ -66,12 +68,14 @@ class ActiveRuns:
         entry = ActiveRun(thread)
         entries = self._entries.setdefault(thread, [])
         entries.append(entry)
+        self.changes += 1
         try:
             yield entry
         except BaseException:
             self._broken_off.add(thread)
             raise
         finally:
+            self.changes += 1
             entries.remove(entry)
             if not entries:
                 del self._entries[thread]

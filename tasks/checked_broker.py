@@ -10,7 +10,7 @@ ours is left alone for some seconds, while the worker goes on with its other que
 # kombu has annotations on some of its functions alone.
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty
 from time import monotonic
@@ -22,7 +22,7 @@ from kombu.connection import Connection, ConnectionPool, PooledConnection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from conversation.task_contract import TASKS_OF_QUEUES
 from store.live.task_messages import compose_message
@@ -31,6 +31,8 @@ from tasks.refusals import note_refusal
 
 #: Seconds for which a key of another type is not read.
 WRONG_KEY_SECONDS = 5.0
+#: Messages of one list that are taken at once, at most: so far may workers' loads lie apart.
+TAKEN_AT_ONCE_MAX = 8
 #: The parts of a binding as kombu stores it: routing key, pattern, queue.
 BINDING_PARTS = 3
 
@@ -63,6 +65,11 @@ class CheckedChannel(kombu_redis.Channel):
         #: Keys that are not read until then.
         self._skipped_keys: frozenset[str] = frozenset()
         self._skipped_until = 0.0
+        #: Counts the messages that can be begun with at once: so many are taken together.
+        self.count_free_places: Callable[[], int] = lambda: 1
+        #: The command by which messages were asked for last, and whether the server takes the one for several.
+        self._asked_by = "BRPOP"
+        self._can_ask_for_several = True
         super().__init__(*arguments, **options)
         self.ack_emulation = False
         self.QoS = MemoryQoS  # type: ignore[assignment]  # kombu's own choice where acknowledgements stay in memory
@@ -71,7 +78,7 @@ class CheckedChannel(kombu_redis.Channel):
         return [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Ask for the next message, as kombu does, but not of keys that have another type."""
+        """Ask for the next messages, as kombu does for one, but not of keys that have another type."""
         now = monotonic()
         if now >= self._skipped_until:
             self._skipped_keys = frozenset()
@@ -81,9 +88,13 @@ class CheckedChannel(kombu_redis.Channel):
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = now  # type: ignore[assignment]  # None at first
-        command = ["BRPOP", *keys, (self.brpop_timeout if timeout is None else timeout) or 0]
-        if self.global_keyprefix:
-            command = self.client._prefix_args(command)
+        seconds = (self.brpop_timeout if timeout is None else timeout) or 0
+        names = [f"{self.global_keyprefix}{key}" for key in keys]
+        count = min(self.count_free_places(), TAKEN_AT_ONCE_MAX)
+        command: list[Any] = ["BRPOP", *names, seconds]
+        if count > 1 and self._can_ask_for_several:
+            command = ["BLMPOP", seconds, len(names), *names, "RIGHT", "COUNT", count]
+        self._asked_by = command[0]
         self.client.connection.send_command(*command)
 
     def _brpop_read(self, **options: Any) -> bool:
@@ -92,26 +103,39 @@ class CheckedChannel(kombu_redis.Channel):
             answer = self._read_answer(**options)
             if not answer:
                 raise Empty
-            key, raw = answer
+            key, messages = answer
             queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
-            self._take(raw, queue)
+            are_handed_on = [self._take(raw, queue) for raw in messages]
+            if not any(are_handed_on):
+                raise Empty
             return True
         finally:
             self._in_poll = None  # type: ignore[assignment]  # as kombu does
             self._flush_brpop_reauth()
 
-    def _read_answer(self, **options: Any) -> Any:
+    def _read_answer(self, **options: Any) -> tuple[bytes | str, list[bytes]] | None:
+        """The key of a list, and what was taken from it; None where nothing was."""
         try:
-            return self.client.parse_response(self.client.connection, "BRPOP", **options)
+            answer = self.client.parse_response(self.client.connection, self._asked_by, **options)
         except self.connection_errors:
             self.client.connection.disconnect()
             raise
         except ResponseError as error:
-            if not _is_wrong_type(error):
+            if _is_wrong_type(error):
+                self._skip_wrong_keys()
+            elif self._asked_by == "BLMPOP" and _is_not_known(error):
+                self._can_ask_for_several = False
+            else:
                 raise
-            self._skip_wrong_keys()
             return None
+        if not answer:
+            return None
+        key, taken = answer
+        if self._asked_by == "BRPOP":
+            return key, [taken]
+        # kombu's client takes its prefix off the answers that it knows, and this is none.
+        return key.removeprefix(self.global_keyprefix.encode()), taken
 
     def _skip_wrong_keys(self) -> None:
         keys = self._list_keys(self.active_queues)
@@ -129,14 +153,16 @@ class CheckedChannel(kombu_redis.Channel):
                 raise errors[0]
         return {key: size if isinstance(size, int) else None for key, size in sizes.items()}
 
-    def _take(self, raw: bytes, queue: str) -> None:
+    def _take(self, raw: bytes, queue: str) -> bool:
+        """Hand on a message that is one of ours."""
         try:
             # The other queues are those of who asks workers by remote control, and hears their answers there.
             message = _make_anew(raw, queue) if queue in TASKS_OF_QUEUES else read_answer(raw)
         except MessageRefused as refused:
             note_refusal(refused.kind, refused.message_id)
-            raise Empty from None
+            return False
         self.connection._deliver(message, queue)
+        return True
 
     def _size(self, queue: str) -> int:
         return sum(size or 0 for size in self._measure(self._list_keys([queue])).values())
@@ -235,3 +261,8 @@ def _wrong_type_noted() -> Iterator[None]:
 
 def _is_wrong_type(error: ResponseError) -> bool:
     return "WRONGTYPE" in str(error)
+
+
+def _is_not_known(error: ResponseError) -> bool:
+    """Whether a server is older than a command, or its operator does not let this process use it."""
+    return isinstance(error, NoPermissionError) or "unknown command" in str(error)

@@ -60,7 +60,7 @@ class TaskPool(thread.TaskPool):  # type: ignore[misc]  # celery ships no types
             return super().on_apply(target, args, kwargs, *callbacks, **named)
         # What is due goes along: its events leave with those of this task.
         self._do_due()
-        _TurnTask(self, lambda: apply_target(target, args, kwargs, *callbacks, **named)).go_on()
+        _TurnTask(self).go_on(target, args, kwargs, *callbacks, **named)
         return None
 
     def on_stop(self) -> None:
@@ -115,15 +115,15 @@ class TaskPool(thread.TaskPool):  # type: ignore[misc]  # celery ships no types
 class _TurnTask(greenlet):  # type: ignore[misc]  # greenlet ships no types
     """A task on Celery's thread, which steps aside while its turn is on the loop."""
 
-    def __init__(self, pool: TaskPool, trace: Callable[[], object]) -> None:
-        super().__init__(trace)
+    def __init__(self, pool: TaskPool) -> None:
+        super().__init__(apply_target)
         self._pool = pool
         self._turn: asyncio.Task[Any]
 
-    def go_on(self) -> None:
-        """Run until the task waits or ends. On Celery's thread."""
+    def go_on(self, *arguments: Any, **named: Any) -> None:
+        """Run until the task waits or ends; arguments are those of its beginning. On Celery's thread."""
         try:
-            self.switch()
+            self.switch(*arguments, **named)
         except BaseException as error:  # noqa: BLE001 - as in a thread of a pool: it ends the task, not the worker
             _log.error("task_broke_off", error=type(error).__name__)
 
@@ -141,7 +141,10 @@ class _TurnTask(greenlet):  # type: ignore[misc]  # greenlet ships no types
 
     def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> None:
         self._turn = loop.create_task(work)
-        self._turn.add_done_callback(lambda _: self._pool.resume_soon(self))
+        self._turn.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self._pool.resume_soon(self)
 
 
 def wait_on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:

@@ -151,8 +151,8 @@ def sweep() -> dict[str, int]:
         return {"ended_turns": ended_turns}
     limit = min(settings.sweep_batch, free_slots)
     with _note_outage(settings):
-        wake_ups = _database().run(
-            sweeping.pick_wake_ups,
+        wake_ups = sweeping.pick_wake_ups_alone(
+            _database(),
             grace_seconds=settings.sweep_grace_seconds,
             limit=limit,
             tenant_max_running=settings.tenant_max_running_turns.count,

@@ -6,7 +6,6 @@ to stop. A process whose loop does not answer, or that does not come to its end,
 """
 
 import asyncio
-import gc
 import os
 import signal
 import threading
@@ -42,6 +41,7 @@ from tasks.active_runs import ActiveRuns
 from tasks.cancel_signals import CancelSignals
 from tasks.exhaustion import ExhaustionWatch, replacement
 from tasks.file_requests import FileRequester
+from tasks.full_collections import FullCollections
 from tasks.heartbeat import Heartbeat
 from tasks.loop_pool import wait_on_loop
 from tasks.runner import Runner
@@ -77,6 +77,7 @@ class Worker:
         self.settings = settings
         self.agents = agents
         self.active_runs = ActiveRuns()
+        self.full_collections = FullCollections(lambda: self.active_runs.changes)
         self.database = Database(limit_connections(settings))
         self.tool_threads = ToolThreads(settings.tool_threads)
         self.tool_loops = ToolLoops(self.tool_threads)
@@ -152,8 +153,7 @@ class Worker:
         self.event_publisher.signing_key = self.wait_for(self.database.run_async(read_signing_key))
         self.loop.call_soon_threadsafe(self.signals.start)
         self.heartbeat.start()
-        # What is loaded stays. Each look for garbage in it would hold up every turn, for a tenth of a second.
-        gc.freeze()
+        self.full_collections.start(self.loop)
         _log.info("worker_started", worker=self.id, agents=sorted(self.agents))
 
     def run_thread(self, wake_up: WakeUp) -> None:
@@ -250,6 +250,7 @@ class Worker:
             _log.info("waiting_turns_let_go", breaker=breaker, turns=turns)
 
     async def _close(self) -> None:
+        self.full_collections.stop()
         await self.signals.stop()
         self.cancel_signals.close()
         await self.breaker_board.close()

@@ -1,7 +1,7 @@
 """A library call: one turn, from the thread's new messages to the stored answer."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
@@ -128,9 +128,11 @@ class LocalRun:
 
     def _create_agent_run(self, claimed: ClaimedTurn, files: FileStore) -> Run:
         window = self._choose_window(claimed)
-        return Run(self.agent, replace(claimed, window=window), self._build_dependencies(claimed, files))
+        return Run(
+            self.agent, replace(claimed, window=window, may_have_files=True), self._build_dependencies(claimed, files)
+        )
 
-    def _choose_window(self, claimed: ClaimedTurn) -> tuple[Message, ...]:
+    def _choose_window(self, claimed: ClaimedTurn) -> Sequence[Message]:
         """The stored window; or this copy, if the caller sliced it, with what others added meanwhile."""
         thread = self.turn.thread
         if not thread.is_sliced or thread.loaded is None:

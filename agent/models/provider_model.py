@@ -83,7 +83,8 @@ class ProviderModel:
         """Ask the models in order. `StreamRestarted` stands before each attempt."""
         _check_parameters(request)
         await prepare_model_list()
-        request = replace(request, silence_seconds=request.silence_seconds or self._idle_timeout_seconds)
+        if not request.silence_seconds:
+            request = replace(request, silence_seconds=self._idle_timeout_seconds)
         errors: list[ModelError] = []
         for model in (request.model, *request.fallbacks):
             try:

@@ -126,7 +126,8 @@ def tool(
 
 def _check(name: str, function: Callable[..., Any], timeout_seconds: float) -> None:
     if not callable(function):
-        raise InvalidInput(f"tool {name}", "is no function", "pass a function, sync or async")
+        fix = "what its as_tool() returns" if hasattr(function, "as_tool") else "a function, sync or async"
+        raise InvalidInput(f"tool {name}", "is no function", f"pass {fix}")
     if not TOOL_NAME.fullmatch(name):
         raise InvalidInput("tool.name", f"is {name!r}", "use 1 to 64 letters, digits, _ and -; name= gives another one")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -106,6 +106,11 @@ def resolve(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return document["components"]["schemas"][name] if name else schema
 
 
+def _plain(number: float) -> str:
+    """A number without a point, where it is whole."""
+    return str(int(number)) if number == int(number) else str(number)
+
+
 def type_of(schema: dict[str, Any]) -> str:
     """The type of a value, in words."""
     if "$ref" in schema:
@@ -115,7 +120,8 @@ def type_of(schema: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(kinds))
     if "enum" in schema or "const" in schema:
         return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
-    bounds = [f"{word} {schema[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema]
+    ends = (("minimum", "from"), ("maximum", "to"))
+    bounds = [f"{word} {_plain(schema[key])}" for key, word in ends if key in schema]
     bounds += [f"default `{json.dumps(schema['default'])}`"] if schema.get("default") is not None else []
     kind = schema.get("format") or schema.get("type", "")
     if kind == "array":

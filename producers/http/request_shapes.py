@@ -79,11 +79,11 @@ class ThreadChanges(RequestShape):
 
 
 class NewFork(RequestShape):
-    """A copy to be made of a thread."""
+    """A thread to be made that begins as another one."""
 
-    id: Id | None = Field(None, description="The id of the copy; one is made without it.", examples=["order-4711-b"])
+    id: Id | None = Field(None, description="The id of the fork; one is made without it.", examples=["order-4711-b"])
     at: int | None = Field(
-        None, ge=0, description="The `seq` of the last message to copy; all without it.", examples=[2]
+        None, ge=0, description="The `seq` of the last message that it shares; all without it.", examples=[2]
     )
 
 

@@ -24,7 +24,9 @@ _ADDRESS: dict[str, Any] = {"maxLength": URL_MAX_CHARS}
 class NewWebhook(RequestShape):
     """A webhook to be made."""
 
-    url: str = Field(json_schema_extra=_ADDRESS, examples=["https://example.org/hooks"])
+    url: str = Field(
+        json_schema_extra=_ADDRESS, description="Where events are sent to.", examples=["https://example.org/hooks"]
+    )
     kinds: _KINDS | None = Field(
         None, min_length=1, max_length=len(WebhookKind), description="All without it.", examples=[["turn.completed"]]
     )
@@ -37,7 +39,7 @@ class NewWebhook(RequestShape):
         description="Where a person decides what a turn waits for.",
         examples=["https://example.org/decide/{turn_id}/{call_id}"],
     )
-    name: str = Field("", max_length=NAME_MAX_CHARS, examples=["billing"])
+    name: str = Field("", max_length=NAME_MAX_CHARS, description="What you call it.", examples=["billing"])
 
 
 class WebhookChanges(RequestShape):

@@ -22,7 +22,7 @@ from store.history import message_rows
 from store.history.visibility import cutoff_of
 from store.lineage import OPEN_END, Lineage, select_range
 from store.tables import messages, threads, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.threads.branch_rows import is_first, is_of_thread
 from store.threads.branching import Share, check_share, insert_sharing
 from store.threads.visible_threads import Viewer, find_thread, lock_visible_thread, thread_not_found
@@ -183,7 +183,7 @@ def choose_row(connection: Connection, first: AnyRow, target: AnyRow) -> str | N
 
 def check_idle(connection: Connection, row: AnyRow) -> None:
     """Raise `BranchInUse` while a turn of a branch waits or runs."""
-    turn = select(turns.c.id).where(turns.c.thread_key == row.key, unfinished).limit(1)
+    turn = select(turns.c.id).where(turns.c.thread_key == row.key, is_unfinished_in_thread()).limit(1)
     turn_id = connection.execute(turn).scalar_one_or_none()
     if turn_id is not None:
         raise BranchInUse(f"branch: turn {turn_id} of {branch_id_of(row)!r} is not over; wait for it, or cancel it")
@@ -256,7 +256,7 @@ def _select_branches(root_key: int) -> Select[Any]:
 
 
 def _count_unfinished() -> ScalarSelect[int]:
-    count = select(func.count()).where(turns.c.thread_key == threads.c.key, unfinished)
+    count = select(func.count()).where(turns.c.thread_key == threads.c.key, is_unfinished_in_thread())
     return count.correlate(threads).scalar_subquery()
 
 

@@ -27,6 +27,8 @@ CLOCK_SQL = {"postgresql": "clock_timestamp()", "sqlite": "'now'"}
 Key = BigInteger().with_variant(Integer, "sqlite")
 #: A JSON object or list.
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+#: A JSON object of a few counts, stored as its text: PostgreSQL's binary form of one takes half as much again.
+SmallJson = JSON(none_as_null=True)
 #: An id that we made: UUIDv7, as text in Python.
 OurId = Uuid(as_uuid=False)
 

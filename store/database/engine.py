@@ -18,10 +18,11 @@ from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from store.database import sqlite
+from store.database.fair_pool import FairPool
 from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
 from store.database.limits import begin_sql, check_options, limit_statements, postgres_arguments
 from store.database.retry_policy import READ_ONLY, UNSENDABLE, Attempts, refusal_of
@@ -119,7 +120,7 @@ class Database:
             # It imports SQLAlchemy's whole ORM: a quarter of a second that sync callers need not wait.
             from sqlalchemy.ext.asyncio import create_async_engine
 
-            engine = create_async_engine(self.url, **self._engine_options(self.url, AsyncAdaptedQueuePool))
+            engine = create_async_engine(self.url, **self._engine_options(self.url, FairPool))
             _add_listeners(engine.sync_engine, self.settings)
             self._async_engines[loop] = engine
         return engine

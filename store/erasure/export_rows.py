@@ -18,6 +18,7 @@ from store.erasure.sent_turns import is_sent_by
 from store.erasure.slack import is_of
 from store.erasure.subject import Subject, select_thread_keys
 from store.history import message_rows
+from store.history.arrival_order import first_turns
 from store.history.visibility import cutoff_of, is_hidden_turn
 from store.lineage import Lineage, read_lineage, row_lineage
 from store.schedules.deletion import is_of_subject
@@ -58,7 +59,8 @@ def load_turns(connection: Connection, key: int, after: int) -> tuple[int, list[
     is_held = select(threads.c.legal_hold).where(threads.c.key == key).scalar_subquery()
     of_thread = (turns.c.thread_key == key) & (turns.c.arrival_seq > after)
     visible_turns = select(turns).where(of_thread, or_(is_held, not_(is_hidden_turn(key))))
-    rows = connection.execute(visible_turns.order_by(turns.c.arrival_seq).limit(PAGE)).all()
+    page = first_turns(visible_turns, turns, limit=PAGE)
+    rows = connection.execute(select(page).order_by(page.c.arrival_seq)).all()
     if not rows:
         return None
     ids = [row.id for row in rows]

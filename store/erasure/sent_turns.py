@@ -30,6 +30,7 @@ from store.tables import (
     webhook_deliveries,
 )
 from store.turns.cancel import request_cancel
+from store.turns.workers import HeldThread, release
 
 #: Stands in a message in place of what an erased user said.
 ERASED = "[erased]"
@@ -52,7 +53,8 @@ def select_shared_keys(subject: Subject) -> Select[tuple[int]]:
 def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) -> bool:
     """Erase what the subject said in the next turns of one thread; False at the end.
 
-    A turn that has not ended is asked to stop. Raises `ThreadUnderLegalHold`.
+    A turn that has not ended is asked to stop; what its worker writes from now on is refused. Raises
+    `ThreadUnderLegalHold`.
     """
     first_key = select_shared_keys(subject).order_by(turns.c.arrival_seq).limit(1).scalar_subquery()
     query = select(threads).where(threads.c.key == first_key)
@@ -67,6 +69,8 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     for row in rows:
         if row.state not in FINAL_STATES:
             request_cancel(connection, row.id)
+        if row.state == "running":
+            _take_from_worker(connection, thread, row.id)
     ids = [row.id for row in rows]
     message_count, hashes = _erase_inputs(connection, thread, ids)
     nameless: dict[str, Any] = {
@@ -82,6 +86,17 @@ def erase_sent_turns(connection: Connection, erasure_id: str, subject: Subject) 
     record_items(connection, erasure_id, "blob", hashes)
     add_erased_counts(connection, erasure_id, {"shared_turns": len(ids), "shared_messages": message_count})
     return True
+
+
+def _take_from_worker(connection: Connection, thread: AnyRow, turn_id: str) -> None:
+    """Take a running turn from its worker, which would store what it has read of the subject's words.
+
+    The turn is queued again, and ended out of its journal.
+    """
+    if thread.lease_owner is not None:
+        address = thread.tenant, thread_id_of(thread.id), thread.key
+        held = HeldThread(*address, thread.fencing_token, turn_id, cancel_requested=True)
+        release(connection, thread.lease_owner, held)
 
 
 def _erase_quotes(connection: Connection, thread_key: int, turn_ids: Sequence[str]) -> None:

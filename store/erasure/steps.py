@@ -22,7 +22,7 @@ from store.erasure.subject import Subject, select_thread_keys
 from store.files import garbage_collection
 from store.history.row_ids import thread_id_of
 from store.inbound.sources import delete_of_tenant
-from store.retention import deletion, legal_holds
+from store.retention import deletion, legal_holds, sharing
 from store.retention.deletion import add_erased_counts
 from store.schedules.deletion import delete_of_subject
 from store.tables import blobs, renditions, threads, turns, uploads
@@ -109,7 +109,10 @@ def _lock_thread(connection: Connection, erasure_id: str, subject: Subject, key:
     # Or a branch of one, that was made meanwhile.
     is_in_erasure = threads.c.key.in_(select_thread_keys(subject)) | threads.c.key.in_(locked_out_keys)
     is_in_erasure |= threads.c.root_key.in_(locked_out_keys)
-    statement = select(threads).where(threads.c.key == key, is_in_erasure)
+    # What is left to others has nothing more that goes, until it is opened again.
+    has_pending_deletion = exists().where(pending_deletions.c.thread_key == threads.c.key)
+    is_left = threads.c.deleted_at.is_not(None) & sharing.is_shared(key) & ~has_pending_deletion
+    statement = select(threads).where(threads.c.key == key, is_in_erasure, ~is_left)
     return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
 
 

@@ -42,7 +42,9 @@ DECLARE
     input_turns uuid[];
     history_end bigint;
     inbox_tokens bigint;
-    summary record;
+    summary_text text;
+    -- Messages up to there are in the summary.
+    summary_to_seq bigint := 0;
     context_texts json;
     after_seq bigint;
     window_messages json;
@@ -64,7 +66,7 @@ BEGIN
     PERFORM threadmill.interrupt_turns_v1(thread.key);
     -- The turn that has begun, else the oldest that is due.
     SELECT * INTO head FROM turns
-    WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting')
+    WHERE thread_key = thread.key AND (state IN ('queued', 'running', 'waiting')) IS TRUE
         AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
     ORDER BY attempt = 0, arrival_seq LIMIT 1;
 
@@ -126,7 +128,7 @@ BEGIN
                 AND coalesce(sender, thread.owner) IS NOT DISTINCT FROM coalesce(head.sender, thread.owner)
             ) IS TRUE AS fits
             FROM turns
-            WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting') AND arrival_seq > head.arrival_seq
+            WHERE thread_key = thread.key AND (state IN ('queued', 'running', 'waiting')) IS TRUE AND arrival_seq > head.arrival_seq
                 AND (not_before IS NULL OR not_before <= claimed_at)
             ORDER BY arrival_seq LIMIT p_merge_max
         ), merged AS (
@@ -192,10 +194,9 @@ BEGIN
         updated_at = claimed_at
     WHERE key = thread.key;
 
-    SELECT NULL::text AS content, 0::bigint AS to_seq INTO summary;
     IF turn.window_summary_id IS NOT NULL THEN
         -- With its owner: an id alone may be another tenant's.
-        SELECT content, to_seq INTO summary FROM summaries
+        SELECT content, to_seq INTO summary_text, summary_to_seq FROM summaries
         WHERE thread_key = thread.key AND id = turn.window_summary_id;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'the summary of the window is not stored' USING ERRCODE = 'data_exception';
@@ -207,9 +208,8 @@ BEGIN
     END IF;
 
     -- Counted from behind the summary: else the start could jump over what no summary covers yet.
-    after_seq := coalesce(summary.to_seq, 0);
-    after_seq := after_seq + threadmill.window_start_v1(
-        greatest(turn.window_to_seq - after_seq, 0), (p_agents -> turn.agent ->> 1)::bigint
+    after_seq := summary_to_seq + threadmill.window_start_v1(
+        greatest(turn.window_to_seq - summary_to_seq, 0), (p_agents -> turn.agent ->> 1)::bigint
     );
     SELECT json_agg(json_build_array(
         seq, turn_id, id, role, content, parts, name, metadata, source, has_attachments, created_at,
@@ -278,7 +278,7 @@ BEGIN
         'metadata', turn.metadata,
         'user', coalesce(turn.sender, thread.owner),
         'thread_owner', coalesce(thread.owner, turn.sender),
-        'summary', summary.content,
+        'summary', summary_text,
         'context', context_texts,
         'shared_window', shared_messages,
         'window', window_messages,

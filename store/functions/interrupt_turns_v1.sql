@@ -34,7 +34,7 @@ BEGIN
                 WHEN asking.when_busy = 'rollback' AND state = 'queued' AND attempt = 0 AND parent_turn_id IS NULL
                     THEN clock_timestamp()
             END
-        WHERE thread_key = p_thread_key AND state IN ('queued', 'running', 'waiting') AND arrival_seq < asking.arrival_seq
+        WHERE thread_key = p_thread_key AND (state IN ('queued', 'running', 'waiting')) IS TRUE AND arrival_seq < asking.arrival_seq
             AND (attempt > 0 OR not_before IS NULL OR not_before <= asking.created_at)
             AND (cancel_requested_at IS NULL OR asking.when_busy = 'rollback' AND NOT rolled_back);
     END LOOP;

@@ -71,7 +71,7 @@ BEGIN
             );
         END IF;
         lost := ARRAY(
-            SELECT id FROM turns WHERE state = 'running' AND (
+            SELECT id FROM turns WHERE state = 'running' AND (p_tenant IS NULL OR tenant = p_tenant) AND (
                 -- By its key alone: where many run, a join may be planned that reads every thread.
                 SELECT lease_owner IS NULL
                     OR NOT EXISTS (SELECT FROM workers WHERE id = lease_owner AND lease_expires_at > looked_at)

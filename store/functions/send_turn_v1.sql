@@ -73,26 +73,27 @@ DECLARE
     obstacle text;
     chosen_agent text;
     stored_key bigint;
+    address text;
+    is_unowned boolean;
+    new_thread_key bigint;
     is_marked boolean;
     waits_for_more boolean;
-    new_thread_key bigint;
-    is_unowned boolean;
-    address text;
+    has_sender boolean;
     interrupted_id uuid;
     busy_id uuid;
     earlier record;
 BEGIN
-    -- A second attempt is needed for a new thread; more, where another transaction commits between two statements.
-    FOR attempt IN 1 .. 6 LOOP
-        chosen_agent := agent;
-        IF agent_is_default THEN
-            SELECT coalesce(assigned_agent, agent) INTO chosen_agent FROM threads
-            WHERE threads.key = (
-                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
-                WHERE named.tenant = tenant AND named.id = row_id
-            );
-            chosen_agent := coalesce(chosen_agent, agent);
-        END IF;
+    -- A second attempt is needed where another transaction commits between two statements.
+    FOR attempt IN 1 .. 5 LOOP
+        -- Its branch, if another one than its own row was chosen and none is named.
+        SELECT threads.key, threads.id, threads.owner IS NULL, threads.assigned_agent
+        INTO stored_key, address, is_unowned, chosen_agent
+        FROM threads
+        WHERE threads.key = (
+            SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
+            WHERE named.tenant = tenant AND named.id = row_id
+        );
+        chosen_agent := coalesce(CASE WHEN agent_is_default THEN chosen_agent END, agent);
         obstacle := CASE
             WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
                 -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
@@ -104,10 +105,17 @@ BEGIN
             ) THEN 'limit_reached'
             WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = chosen_agent)
                 THEN 'unknown_agent'
-            WHEN branch IS NOT NULL AND NOT EXISTS (
-                SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = row_id
-            ) THEN 'unknown_branch'
+            WHEN branch IS NOT NULL AND stored_key IS NULL THEN 'unknown_branch'
         END;
+        IF obstacle IS NULL AND stored_key IS NULL THEN
+            -- After a look that found none: on a conflict, this waits for the lock of whoever updates the row.
+            INSERT INTO threads (tenant, id, owner, metadata, agent, created_at, updated_at)
+            VALUES (tenant, thread_id, "user", '{}', agent, clock_timestamp(), clock_timestamp())
+            ON CONFLICT DO NOTHING
+            RETURNING threads.key, threads.key, threads.id, false
+            INTO new_thread_key, stored_key, address, is_unowned;
+            CONTINUE WHEN NOT FOUND;
+        END IF;
         IF obstacle IS NULL THEN
             INSERT INTO turns (
                 thread_key, id, tenant, state, agent, local_process_id, schedule_id, priority, metadata, sender, not_before,
@@ -141,31 +149,26 @@ BEGIN
             -- The turn that comes first in the thread.
             LEFT JOIN LATERAL (
                 SELECT first.id, first.state, first.notified_at, first.priority, first.retry_at FROM turns AS first
-                WHERE first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
+                WHERE first.thread_key = threads.key AND (first.state IN ('queued', 'running', 'waiting')) IS TRUE
                     AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
                 ORDER BY first.attempt = 0, first.arrival_seq LIMIT 1
             ) AS ahead ON true
-            WHERE threads.key = (
-                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
-                WHERE named.tenant = tenant AND named.id = row_id
-            )
+            WHERE threads.key = stored_key
                 AND (policy.name = 'reject' AND ahead.id IS NOT NULL) IS NOT TRUE
             -- On any conflict: its idempotency key, its own row if the answer to its commit was lost, or another message
             -- that was sent to a free thread in the same moment, and bears no other, either.
             ON CONFLICT DO NOTHING
             RETURNING
-                turns.thread_key,
                 turns.notified_at IS NOT NULL,
                 turns.retry_at IS NOT NULL,
-                turns.sender IS NOT NULL AND (SELECT owner IS NULL FROM threads WHERE threads.key = turns.thread_key),
-                (SELECT threads.id FROM threads WHERE threads.key = turns.thread_key),
+                turns.sender IS NOT NULL,
                 CASE WHEN turns.when_busy IN ('interrupt', 'rollback') THEN (
                     SELECT running.id FROM turns AS running
                     WHERE running.thread_key = turns.thread_key AND running.state = 'running'
                 ) END
-            INTO stored_key, is_marked, waits_for_more, is_unowned, address, interrupted_id;
+            INTO is_marked, waits_for_more, has_sender, interrupted_id;
             IF FOUND THEN
-                IF is_unowned THEN
+                IF is_unowned AND has_sender THEN
                     -- Not where a worker holds the row: its claim of this turn does the same.
                     UPDATE threads SET owner = "user"
                     WHERE threads.key IN (
@@ -218,12 +221,9 @@ BEGIN
         END IF;
         IF obstacle IS NULL AND not_before IS NULL AND local_process_id IS NULL THEN
             SELECT first.id INTO busy_id FROM threads
-            JOIN turns AS first ON first.thread_key = threads.key AND first.state IN ('queued', 'running', 'waiting')
+            JOIN turns AS first ON first.thread_key = threads.key AND (first.state IN ('queued', 'running', 'waiting')) IS TRUE
                 AND (first.attempt > 0 OR first.not_before IS NULL OR first.not_before <= clock_timestamp())
-            WHERE threads.key = (
-                SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
-                WHERE named.tenant = tenant AND named.id = row_id
-            ) AND 'reject' = coalesce(
+            WHERE threads.key = stored_key AND 'reject' = coalesce(
                 when_busy, threads.when_busy,
                 (SELECT agents.when_busy FROM agents WHERE agents.name = chosen_agent), default_when_busy
             )
@@ -233,19 +233,12 @@ BEGIN
             END IF;
         END IF;
         IF obstacle IS NOT NULL THEN
-            -- Only where another transaction came in between: as a rule, it is not there yet.
+            -- As a rule, it was there before: a key that was used with another request is met with a new thread, too.
             DELETE FROM threads WHERE threads.key = new_thread_key;
             RETURN json_build_object('refusal', obstacle, 'agent', chosen_agent, 'known_agents', CASE WHEN obstacle = 'unknown_agent' THEN (
                 SELECT coalesce(json_agg(known.name), '[]') FROM (SELECT agents.name FROM agents ORDER BY agents.name LIMIT 20) AS known
             ) END);
         END IF;
-
-        -- After a check that none is there: on a conflict, this waits for the lock of whoever updates the row.
-        INSERT INTO threads (tenant, id, owner, metadata, agent, created_at, updated_at)
-        SELECT tenant, thread_id, "user", '{}', agent, clock_timestamp(), clock_timestamp()
-        WHERE NOT EXISTS (SELECT FROM threads WHERE threads.tenant = tenant AND threads.id = thread_id)
-        ON CONFLICT DO NOTHING
-        RETURNING threads.key INTO new_thread_key;
     END LOOP;
     RETURN json_build_object('refusal', 'changes_too_fast');
 END

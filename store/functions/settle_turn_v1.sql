@@ -21,7 +21,7 @@ CREATE FUNCTION threadmill.settle_turn_v1(
     p_is_put_off boolean,
     -- The breaker that it waits for, else null.
     p_waits_for text,
-    p_usage jsonb,
+    p_usage json,
     p_cost double precision,
     p_omitted jsonb,
     p_window_tokens bigint,
@@ -186,7 +186,7 @@ BEGIN
                 created_at timestamptz, tool_calls jsonb, tool_call_id text, reasoning text,
                 -- JSON as text, for its bytes are kept as they came.
                 provider_fields text,
-                usage jsonb, tokens integer, state text, has_attachments boolean
+                usage json, tokens integer, state text, has_attachments boolean
             )
             RETURNING tokens
         )
@@ -212,7 +212,7 @@ BEGIN
                 CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END AS ended_at
             FROM json_to_recordset(p_steps) AS step (
                 index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-                usage jsonb, cost double precision, parent integer, agent text, seconds double precision
+                usage json, cost double precision, parent integer, agent text, seconds double precision
             )
         ), renewed AS (
             UPDATE steps SET
@@ -243,7 +243,7 @@ BEGIN
         -- A turn that is queued again is itself the head: no later turn can start.
         SELECT id, state, retry_at, cancel_requested_at, deadline, wait_expires_at, local_process_id
         INTO head FROM turns
-        WHERE thread_key = p_thread_key AND id <> p_turn_id AND state IN ('queued', 'running', 'waiting')
+        WHERE thread_key = p_thread_key AND id <> p_turn_id AND (state IN ('queued', 'running', 'waiting')) IS TRUE
             AND (attempt > 0 OR not_before IS NULL OR not_before <= settled_at)
         ORDER BY attempt = 0, arrival_seq LIMIT 1;
         -- The turn of a library process may be the head without being a worker's to start.

@@ -28,13 +28,13 @@ from sqlalchemy.sql.selectable import CompoundSelect
 
 from conversation.attachment import Attachment
 from conversation.message import Message, ToolCall, Usage
-from conversation.parts import part_from_json
+from conversation.parts import Part, part_from_json
 from store.files.attachments import load_attachments
 from store.history.counters import tokens_of
 from store.history.visibility import cutoff_of
 from store.lineage import Lineage, select_range, system_parts
 from store.tables import inbox_messages, messages, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 
 #: The columns that the inbox and the history share.
 SHARED_COLUMNS = ("id", "role", "content", "parts", "name", "metadata", "source", "has_attachments", "created_at")
@@ -44,7 +44,8 @@ HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "provider_fields",
 ROW_COLUMNS = ("seq", "turn_id", *SHARED_COLUMNS, *HISTORY_COLUMNS)
 
 _SEQ, _ID = ROW_COLUMNS.index("seq"), ROW_COLUMNS.index("id")
-_HAS_ATTACHMENTS = ROW_COLUMNS.index("has_attachments")
+_HAS_ATTACHMENTS, _CREATED_AT = ROW_COLUMNS.index("has_attachments"), ROW_COLUMNS.index("created_at")
+_PARTS, _TOOL_CALLS, _USAGE = map(ROW_COLUMNS.index, ("parts", "tool_calls", "usage"))
 
 
 def stored_columns() -> list[Column[Any]]:
@@ -155,9 +156,9 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
     return Message.from_checked(
         role=intern(role),
         content=content,
-        parts=tuple(part_from_json(part) for part in parts) if parts else (),
+        parts=_read_parts(parts),
         id=id_,
-        tool_calls=tuple(ToolCall(**call) for call in tool_calls) if tool_calls else (),
+        tool_calls=_read_calls(tool_calls),
         tool_call_id=tool_call_id,
         name=name,
         reasoning=reasoning,
@@ -165,7 +166,7 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
         source=source,
         metadata=metadata,
         attachments=list(files),
-        usage=Usage(**usage) if usage else None,
+        usage=_read_usage(usage),
         # A database writes JSON in the time zone of its session.
         created_at=moment.astimezone(UTC),
         # One text for all messages that have it: a thousand turns that wait hold fifty thousand messages.
@@ -173,6 +174,26 @@ def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attach
         turn_id=intern(turn_id) if turn_id else None,
         seq=seq,
     )
+
+
+def check_row(row: Sequence[Any]) -> None:
+    """Check that `build_message` can build a row out of JSON. Raises what that would."""
+    _read_parts(row[_PARTS])
+    _read_calls(row[_TOOL_CALLS])
+    _read_usage(row[_USAGE])
+    datetime.fromisoformat(row[_CREATED_AT])
+
+
+def _read_parts(parts: Iterable[Mapping[str, Any]] | None) -> tuple[Part, ...]:
+    return tuple(part_from_json(part) for part in parts) if parts else ()
+
+
+def _read_calls(tool_calls: Iterable[Mapping[str, Any]] | None) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(**call) for call in tool_calls) if tool_calls else ()
+
+
+def _read_usage(usage: Mapping[str, Any] | None) -> Usage | None:
+    return Usage(**usage) if usage else None
 
 
 def reply_rows(
@@ -241,6 +262,6 @@ def list_waiting_ids(connection: Connection, thread_key: int) -> set[str]:
     statement = (
         select(inbox_messages.c.id)
         .join(turns, turns.c.id == inbox_messages.c.turn_id)
-        .where(turns.c.thread_key == thread_key, unfinished)
+        .where(turns.c.thread_key == thread_key, is_unfinished_in_thread())
     )
     return set(connection.execute(statement).scalars())

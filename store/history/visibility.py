@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, not_, or_, select
 
 from conversation.turn import FINAL_STATES
+from store.history.arrival_order import first_turns
 from store.tables import messages, summaries, threads, turns
 from store.tables.retention import pending_deletions
 
@@ -40,7 +41,8 @@ def is_deleted_with_messages(
     )
     older = turns.alias("older")
     has_ended = older.c.state.in_(sorted(FINAL_STATES)) & (older.c.window_to_seq <= to_seq)
-    newest_ended = select(func.max(older.c.arrival_seq)).where(older.c.thread_key == thread_key, has_ended)
+    own_turns = select(older.c.arrival_seq).where(older.c.thread_key == thread_key, has_ended)
+    newest_ended = select(first_turns(own_turns, older, limit=1, newest=True).c.arrival_seq)
     # A turn that never began is deleted with the turns that arrived before it.
     arrived_before = turns.c.arrival_seq <= newest_ended.scalar_subquery()
     return and_(of_thread, not_(has_more), or_(whole, func.coalesce(arrived_before, False)))

@@ -141,7 +141,7 @@ def rotate_source(
 
     Raises `InboundSourceNotFound`, `InvalidInput`, and `InvalidSettings`.
     """
-    fix = f"pass none, or up to {GRACE_MAX.days} days"
+    fix = f"pass at most {GRACE_MAX.days} days, as a timedelta"
     grace = check_duration("grace", grace, minimum=timedelta(), maximum=GRACE_MAX, fix=fix)
     row = _lock(connection, tenant, source_id)
     check_secret(Scheme(row.scheme), secret)

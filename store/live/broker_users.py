@@ -103,7 +103,7 @@ PROGRAMS = (
         "workers of all queues",
         (
             f"{CONNECTION} {_TRANSACTION}",
-            f"+brpop +lpush +rpush +llen {_keys('~', lists_of(*QUEUES))}",
+            f"+brpop +blmpop +lpush +rpush +llen {_keys('~', lists_of(*QUEUES))}",
             _BIND,
             f"+lpush +pexpire {_keys('%W~', [ANSWERS])}",
             f"+get +set ~{BREAKER_PREFIX}*",

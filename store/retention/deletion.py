@@ -20,6 +20,7 @@ from sqlalchemy.sql import case, cast, delete, exists, false, func, not_, select
 from store.audit import pseudonymize_thread, write_audit_row
 from store.database.statements import AnyRow
 from store.files.garbage_collection import note_dropped
+from store.history.arrival_order import first_turns
 from store.history.row_ids import thread_id_of
 from store.history.visibility import is_deleted_with_messages
 from store.lineage import Lineage, row_lineage, select_range
@@ -279,7 +280,7 @@ def _select_turns(
     is_removable = is_deleted_with_messages(thread.key, to_seq, whole=whole)
     if shared:
         is_removable &= not_(is_turn_shared(thread.key, shared))
-    return select(turns.c.id).where(is_removable).order_by(turns.c.arrival_seq).limit(limit)
+    return select(first_turns(select(turns.c.id, turns.c.arrival_seq).where(is_removable), turns, limit=limit).c.id)
 
 
 def _remove_files(connection: Connection, message_ids: Select[Any], *conditions: ColumnElement[bool]) -> int:

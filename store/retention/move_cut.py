@@ -21,7 +21,7 @@ from store.retention.cutoff import Cutoff, compute_cutoff
 from store.retention.policy import EffectivePolicy, combine_policies
 from store.tables import messages, summaries, threads, turns
 from store.tables.retention import pending_deletions
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.turns.next_turn import is_alive
 
 #: The outcome for an inspected thread: `cut`, `held` by a legal hold, `busy`, or `nothing` is due.
@@ -77,7 +77,7 @@ def move_cutoff(connection: Connection, key: int) -> Inspection:
 
 def is_busy(key: int, lease_owner: str | None) -> Any:
     """The condition for a thread that a live worker owns, or that has an unfinished turn."""
-    has_unfinished_turn = exists().where(turns.c.thread_key == key, unfinished)
+    has_unfinished_turn = exists().where(turns.c.thread_key == key, is_unfinished_in_thread())
     return has_unfinished_turn if lease_owner is None else has_unfinished_turn | is_alive(lease_owner)
 
 

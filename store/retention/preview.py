@@ -6,13 +6,12 @@ What `keep_last` or a summary keeps is seen by a run alone: a thread is counted 
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, not_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, func, not_, or_, select
 
 from store.database.column_types import moment_ago
 from store.database.estimates import estimate
 from store.retention.policy import Policy
 from store.tables import agents, threads
-from store.tables.threads import CAN_BE_SUMMARIZED
 
 #: The planner's cost of a count, at most: some ten milliseconds.
 COUNT_MAX_COST = 5_000
@@ -73,8 +72,8 @@ def _count(
 def is_agent_known(connection: Connection, agent: str) -> bool:
     """Whether a worker ever registered the agent, or a thread has it."""
     is_registered = select(agents.c.name).where(agents.c.name == agent)
-    # With the condition of the indexes of agents, which leave out a thread in many thousands.
-    of_thread = select(threads.c.key).where(threads.c.agent == agent, text(f"threads.{CAN_BE_SUMMARIZED}")).limit(1)
+    # No index has all threads by their agents: it is an operator who asks, about a name that nobody registered.
+    of_thread = select(threads.c.key).where(threads.c.agent == agent).limit(1)
     return any(connection.execute(statement).first() is not None for statement in (is_registered, of_thread))
 
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import CTE, ColumnElement, Connection, Float, Select
-from sqlalchemy.sql import and_, case, cast, func, literal, select, text, true, union_all, update
+from sqlalchemy import CTE, ColumnElement, Connection, Float, Select, TextClause
+from sqlalchemy.sql import and_, case, cast, func, literal, select, text, true, union, union_all, update
 
 from conversation.water_marks import WaterMarks
 from store.database.column_types import clock
@@ -20,6 +20,7 @@ from store.history.row_ids import exact_address, is_row_of
 from store.tables import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
+    HAS_MESSAGES_STEP,
     HAS_TOKENS_STEP,
     MAX_SUMMARY_FAILURES,
     UNCOVERED_MESSAGES_STEP,
@@ -39,7 +40,8 @@ NOTHING_TO_COVER_SECONDS = 600.0
 
 
 _STEPS = {"messages": UNCOVERED_MESSAGES_STEP, "tokens": UNCOVERED_TOKENS_STEP}
-#: The predicate of the partial indexes, word for word, so that the planner sees that it fits.
+#: The predicates of the partial indexes, word for word, so that the planner sees that they fit.
+_HAS_STEP = {"messages": text(f"threads.{HAS_MESSAGES_STEP}"), "tokens": text(f"threads.{HAS_TOKENS_STEP}")}
 _is_tried: ColumnElement[bool] = text(f"threads.{CAN_BE_SUMMARIZED}")  # type: ignore[assignment]
 
 
@@ -127,7 +129,8 @@ def _select_above_marks(
 ) -> list[Select[tuple[int, float]]]:
     """A query for each pair of an index and a mark: keys, and how many times the mark each is full."""
     groups: dict[WaterMarks, list[str]] = {}
-    for name in _list_agents(connection):
+    of_short_threads = any(map(_is_below_step, (*marks.values(), other_marks)))
+    for name in _list_agents(connection, of_short_threads=of_short_threads):
         groups.setdefault(marks.get(name, other_marks), []).append(name)
     conditions = [(threads.c.agent.in_(names), group) for group, names in groups.items()]
     conditions.append((threads.c.agent.is_(None), other_marks))
@@ -148,8 +151,8 @@ def _select_fullest(condition: ColumnElement[bool], unit: str, high: int, limit:
     counter, step = threads.c[f"uncovered_{unit}"], threads.c[f"uncovered_{unit}_step"]
     # The index knows the steps only: of the lowest one, some threads are below the mark.
     is_above = and_(condition, step >= high // _STEPS[unit], counter >= high)
-    if unit == "tokens" and high >= UNCOVERED_TOKENS_STEP:
-        is_above = and_(is_above, text(f"threads.{HAS_TOKENS_STEP}"))
+    if high >= _STEPS[unit]:
+        is_above = and_(is_above, _HAS_STEP[unit])
     # The subquery keeps ORDER BY and LIMIT on their own side of the UNION, on SQLite too.
     fullness = (cast(counter, Float) / high).label("fullness")
     fullest_threads = (
@@ -166,14 +169,29 @@ def _select_above_window(condition: ColumnElement[bool], limit: int) -> Select[t
     return select(fullest_threads.c.key, fullest_threads.c.fullness)
 
 
-def _list_agents(connection: Connection) -> Collection[str]:
-    """The agents of all threads, one step in the index each."""
-    lowest_agent = select(func.min(threads.c.agent).label("agent")).where(_is_tried)
-    first = lowest_agent.cte("agents_of_threads", recursive=True)
+def _is_below_step(marks: WaterMarks) -> bool:
+    """Whether threads are due that no index holds."""
+    return 0 < marks.high_messages < UNCOVERED_MESSAGES_STEP or 0 < marks.high_tokens < UNCOVERED_TOKENS_STEP
+
+
+def _list_agents(connection: Connection, *, of_short_threads: bool) -> Collection[str]:
+    """The agents of the threads that may be due, one step in an index each; those of short ones out of all threads."""
+    if of_short_threads:
+        statement = select(threads.c.agent).where(threads.c.agent.is_not(None)).distinct()
+        return connection.execute(statement).scalars().all()
+    indexes: dict[str, ColumnElement[bool] | TextClause] = {"window": text(FILLS_WINDOW)}
+    indexes |= {unit: and_(_is_tried, has_step) for unit, has_step in _HAS_STEP.items()}
+    steps = [_step_through(name, where) for name, where in indexes.items()]
+    return list(connection.execute(union(*steps)).scalars())  # type: ignore[arg-type]
+
+
+def _step_through(name: str, of_index: ColumnElement[bool] | TextClause) -> Select[tuple[str]]:
+    """The agents of the threads in one of the indexes."""
+    lowest_agent = select(func.min(threads.c.agent).label("agent")).where(of_index)
+    first = lowest_agent.cte(f"agents_by_{name}", recursive=True)
     next_agent = lowest_agent.where(threads.c.agent > first.c.agent).scalar_subquery()
     names = first.union_all(select(next_agent).where(first.c.agent.is_not(None)))
-    statement = select(names.c.agent).where(names.c.agent.is_not(None))
-    return connection.execute(statement).scalars().all()
+    return select(names.c.agent).where(names.c.agent.is_not(None))
 
 
 @read_only

@@ -26,6 +26,7 @@ from store.tables.threads import (
     CAN_BE_SUMMARIZED,
     FILLS_WINDOW,
     HAS_HISTORY_STEP,
+    HAS_MESSAGES_STEP,
     HAS_TOKENS_STEP,
     HISTORY_STEP,
     MAX_SUMMARY_FAILURES,
@@ -43,7 +44,7 @@ __all__ = [  # noqa: RUF022 - grouped by file
     "metadata",
     # Conversations
     "threads", "messages", "thread_context", "summaries", "MAX_SUMMARY_FAILURES", "CAN_BE_SUMMARIZED",
-    "FILLS_WINDOW", "HAS_HISTORY_STEP", "HAS_TOKENS_STEP", "HISTORY_STEP",
+    "FILLS_WINDOW", "HAS_HISTORY_STEP", "HAS_MESSAGES_STEP", "HAS_TOKENS_STEP", "HISTORY_STEP",
     "UNCOVERED_MESSAGES_STEP", "UNCOVERED_TOKENS_STEP",
     # Turns
     "turns", "inbox_messages", "steps", "pending_calls", "turn_attempts", "workers", "agents", "UNFINISHED",

@@ -18,7 +18,7 @@ from sqlalchemy.schema import (
 )
 
 from conversation.validation import ID_MAX_CHARS
-from store.database.column_types import Json, Key, OurId, Time, ten_minutes_of
+from store.database.column_types import Json, Key, OurId, SmallJson, Time, ten_minutes_of
 from store.tables.metadata import index_where, metadata
 
 #: Attempts at one thread's next summary; then it is left to the operator, to whom the doctor reports it.
@@ -28,10 +28,11 @@ CAN_BE_SUMMARIZED = f"summary_failures < {MAX_SUMMARY_FAILURES}"
 #: A thread that fills half of what its model takes.
 FILLS_WINDOW = "fills_window"
 #: Messages and tokens of a step: columns that count steps change so much less often than what they count. A mark
-#: that is lower than a step has all threads of its agents read.
+#: that is lower than a step has all threads read.
 UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, HISTORY_STEP = 16, 1024, 16
 #: A thread with so much: those with less are in no index of these columns, so that a new one need not be written there.
-HAS_TOKENS_STEP, HAS_HISTORY_STEP = "uncovered_tokens_step > 0", "history_step > 0"
+HAS_MESSAGES_STEP, HAS_TOKENS_STEP = "uncovered_messages_step > 0", "uncovered_tokens_step > 0"
+HAS_HISTORY_STEP = "history_step > 0"
 #: The share of a page that new rows fill, in percent: the remainder is for their next versions.
 FILLFACTOR = 85
 
@@ -144,7 +145,11 @@ threads = Table(
     index_where("ix_threads_chosen_key", "chosen_key", where="chosen_key is not null"),
     # In the order of a listing.
     index_where("ix_threads_owner", "tenant", "owner", "key", where="owner is not null"),
-    index_where("ix_threads_agent_uncovered_messages", "agent", "uncovered_messages_step", where=CAN_BE_SUMMARIZED),
+    index_where(
+        "ix_threads_agent_uncovered_messages",
+        *("agent", "uncovered_messages_step"),
+        where=f"{CAN_BE_SUMMARIZED} and {HAS_MESSAGES_STEP}",
+    ),
     index_where(
         "ix_threads_agent_uncovered_tokens",
         *("agent", "uncovered_tokens_step"),
@@ -188,7 +193,7 @@ messages = Table(
     Column("reasoning", Text),
     #: As text, for its bytes are sent back as they came.
     Column("provider_fields", JSON(none_as_null=True)),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     #: A reply's as its provider counted it, else an estimate by length; null where there is neither.
     Column("tokens", Integer),
     Column("state", Text, nullable=False, server_default="complete"),
@@ -221,7 +226,7 @@ summaries = Table(
     #: What the model reads.
     Column("content", Text, nullable=False),
     Column("model", Text, nullable=False),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     Column("cost", Numeric(18, 9, asdecimal=False)),
     #: Twelve hex digits that change whenever the summarizer's prompt does.
     Column("prompt_version", Text),

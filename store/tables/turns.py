@@ -16,7 +16,7 @@ from sqlalchemy.schema import (
     UniqueConstraint,
 )
 
-from store.database.column_types import Json, Key, OurId, Time
+from store.database.column_types import Json, Key, OurId, SmallJson, Time
 from store.tables.metadata import index_where, metadata
 from store.tables.threads import FILLFACTOR, said_columns
 
@@ -28,6 +28,9 @@ QUEUED = "state = 'queued'"
 DUE_AT = "coalesce(retry_at, not_before, created_at)"
 #: When a turn is only to be ended: it was asked to stop then, or its wait or its deadline is over.
 MUST_END_AT = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
+#: A turn that ended as most do. They have an index of their own: beside those of other states, each page that they
+#: fill would be split in its middle, and written to the log by half.
+COMPLETED = "state = 'completed'"
 #: A turn that ends those before it.
 INTERRUPTING = f"{UNFINISHED} and when_busy in ('interrupt', 'rollback')"
 
@@ -74,8 +77,6 @@ turns = Table(
     Column("cancel_requested_at", Time),
     #: The name of whoever asked for that first, as they gave it; null where they gave none.
     Column("cancel_requested_by", Text),
-    #: How often it was claimed.
-    Column("attempt", Integer, nullable=False, server_default="0"),
     #: How often it was retried later because what it needs was away: the limit of retries counts these.
     Column("retries", Integer, nullable=False, server_default="0"),
     #: In how many crashes of a whole process it stood.
@@ -84,6 +85,9 @@ turns = Table(
     Column("crashed_worker", OurId),
     #: How often a run of it broke off without its process dying: it was handed over, or came to no end.
     Column("interruptions", Integer, nullable=False, server_default="0"),
+    # From here on, a claim changes the row.
+    #: How often it was claimed.
+    Column("attempt", Integer, nullable=False, server_default="0"),
     #: When a wake-up was published last since its last claim, or when a sweep found that others must end before it;
     #: null where none was: also of one behind a turn that is notified, whose wake-up serves their thread.
     Column("notified_at", Time),
@@ -117,7 +121,7 @@ turns = Table(
     Column("error_fault", Text),
     #: What was left out of the window because the model takes no more; null of most.
     Column("omitted", Json),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     #: In US dollars.
     Column("cost", Numeric(18, 9, asdecimal=False)),
     UniqueConstraint("id"),
@@ -126,13 +130,14 @@ turns = Table(
         "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
     ),
     CheckConstraint("when_busy in ('reject', 'interrupt', 'rollback', 'merge', 'steer')", name="when_busy"),
-    # The turns of one thread, by their arrival.
-    Index("ix_turns_thread_key", "thread_key", "arrival_seq"),
-    # The turns in a state that ended last, or all that run or wait, in the order of arrival.
-    Index("ix_turns_state_tenant", "state", "tenant", "finished_at", "arrival_seq"),
-    index_where("ix_turns_finished_at", "finished_at", "arrival_seq", where="finished_at is not null"),
-    # The head of a thread comes first: the turn that has begun, else the oldest.
-    index_where("ix_turns_unfinished", "thread_key", text("(attempt = 0)"), "arrival_seq", where=UNFINISHED),
+    # The turns in a state that ended last, or all that run or wait, in the order of arrival. SQLite's holds all turns.
+    Index(
+        "ix_turns_state_tenant",
+        *("state", "tenant", "finished_at", "arrival_seq"),
+        postgresql_where=text("state <> 'completed'"),
+    ),
+    # Of turns that ended in one moment there are few: what reads them in the order of arrival sorts those.
+    index_where("ix_turns_finished_at", "finished_at", where="finished_at is not null"),
     # For the sweep: those that were never notified by when they are due, the others by when they were.
     index_where("ix_turns_queued", "notified_at", text(f"({DUE_AT})"), where=QUEUED),
     index_where("ix_turns_must_end", text(f"({MUST_END_AT})"), where=f"{UNFINISHED} and {MUST_END_AT} is not null"),
@@ -156,6 +161,24 @@ turns = Table(
     sqlite_autoincrement=True,
 )
 
+# The turns of one thread by their arrival; of those that are not over, the head comes first: the turn that has begun,
+# else the oldest. PostgreSQL has both in one index: a claim writes to each that there is.
+Index(
+    "ix_turns_of_thread",
+    *(turns.c.thread_key, text(f"({UNFINISHED})"), text("(attempt = 0)"), turns.c.arrival_seq),
+    _table=turns,
+).ddl_if(dialect="postgresql")
+Index("ix_turns_thread_key", turns.c.thread_key, turns.c.arrival_seq).ddl_if(dialect="sqlite")
+index_where(
+    "ix_turns_unfinished",
+    *("thread_key", text("(attempt = 0)"), "arrival_seq"),
+    where=f"({UNFINISHED}) is true",
+    table=turns,
+).ddl_if(dialect="sqlite")
+Index("ix_turns_completed", turns.c.tenant, turns.c.finished_at, postgresql_where=text(COMPLETED)).ddl_if(
+    dialect="postgresql"
+)
+
 inbox_messages = Table(
     "inbox_messages",
     metadata,
@@ -177,7 +200,7 @@ steps = Table(
     Column("fencing_token", BigInteger, nullable=False),
     Column("request_digest", Text, nullable=False),
     Column("result", Json),
-    Column("usage", Json),
+    Column("usage", SmallJson),
     Column("cost", Numeric(18, 9, asdecimal=False)),
     #: Of a call of an agent that another one called: the index of that call, and the agent's name.
     Column("parent", Integer),
@@ -281,8 +304,17 @@ agents = Table(
 
 
 def is_unfinished(name: str) -> ColumnElement[bool]:
-    """The predicate of the partial index, word for word, so that the planner sees that it fits."""
+    """The predicate of the partial indexes, word for word, so that the planner sees that it fits."""
     return text(f"{name}.{UNFINISHED}")  # type: ignore[return-value]
+
+
+def is_unfinished_in_thread(name: str = "turns") -> ColumnElement[bool]:
+    """The same of turns that are looked for in a thread: in these words, no index but that of its turns fits.
+
+    Where few turns are unfinished, that of their states would seem to cost as little; a plan that is kept would read
+    all of them when they are many.
+    """
+    return text(f"({name}.{UNFINISHED}) is true")  # type: ignore[return-value]
 
 
 unfinished = is_unfinished("turns")

@@ -26,6 +26,7 @@ from conversation.turn import FINAL_STATES
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
 from store.history import message_rows
+from store.history.arrival_order import first_turns
 from store.history.row_ids import is_row_of
 from store.history.visibility import is_hidden_summary, is_hidden_turn
 from store.lineage import Lineage
@@ -128,7 +129,8 @@ class Export:
             turns.c.state.in_(FINAL_STATES),
             not_(is_hidden_turn(self._thread.key)),
         )
-        return connection.execute(statement.order_by(turns.c.arrival_seq).limit(PAGE)).all()
+        page = first_turns(statement, turns, limit=PAGE)
+        return connection.execute(select(page).order_by(page.c.arrival_seq)).all()
 
     def _read_messages(self, connection: Connection, after: int) -> list[Record]:
         assert self._thread is not None

@@ -16,8 +16,9 @@ from conversation.thread import LAST_UPDATED
 from conversation.when_busy import WhenBusy
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
+from store.history.arrival_order import first_turns
 from store.tables import messages, threads, turns
-from store.tables.turns import is_unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.threads.listing import Order, ThreadFilter, apply_filters, list_rows
 from store.threads.visible_threads import Viewer, is_seen, thread_not_found
 
@@ -95,7 +96,8 @@ def _select_views() -> Select[Any]:
     token_of_newest = select(_turn.c.fencing_token).join_from(messages, _turn, of_message)
     # As `number_messages` finds it for a message of no turn.
     is_before = (_turn.c.thread_key == threads.c.key) & (_turn.c.window_to_seq < threads.c.last_seq)
-    token_before = select(_turn.c.fencing_token).where(is_before).order_by(_turn.c.arrival_seq.desc())
+    before = select(_turn.c.fencing_token, _turn.c.arrival_seq).where(is_before).correlate(threads)
+    token_before = select(first_turns(before, _turn, limit=1, newest=True).c.fencing_token)
     return select(
         threads,
         _first(select(_turn.c.id).where(is_running)).label("running_turn"),
@@ -111,7 +113,7 @@ def _first(statement: Select[Any]) -> ScalarSelect[Any]:
 
 _turn = turns.alias("turn")
 #: The turn of a thread that has begun and is not over: one, or none. An index has it first.
-_is_begun = (_turn.c.thread_key == threads.c.key) & is_unfinished("turn") & (_turn.c.attempt > 0)
+_is_begun = (_turn.c.thread_key == threads.c.key) & is_unfinished_in_thread("turn") & (_turn.c.attempt > 0)
 
 
 def view_new(row: AnyRow) -> ThreadView:

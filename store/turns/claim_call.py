@@ -18,6 +18,7 @@ from conversation.turn import ClaimedTurn, Lease, RefusedTurn, TurnError
 from store.database.function_calls import FunctionCall
 from store.files.attachments import load_attachments
 from store.history import message_rows
+from store.history.stored_window import StoredWindow
 from store.lineage import Lineage, read_lineage
 from store.turns import journal, pending_calls, rolled_back
 from store.turns.claim_request import ClaimOutcome, ClaimRequest, NothingDue, Quarantined, ending_of, refusal_of
@@ -152,7 +153,8 @@ class PartialClaim:
             retries=turn.retries,
             failing_seconds=turn.failing_seconds or 0,
             remaining_seconds=turn.remaining_seconds,
-            window=message_rows.build_messages(turn.messages, files),
+            window=StoredWindow(turn.messages, files),
+            may_have_files=bool(files),
             steps=steps,
             pending=pending,
             context=(*context_texts(turn.context or (), turn.summary), *notes),

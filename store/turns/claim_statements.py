@@ -20,7 +20,7 @@ from store.history.counters import estimate_of, inbox_tokens
 from store.history.message_rows import SHARED_COLUMNS
 from store.lineage import Lineage
 from store.tables import inbox_messages, messages, threads, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.turns import attempts, journal, pending_calls, rolled_back
 from store.turns.attempts import AttemptOutcome
 from store.turns.claim_request import (
@@ -97,7 +97,7 @@ def _look_beside(connection: Connection, thread: AnyRow) -> AnyRow:
 
     A statement that had to wait for the lock tells of other tables how they were before.
     """
-    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == thread.key, unfinished)
+    unfinished_turn = select(turns.c.id).where(turns.c.thread_key == thread.key, is_unfinished_in_thread())
     owner = literal(thread.lease_owner, threads.c.lease_owner.type)
     statement = select(
         (false() if thread.lease_owner is None else is_alive(owner)).label("is_held"),

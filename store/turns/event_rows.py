@@ -33,7 +33,7 @@ from store.history import message_rows
 from store.history.row_ids import is_row_of
 from store.lineage import Lineage, row_lineage, select_range
 from store.tables import messages, steps, threads, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.threads.branch_rows import not_found
 from store.turns.agent_steps import list_agent_steps
 from store.turns.events_of_turn import ClaimedTurnLog, JournalledStep, TurnRow, end_of
@@ -311,7 +311,7 @@ def _read_open_turns(connection: Connection, thread_key: int) -> list[AnyRow]:
     nothing = [null().label(name) for name in ("id", "seq")]
     statement = (
         select(*_waiting_columns(), *nothing)
-        .where(turns.c.thread_key == thread_key, unfinished)
+        .where(turns.c.thread_key == thread_key, is_unfinished_in_thread())
         .order_by(turns.c.attempt == 0, turns.c.arrival_seq)
         .limit(WAITING_TURNS_MAX)
     )
@@ -324,9 +324,8 @@ def _count_before(connection: Connection, row: AnyRow) -> int:
         return 0
     is_before = or_(turns.c.attempt > 0, turns.c.arrival_seq < row.arrival_seq)
     statement = select(func.count()).select_from(turns)
-    return int(
-        connection.execute(statement.where(turns.c.thread_key == row.thread_key, unfinished, is_before)).scalar_one()
-    )
+    of_thread = turns.c.thread_key == row.thread_key, is_unfinished_in_thread()
+    return int(connection.execute(statement.where(*of_thread, is_before)).scalar_one())
 
 
 def turn_of(row: AnyRow) -> TurnRow:

@@ -115,6 +115,8 @@ class ClaimedTurnLog:
                 if step.kind == "tool":
                     return
                 continue  # attempts that came to no reply
+            if step.is_in_message:
+                return  # the turn ended while this was read: the next reading has the message
             if step.kind == "model":
                 reply = assistant_message(self.turn.id, step, source)
                 yield from self._show(reply, places.number(step.index, DONE_POSITION))

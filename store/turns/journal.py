@@ -5,6 +5,7 @@ inserts: an INSERT that only compares the token can commit after another worker'
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, FromClause, Select, Update, case, exists, select, update
@@ -12,8 +13,9 @@ from sqlalchemy import Connection, FromClause, Select, Update, case, exists, sel
 from conversation.errors import LeaseLost
 from conversation.message import Usage
 from conversation.pending_call import PendingRequest
-from conversation.step import Step
-from conversation.turn import Lease
+from conversation.step import MESSAGE_PARTS, Step
+from conversation.transcript import reply_id
+from conversation.turn import Ending, FinalEnding, Lease
 from store.database.column_types import clock
 from store.database.statements import AnyRow, convert_row, execute_together, insert_for, with_rows
 from store.tables import steps, threads, turns
@@ -68,6 +70,27 @@ def upsert(
         set_={"started_at": started_at, **{name: statement.excluded[name] for name in names}},
         where=steps.c.state.in_(("waiting", "started")),
     )
+
+
+def steps_of_ending(turn_id: str, ending: Ending) -> Sequence[Step]:
+    """The steps that are written with an ending: of a reply that is stored as a message, the step does not repeat it.
+
+    Nobody replays such a step, since the turn is over, and goes on no more: the history did.
+    """
+    if not isinstance(ending, FinalEnding):
+        return ending.steps
+    said_ids = {message.id for message in ending.messages}
+    return [
+        _without_message(step)
+        if step.kind == "model" and step.parent is None and reply_id(turn_id, step.index) in said_ids
+        else step
+        for step in ending.steps
+    ]
+
+
+def _without_message(step: Step) -> Step:
+    rest = {name: value for name, value in (step.result or {}).items() if name not in MESSAGE_PARTS}
+    return replace(step, result=rest, request_digest="")
 
 
 def close_open_calls(turn_id: str) -> Update:

@@ -13,7 +13,7 @@ from conversation.when_busy import WhenBusy
 from store.database.column_types import clock
 from store.database.statements import AnyRow
 from store.tables import turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.turns.next_turn import must_end
 
 _COLUMNS = tuple(
@@ -34,7 +34,7 @@ def merge_behind(connection: Connection, thread: AnyRow, may_start: ColumnElemen
         return
     is_due = or_(turns.c.not_before.is_(None), turns.c.not_before <= clock())
     behind = select(*_COLUMNS).where(
-        turns.c.thread_key == thread.key, unfinished, turns.c.arrival_seq > head.arrival_seq, is_due
+        turns.c.thread_key == thread.key, is_unfinished_in_thread(), turns.c.arrival_seq > head.arrival_seq, is_due
     )
     rows = connection.execute(behind.order_by(turns.c.arrival_seq).limit(merge_max - 1)).all()
     merged_ids = [row.id for row in takewhile(lambda row: _fits(row, head, thread.owner), rows)]

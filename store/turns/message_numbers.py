@@ -11,6 +11,7 @@ from conversation.events import number_after_turn
 from conversation.message import Message
 from store.database.sqlite import read_only
 from store.database.statements import AnyRow
+from store.history.arrival_order import first_turns
 from store.lineage import Lineage
 from store.tables import turns
 from store.turns.event_rows import number_loose, read_journals, turn_columns, turn_of
@@ -62,10 +63,8 @@ def _read_answering(connection: Connection, turn_ids: Collection[str]) -> dict[s
 
 def _find_fence_before(connection: Connection, thread_key: int, seq: int) -> int:
     """The fencing token of the newest turn whose question stands before a seq; 0 where there is none."""
-    statement = (
-        select(turns.c.fencing_token)
-        .where(turns.c.thread_key == thread_key, turns.c.window_to_seq < seq)
-        .order_by(turns.c.arrival_seq.desc())
-        .limit(1)
+    of_thread = turns.c.thread_key == thread_key, turns.c.window_to_seq < seq
+    before = first_turns(
+        select(turns.c.fencing_token, turns.c.arrival_seq).where(*of_thread), turns, limit=1, newest=True
     )
-    return connection.execute(statement).scalar_one_or_none() or 0
+    return connection.execute(select(before.c.fencing_token)).scalar_one_or_none() or 0

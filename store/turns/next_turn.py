@@ -12,7 +12,7 @@ from sqlalchemy.sql.selectable import NamedFromClause
 
 from store.database.column_types import clock
 from store.tables import turns, workers
-from store.tables.turns import is_unfinished, unfinished
+from store.tables.turns import is_unfinished_in_thread, unfinished
 
 #: All turns, beside the one that a condition is about. Made once: to name all columns of an alias takes longer than the
 #: remainder of a statement.
@@ -53,7 +53,7 @@ def head_of(thread_key: int, *, except_turn_id: str | None = None) -> ScalarSele
 
 def _first_due(source: NamedFromClause, thread_key: int | ColumnElement[int]) -> Select[Any]:
     """Select a thread's head among these turns: one step in the index, however many wait behind it."""
-    of_thread = and_(source.c.thread_key == thread_key, is_unfinished(source.name), _is_due(source))
+    of_thread = and_(source.c.thread_key == thread_key, is_unfinished_in_thread(source.name), _is_due(source))
     # In the order of the index, word for word.
     order = source.c.attempt == literal_column("0"), source.c.arrival_seq
     return select(source.c.arrival_seq).where(of_thread).order_by(*order).limit(1)

@@ -5,6 +5,7 @@ these, since the blobs of files are locked first.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 from conversation.step import Step
@@ -35,7 +36,7 @@ def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Funct
         "p_retry_seconds": ending.after.total_seconds() if isinstance(ending, RetryLater) else None,
         "p_is_put_off": isinstance(ending, RetryLater) and ending.is_put_off,
         "p_waits_for": ending.waits_for if isinstance(ending, RetryLater) else None,
-        "p_steps": _steps_json(ending),
+        "p_steps": _steps_json(journal.steps_of_ending(turn_id, ending)),
         "p_pending": _pending_json(ending),
         **_final_arguments(final_ending),
         **_error_arguments(ending),
@@ -95,8 +96,8 @@ def _messages_json(ending: FinalEnding) -> str | None:
     return json.dumps(rows) if rows else None
 
 
-def _steps_json(ending: Ending) -> str | None:
-    return json.dumps([_step_json(step) for step in ending.steps]) if ending.steps else None
+def _steps_json(steps: Sequence[Step]) -> str | None:
+    return json.dumps([_step_json(step) for step in steps]) if steps else None
 
 
 def _pending_json(ending: Ending) -> str | None:

@@ -59,8 +59,8 @@ def settle(connection: Connection, lease: Lease, turn_id: str, ending: Ending, *
         writes.append(_close_pending(turn_id, ending))
     if isinstance(ending, Waiting):
         writes.append(pending_calls.insert_requests(connection, turn_id, thread.tenant, ending.pending))
-    if ending.steps:
-        writes.append(journal.upsert(connection, lease, turn_id, ending.steps))
+    if steps := journal.steps_of_ending(turn_id, ending):
+        writes.append(journal.upsert(connection, lease, turn_id, steps))
     insert_attachments(connection, lease.thread_key, thread.tenant, _own(replies))
     keeps_lease = isinstance(ending, FinalEnding) and not release
     thread_write = _count_replies(lease, turn_id, thread.last_seq, ending, keeps_lease=keeps_lease)

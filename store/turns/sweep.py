@@ -10,25 +10,16 @@ in it: it costs the same however long the backlog is. Where turns that cannot st
 the end of the line. It is one call of a function in PostgreSQL, and a plain statement elsewhere: both do the same.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection
 
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
+from store.database.engine import Database
 from store.database.function_calls import FunctionCall, call_within, has_functions
-from store.turns import sweep_statements
-from store.turns.sweep_request import SweepRequest, build_wake_up
-
-#: Turns of each kind that a sweep looks at, at least.
-WINDOW_MIN = 500
-#: Seconds after which a wake-up counts as lost whatever the broker holds, while a worker lives: wake-ups for what has
-#: run already may hide that one is missing.
-STUCK_SECONDS = 300.0
-
-#: The number of wake-ups that wait in the broker, by queue.
-QueueLengths = Mapping[str, int]
-NOTHING_IN_BROKER: QueueLengths = {}
+from store.turns import sweep_request, sweep_statements
+from store.turns.sweep_request import NOTHING_IN_BROKER, QueueLengths, SweepRequest, build_wake_up
 
 
 def pick_wake_ups(
@@ -44,37 +35,56 @@ def pick_wake_ups(
     """Pick the heads that no worker holds and whose wake-up is lost, or was never published; mark them as notified.
 
     Picks those of one tenant, of some threads, or of all; none of tenants that run as many turns as they may. A
-    wake-up is lost after the grace, unless it may still be `in_broker`; without a grace, never.
+    wake-up is lost after the grace, unless it may still be `in_broker`, as who looks at all turns can tell; without a
+    grace, never.
     """
     request = SweepRequest(
         grace_seconds=grace_seconds,
         limit=limit,
-        window=max(WINDOW_MIN, limit),
-        stuck_seconds=STUCK_SECONDS,
         tenant_max_running=tenant_max_running,
         in_broker=in_broker,
         tenant=tenant,
         thread_keys=thread_keys,
     )
     if has_functions(connection):
-        return _read(call_within(connection, _build_call(request)))
+        return _read(call_within(connection, build_call(request)))
     return sweep_statements.pick_wake_ups(connection, request)
 
 
-def _build_call(request: SweepRequest) -> FunctionCall:
+def pick_wake_ups_alone(
+    database: Database,
+    *,
+    grace_seconds: float,
+    limit: int,
+    tenant_max_running: int = 0,
+    in_broker: QueueLengths = NOTHING_IN_BROKER,
+) -> list[WakeUp]:
+    """As `pick_wake_ups` of all turns, in a transaction of its own: in one round trip, where it has functions."""
+    request = SweepRequest(
+        grace_seconds=grace_seconds, limit=limit, tenant_max_running=tenant_max_running, in_broker=in_broker
+    )
+    if database.has_functions:
+        return _read(database.call(build_call(request)))
+    return database.run(sweep_statements.pick_wake_ups, request)
+
+
+def build_call(request: SweepRequest) -> FunctionCall:
+    """The call that picks."""
     return FunctionCall(
         "pick_wake_ups_v1",
         {
             "p_grace_seconds": request.grace_seconds,
             "p_limit": request.limit,
             "p_window": request.window,
-            "p_stuck_seconds": request.stuck_seconds,
+            "p_stuck_seconds": sweep_request.STUCK_SECONDS,
             "p_tenant_max_running": request.tenant_max_running,
             "p_in_broker": request.in_broker.get(TURNS_QUEUE, 0),
             "p_quarantined": request.in_broker.get(QUARANTINE_QUEUE, 0),
             "p_tenant": request.tenant,
             "p_thread_keys": None if request.thread_keys is None else sorted(request.thread_keys),
         },
+        # A mark that is forgotten has its turn be notified once more.
+        commits_lazily=True,
     )
 
 

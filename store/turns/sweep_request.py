@@ -9,6 +9,18 @@ from dataclasses import dataclass, field
 from conversation.task_contract import QUARANTINE_QUEUE, TURNS_QUEUE, WakeUp
 from store.turns.claim_request import SHARED_CRASHES
 
+#: Turns of each kind that a sweep looks at, at least.
+WINDOW_MIN = 500
+#: The same of one tenant: a look may go through many of them, and what it leaves is found by the sweep of all.
+TENANT_WINDOW_MIN = 100
+#: Seconds after which a wake-up counts as lost whatever the broker holds, while a worker lives: wake-ups for what has
+#: run already may hide that one is missing.
+STUCK_SECONDS = 300.0
+
+#: The number of wake-ups that wait in the broker, by queue.
+QueueLengths = Mapping[str, int]
+NOTHING_IN_BROKER: QueueLengths = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRequest:
@@ -18,17 +30,17 @@ class SweepRequest:
     grace_seconds: float | None
     #: Wake-ups, at most.
     limit: int
-    #: Turns of each kind that are looked at.
-    window: int
-    #: Seconds after which a wake-up counts as lost whatever the broker holds, while a worker lives.
-    stuck_seconds: float
     #: Turns of a tenant that may run at once; 0 is any number.
     tenant_max_running: int = 0
-    #: The number of wake-ups that wait in the broker, by queue.
-    in_broker: Mapping[str, int] = field(default_factory=dict)
+    in_broker: QueueLengths = field(default_factory=dict)
     #: The only tenant, and the only threads; None is any.
     tenant: str | None = None
     thread_keys: Collection[int] | None = None
+
+    @property
+    def window(self) -> int:
+        """The turns of each kind that are looked at."""
+        return max(WINDOW_MIN if self.tenant is None else TENANT_WINDOW_MIN, self.limit)
 
     @property
     def is_limited(self) -> bool:

@@ -31,6 +31,7 @@ from store.database.column_types import clock, moment_now
 from store.database.statements import execute_together
 from store.tables import threads, turns, workers
 from store.tables.turns import queued, unfinished
+from store.turns import sweep_request
 from store.turns.claim_request import SHARED_CRASHES
 from store.turns.interrupts import select_interrupted
 from store.turns.next_turn import must_end_at
@@ -140,7 +141,7 @@ def _may_be_notified(request: SweepRequest) -> ColumnElement[bool]:
     quarantine_is_empty = false() if request.in_broker.get(QUARANTINE_QUEUE) else true()
     is_beyond = turns.c.notified_at <= _newest_beyond(request.in_broker.get(TURNS_QUEUE, 0))
     has_living_worker = exists().where(workers.c.lease_expires_at > moment_now())
-    is_stuck = and_(turns.c.notified_at < clock(plus_seconds=-request.stuck_seconds), has_living_worker)
+    is_stuck = and_(turns.c.notified_at < clock(plus_seconds=-sweep_request.STUCK_SECONDS), has_living_worker)
     is_lost = or_(case((is_quarantined, quarantine_is_empty), else_=is_beyond), is_stuck)
     return or_(turns.c.notified_at.is_(None), and_(is_old, is_lost))
 

@@ -14,7 +14,7 @@ from conversation.branch_address import row_id_of, split_address
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
 from store.tables import threads, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread
 
 _named = threads.alias("named")
 
@@ -66,4 +66,4 @@ def _mark_columns() -> list[ColumnElement[Any]]:
 
 def _unfinished_turns() -> ScalarSelect[int]:
     of_thread = turns.c.thread_key == threads.c.key
-    return select(func.count()).where(of_thread, unfinished).correlate(threads).scalar_subquery()
+    return select(func.count()).where(of_thread, is_unfinished_in_thread()).correlate(threads).scalar_subquery()

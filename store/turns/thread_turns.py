@@ -4,11 +4,12 @@ What stays true: a page costs the same wherever it begins, and however many turn
 of its own threads only.
 """
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from conversation.arguments import check_whole_number
 from conversation.cursor import read_cursor, write_cursor
 from conversation.turn import TurnRecord
+from store.history.arrival_order import first_turns
 from store.tables import turns
 from store.threads.visible_threads import Viewer, find_thread
 from store.turns.records import build_record, select_records
@@ -38,12 +39,14 @@ def list_of_thread(
     """
     limit = check_whole_number("limit", limit, minimum=1, maximum=PAGE_MAX)
     thread_key = find_thread(connection, Viewer(tenant, user), thread_id).key
-    statement = select_records().where(turns.c.thread_key == thread_key)
+    listed = select(turns.c.id, turns.c.arrival_seq).where(turns.c.thread_key == thread_key)
     if cursor is not None:
         (arrival_seq,) = read_cursor(cursor, [int], fix="pass next_cursor of the page before")
-        statement = statement.where(turns.c.arrival_seq < arrival_seq)
+        listed = listed.where(turns.c.arrival_seq < arrival_seq)
     # One more, to know whether another page follows.
-    rows = connection.execute(statement.order_by(turns.c.arrival_seq.desc()).limit(limit + 1)).all()
+    first = first_turns(listed, turns, limit=limit + 1, newest=True)
+    statement = select_records().where(turns.c.id.in_(select(first.c.id)))
+    rows = connection.execute(statement.order_by(turns.c.arrival_seq.desc())).all()
     page = TurnPage(build_record(row) for row in rows[:limit])
     if len(rows) > limit:
         page.next_cursor = write_cursor(rows[limit - 1].arrival_seq)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, union_all
 
 from conversation.errors import Fault
 from conversation.message import Usage
+from conversation.transcript import reply_id
 from conversation.turn import TurnError, TurnState
 from store.database.statements import AnyRow
 from store.tables import inbox_messages, messages, steps, threads, workers
@@ -191,7 +192,9 @@ def _wait_entry(begun_at: datetime, ended_at: datetime) -> TimelineEntry:
 def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> Iterator[TimelineEntry]:
     columns = [column for column in steps.c if with_text or column.name != "result"]
     journal = select(*columns).where(steps.c.turn_id == row.id).order_by(steps.c.index)
-    for step in connection.execute(journal):
+    journalled: Sequence[Any] = connection.execute(journal).all()
+    answers = _read_answers(connection, row, journalled) if with_text else {}
+    for step in journalled:
         is_open = step.finished_at is None
         runs = is_open and row.state == TurnState.RUNNING and step.kind == "tool"
         ended_at = row.listed_at if runs else step.finished_at
@@ -204,8 +207,19 @@ def _step_entries(connection: Connection, row: AnyRow, *, with_text: bool) -> It
             usage=Usage(**step.usage) if step.usage else None,
             cost=step.cost,
             agent=step.agent,
-            text=_text_of(step.result) if with_text else None,
+            text=_text_of(step.result) or answers.get(step.index) if with_text else None,
         )
+
+
+def _read_answers(connection: Connection, row: AnyRow, journalled: Sequence[Any]) -> dict[int, str]:
+    """The replies that stand in their messages alone, by the index of their step."""
+    unsaid = (step.index for step in journalled if step.kind == "model" and _text_of(step.result) == "")
+    ids = {reply_id(row.id, index): index for index in unsaid}
+    if not ids:
+        return {}
+    said = select(messages.c.id, messages.c.content)
+    rows = connection.execute(said.where(messages.c.thread_key == row.thread_key, messages.c.id.in_(ids)))
+    return {ids[message.id]: message.content for message in rows}
 
 
 def _decision_entries(connection: Connection, row: AnyRow, attempts: Sequence[TurnAttempt]) -> Iterator[TimelineEntry]:

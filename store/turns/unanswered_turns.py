@@ -5,9 +5,10 @@ What stays true: it is a bounded number of turns and statements, however many tu
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, or_, select
 
 from conversation.turn import TurnState
+from store.history.arrival_order import first_turns
 from store.history.row_ids import key_of
 from store.tables import turns
 from store.tables.turns import unfinished
@@ -31,7 +32,8 @@ def list_unanswered(
 ) -> list[UnansweredTurn]:
     """The turns of a thread that have not answered, in the order of arrival."""
     of_thread = key_of(tenant, thread_id)
-    newest = select(func.max(turns.c.arrival_seq)).where(turns.c.thread_key == of_thread).scalar_subquery()
+    own_turns = select(turns.c.arrival_seq).where(turns.c.thread_key == of_thread)
+    newest = select(first_turns(own_turns, turns, limit=1, newest=True).c.arrival_seq).scalar_subquery()
     is_unanswered = or_(unfinished, turns.c.arrival_seq == newest) & (turns.c.state != TurnState.COMPLETED)
     statement = select_listed().where(turns.c.thread_key == of_thread, is_unanswered)
     rows = connection.execute(statement.order_by(turns.c.arrival_seq).limit(TURNS_MAX)).all()

@@ -14,7 +14,7 @@ from store.database.column_types import clock
 from store.database.sqlite import read_only
 from store.database.statements import convert_row
 from store.tables import threads, turns
-from store.tables.turns import unfinished
+from store.tables.turns import is_unfinished_in_thread, unfinished
 from store.threads.branch_rows import is_chosen
 
 
@@ -48,7 +48,7 @@ def list_user_threads(
     """List the threads that were in use since a moment less the margin, or since the margin; the newest first."""
     now: datetime = connection.execute(select(clock())).scalar_one()
     active_since = (since or now) - margin
-    count = select(func.count()).where(turns.c.thread_key == threads.c.key, unfinished)
+    count = select(func.count()).where(turns.c.thread_key == threads.c.key, is_unfinished_in_thread())
     unfinished_count = count.correlate(threads).scalar_subquery()
     statement = (
         select(

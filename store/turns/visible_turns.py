@@ -14,7 +14,7 @@ from conversation.pending_call import Decision
 from conversation.turn import TurnRecord, TurnState
 from store.database.sqlite import read_only
 from store.tables import threads, turns
-from store.tables.turns import is_unfinished
+from store.tables.turns import is_unfinished_in_thread
 from store.threads.visible_threads import Viewer
 from store.turns.cancel import CancelOutcome, cancel_answering
 from store.turns.children import lock_parents
@@ -43,7 +43,7 @@ def read_turn(connection: Connection, viewer: Viewer, turn_id: str, *, with_mess
     """Read a turn; with its messages, once it is over. Raises `TurnNotFound`."""
     ahead = turns.alias("ahead")
     is_ahead = (ahead.c.thread_key == turns.c.thread_key) & (ahead.c.arrival_seq < turns.c.arrival_seq)
-    count = select(func.count()).select_from(ahead).where(is_ahead, is_unfinished("ahead"))
+    count = select(func.count()).select_from(ahead).where(is_ahead, is_unfinished_in_thread("ahead"))
     position = case((turns.c.state == TurnState.QUEUED, count.correlate(turns).scalar_subquery()), else_=None)
     statement = select_records().add_columns(position.label("position")).where(and_(is_turn(turn_id), viewer.sees))
     row = connection.execute(statement).one_or_none()

@@ -206,7 +206,7 @@ def rotate_secret(
     Raises `WebhookNotFound`, `InvalidInput`, and `InvalidSettings` where no key is set that encrypts.
     """
     check_secret("secret", secret)
-    fix = "pass none, or up to a year"
+    fix = f"pass at most {GRACE_MAX.days} days, as a timedelta"
     check_duration("grace", grace, minimum=timedelta(), maximum=GRACE_MAX, fix=fix)
     row = find_row(connection, tenant, webhook_id, locks=True)
     keys = [SigningKey.from_json(value) for value in row.secrets]

@@ -8,13 +8,15 @@ several together: one publication for each costs more than all else that Celery 
 from time import monotonic
 from typing import Any
 
-from celery.worker import consumer
+from celery.worker import consumer, state
 from celery.worker.consumer.events import Events as CeleryEvents
+from celery.worker.consumer.tasks import Tasks as CeleryTasks
 
 #: Steps of Celery's, and what runs in their places: its control obeys whoever can publish.
 OWN_STEPS = {
     "celery.worker.consumer.control:Control": "tasks.control.listener:Control",
     "celery.worker.consumer.events:Events": "tasks.control.consumer:Events",
+    "celery.worker.consumer.tasks:Tasks": "tasks.control.consumer:Tasks",
 }
 #: Seconds for which a task event waits for others, and how many wait at most: a person looks at them.
 GATHER_SECONDS, GATHERED_MAX = 0.25, 200
@@ -33,6 +35,17 @@ class Events(CeleryEvents):  # type: ignore[misc]  # celery ships no types
             # What cannot be published goes over to the next connection.
             consumer.event_dispatcher.flush()
         return super()._close(consumer)
+
+
+class Tasks(CeleryTasks):  # type: ignore[misc]  # as above
+    """The step that begins to take messages: as many together as can be begun with."""
+
+    def start(self, consumer: Any) -> None:
+        """Begin to take, as with each connection to the broker."""
+        super().start(consumer)
+        consumer.task_consumer.channel.count_free_places = lambda: (
+            consumer.pool.num_processes - len(state.reserved_requests)
+        )
 
 
 class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships no types

@@ -9,7 +9,9 @@ from conversation.pending_call import PendingKind
 from conversation.when_busy import WhenBusy
 from tests.chaos.display import Display
 from tests.chaos.faults import ESSENTIAL
+from tests.chaos.regrets import NAMES
 from tests.chaos.run import Plan, run
+from tests.chaos.tickets import CLERK, HAND_OVERS
 
 
 @pytest.mark.soak
@@ -29,3 +31,7 @@ def test_no_promise_breaks_while_everything_else_does(tmp_path: Path) -> None:
     assert any(turn["state"] == "merged" for turn in report.picture.turns.values())
     assert any(turn["rolled_back"] for turn in report.picture.turns.values())
     assert report.sent.receipts
+    names = {step["name"] for step in report.picture.calls().values()}
+    assert {CLERK, *HAND_OVERS} <= names
+    assert report.sent.handed_over
+    assert any(turn["cancel_requested_by"] in NAMES for turn in report.picture.turns.values())

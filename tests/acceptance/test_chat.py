@@ -179,11 +179,13 @@ def test_what_waits_for_a_person_is_decided_with_its_arguments_in_view(
     for chat in (one, two):
         # Below the reply that asks for it.
         expect(chat.page.locator("#log > *").last.locator(".call")).to_have_count(1)
+        expect(chat.page.locator(".tool summary")).to_have_text("Tool refund · waits")
 
     two.page.get_by_role("button", name="Approve").click()
     one.see("refund returned: refunded 5")
     wait_until_over(one)
     expect(one.page.locator(".call")).to_have_count(0)
+    expect(one.page.locator(".tool summary")).to_have_text("Tool refund · done")
     one.send('call refund with {"amount": 7}')
     one.page.get_by_role("button", name="Deny").click()
     wait_until_over(one)

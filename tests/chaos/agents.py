@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.agent import Agent
 from agent.registry import register
+from agent.tools.agent_tool import hand_over_to
 from agent.tools.approval import ApprovalRequest
 from agent.tools.client_tool import ClientTool
 from agent.tools.produced_file import ProducedFile
@@ -23,14 +24,17 @@ from tests.chaos.tickets import (
     APPROVED,
     ASKING,
     BRIEF,
+    CLERK,
     CLIENT,
     DESK,
     GOES_ON,
     INVOICE,
+    OF_CLERK,
     ONCE,
     READS,
     REPEATABLE,
     RESEARCH,
+    TARGETS,
     invoice_of,
 )
 
@@ -112,6 +116,9 @@ def _register(name: str, tools: list[Any], **options: Any) -> Agent:
 
 
 _research = _register(RESEARCH, [*map(_reader, READS)])
+_letters, _reports = OF_CLERK
+_clerk = _register(CLERK, [_writer(_letters, repeatable=True), _writer(_reports, repeatable=False)])
+_OTHERS = [_research.as_tool(thread=True), _clerk.as_tool(), *map(hand_over_to, TARGETS)]
 _MAP = ClientTool(
     name=CLIENT,
     parameters={
@@ -125,4 +132,4 @@ for _name, _options in {
     BRIEF: {"wait_expire_seconds": BRIEF_SECONDS},
     GOES_ON: {"wait_expire_seconds": PATIENT_SECONDS, "when_waiting": "go_on"},
 }.items():
-    _register(_name, [*_tools(), _research.as_tool(thread=True)], client_tools=[_MAP], **_options)
+    _register(_name, [*_tools(), *_OTHERS], client_tools=[_MAP], **_options)

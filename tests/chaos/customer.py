@@ -59,7 +59,13 @@ class Attempt:
         turn_id = self._VERBS[self.ticket.verb](self)
         has_message = self.ticket.verb is not Verb.REGENERATE
         return Accepted(
-            turn_id, self.ticket.tools, self.ticket.files, when_busy=self.ticket.when_busy, has_message=has_message
+            turn_id,
+            self.ticket.tools,
+            self.ticket.files,
+            when_busy=self.ticket.when_busy,
+            has_message=has_message,
+            agent=self.ticket.agent,
+            hands_over_to=self.ticket.hands_over_to,
         )
 
     def _send(self) -> str:

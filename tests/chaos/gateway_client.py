@@ -45,7 +45,7 @@ class GatewayClient:
         """Send a ticket; the id of its turn."""
         body = {
             "content": ticket.text,
-            "agent": ticket.agent,
+            **({} if ticket.agent is None else {"agent": ticket.agent}),
             "when_busy": ticket.when_busy,
             "merge_window": ticket.merge_window,
         }
@@ -56,6 +56,10 @@ class GatewayClient:
         """Ask for another answer; the id of its turn."""
         answer = self._post(f"/v1/threads/{ticket.thread}/regenerate", {}, key=ticket.ref)
         return str(answer["turn"]["id"])
+
+    def cancel(self, turn_id: str) -> str:
+        """Ask a turn to stop; the state that it is in now."""
+        return str(self._post(f"/v1/turns/{turn_id}/cancel", {})["turn"]["state"])
 
     def decide(self, turn_id: str, call_id: str, decision: dict[str, Any]) -> None:
         """Decide a pending call."""

@@ -14,6 +14,7 @@ from producers import Producer
 from tests.chaos.customer import Customer
 from tests.chaos.gateway_client import GatewayAway, GatewayClient
 from tests.chaos.picture import Accepted
+from tests.chaos.regrets import Regrets
 from tests.chaos.tickets import Ticket
 
 #: Customers who send at the same time; each has threads of its own.
@@ -28,7 +29,13 @@ class Load:
     """All customers together."""
 
     def __init__(
-        self, producer: Producer, gateway: GatewayClient, tickets: Sequence[Ticket], per_second: float
+        self,
+        producer: Producer,
+        gateway: GatewayClient,
+        tickets: Sequence[Ticket],
+        regrets: Regrets,
+        *,
+        per_second: float,
     ) -> None:
         #: By the ticket's reference.
         self.accepted: dict[str, Accepted] = {}
@@ -38,6 +45,7 @@ class Load:
         self.given_up: set[str] = set()
         self.broken: list[BaseException] = []
         self._customer = Customer(producer, gateway)
+        self._regrets = regrets
         self._per_second = per_second
         shares: dict[int, list[Ticket]] = defaultdict(list)
         for ticket in tickets:
@@ -73,15 +81,19 @@ class Load:
         for _ in range(QUEUE_AFTER if attempt.can_queue else GIVE_UP_AFTER):
             accepted = self._until_known(attempt.run)
             if accepted is not None:
-                self.accepted[ticket.ref] = accepted
+                self._note(ticket, accepted)
                 return
             time.sleep(BUSY_SECONDS)
         if attempt.can_queue:
             queued = self._until_known(attempt.queue)
             assert queued is not None
-            self.accepted[ticket.ref] = queued
+            self._note(ticket, queued)
             return
         self.given_up.add(ticket.ref)
+
+    def _note(self, ticket: Ticket, accepted: Accepted) -> None:
+        self.accepted[ticket.ref] = accepted
+        self._regrets.note(ticket, accepted.turn_id)
 
     def _until_known(self, call: Callable[[], Accepted]) -> Accepted | None:
         """What a call comes to; None where it was refused because something else goes on."""

@@ -27,6 +27,10 @@ class Accepted:
     when_busy: str | None = None
     #: It asks something of its own; another answer to an earlier question does not.
     has_message: bool = True
+    #: The agent that it names; None names none.
+    agent: str | None = None
+    #: The agent that it has its thread handed over to.
+    hands_over_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

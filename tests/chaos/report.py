@@ -4,12 +4,14 @@ What stays true: every number is counted from what is stored or from what was do
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from rich.table import Table
 
 from tests.chaos.recovery import BOUND_SECONDS
+from tests.chaos.regrets import NAMES
 from tests.chaos.run import Report
+from tests.chaos.tickets import CLERK, HAND_OVERS
 
 Line = tuple[str, str]
 #: The share of takeovers, in percent, that the bound is asked of.
@@ -72,11 +74,23 @@ def _policies(report: Report) -> Iterator[Line]:
         ended = Counter(t["state"] for t in turns.values() if (t["when_busy"] or "enqueue") == policy)
         yield f"sent to {policy}", f"{ended.total()}: {_told(ended)}"
     yield "turns rolled back", str(sum(1 for turn in turns.values() if turn["rolled_back"]))
+    by = Counter(turn["cancel_requested_by"] for turn in turns.values() if turn["state"] == "cancelled")
+    told = Counter(cancelled.state for cancelled in report.sent.cancelled)
+    yield "cancels, by what was told", f"{_told(told)}; {sum(by[name] for name in NAMES)} turns cancelled by them"
+    yield (
+        "threads handed over",
+        f"{len(report.sent.handed_over)} by an operator, {_calls(report, HAND_OVERS)} by agents",
+    )
+    yield "calls of an agent in the same turn", str(_calls(report, [CLERK]))
     yield "turns of other agents, waited for", str(sum(1 for turn in turns.values() if turn["parent_turn_id"]))
     yield "turns that took up a call", str(sum(1 for turn in turns.values() if turn["requeued_from"]))
     made = Counter(thread["branch_origin"] for thread in report.picture.threads if thread["branch_origin"])
     forks = sum(1 for thread in report.picture.threads if thread["lineage"] and not thread["branch_origin"])
     yield "branches, forks", f"{_told(made)}; {forks}; {len(report.sent.given_up)} given up"
+
+
+def _calls(report: Report, names: Collection[str]) -> int:
+    return sum(step["name"] in names for step in report.picture.calls().values())
 
 
 def _decisions(report: Report) -> Iterator[Line]:

@@ -13,17 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from store.blobs import open_file_store
-from tests.chaos import checker, faults, picture, shown
+from tests.chaos import checker, faults, picture, reception, shown
 from tests.chaos.display import Counts, Display
 from tests.chaos.faults import KINDS, Fault, Faults
 from tests.chaos.finding import Finding, Promise
 from tests.chaos.load import Load
 from tests.chaos.office import Office
 from tests.chaos.picture import Picture
+from tests.chaos.receiver import Receiver
+from tests.chaos.reception import HandOver, Reception
 from tests.chaos.recovery import Takeovers
+from tests.chaos.regrets import Regrets
 from tests.chaos.sent import Sent
 from tests.chaos.site import Site
-from tests.chaos.tickets import plan
+from tests.chaos.tickets import Ticket, plan
 from tests.chaos.timetable import Timetable
 
 #: Seconds after the last fault in which the senders come to their end: they go at the plan's pace.
@@ -67,33 +70,77 @@ class Report:
     seconds: float = 0
 
 
+@dataclass(frozen=True, slots=True)
+class People:
+    """All who ask something of the installation."""
+
+    load: Load
+    regrets: Regrets
+    reception: Reception
+    office: Office
+    timetable: Timetable
+
+    @classmethod
+    def of(cls, site: Site, wanted: Plan, tickets: Sequence[Ticket], hand_overs: Sequence[HandOver]) -> "People":
+        producer, gateway, per_second = site.producer, site.gateway, wanted.turns / wanted.seconds
+        regrets = Regrets(producer, gateway)
+        return cls(
+            load=Load(producer, gateway, tickets, regrets, per_second=per_second),
+            regrets=regrets,
+            reception=Reception(producer, hand_overs, per_second),
+            office=Office(producer, gateway, {ticket.ref: ticket.fates for ticket in tickets}),
+            timetable=Timetable(producer),
+        )
+
+    def start(self) -> None:
+        self.timetable.create()
+        for one in (self.load, self.reception, self.office):
+            one.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is about to decide or to cancel anything."""
+        return self.office.is_idle and self.regrets.is_idle
+
+    def sent(self, receiver: Receiver) -> Sent:
+        """What they asked, and were told."""
+        return Sent(
+            accepted=self.load.accepted,
+            given_up=frozenset(self.load.given_up),
+            decided=self.office.decided,
+            cancelled=self.regrets.cancelled,
+            handed_over=self.reception.handed_over,
+            receipts=receiver.receipts,
+            forged=receiver.forged,
+            schedules=self.timetable.ids,
+            by_hand=self.timetable.by_hand,
+        )
+
+
 def run(wanted: Plan, folder: Path, display: Display) -> Report:
     """Run it, and leave nothing running."""
     began = time.monotonic()
     randomness = random.Random(wanted.seed)
     tickets = plan(wanted.turns, wanted.threads, randomness)
     order = faults.plan(wanted.kinds, wanted.faults, randomness)
+    hand_overs = reception.plan(wanted.turns, sorted({ticket.thread for ticket in tickets}), randomness)
     injected: Counter[str] = Counter()
     with Site(folder) as site:
         display.tell("the installation is up")
-        load = Load(site.producer, site.gateway, tickets, wanted.turns / wanted.seconds)
-        office = Office(site.producer, site.gateway, {ticket.ref: ticket.fates for ticket in tickets})
-        timetable = Timetable(site.producer)
-        timetable.create()
-        display.watch(lambda: _counts(site, load, injected))
-        load.start()
-        office.start()
+        people = People.of(site, wanted, tickets, hand_overs)
+        display.watch(lambda: _counts(site, people.load, injected))
+        people.start()
         takeovers = Takeovers(site)
         ended = _break_things(Faults(site, takeovers), order, wanted.seconds, injected, display)
-        _wait_for_quiet(site, load, office, timetable, display)
+        _wait_for_quiet(site, people, display)
         ended += site.revived("after the last fault")
         pids = site.processes
-        report = _verdict(site, _sent(site, load, office, timetable), wanted, takeovers)
+        report = _verdict(site, people.sent(site.receiver), wanted, takeovers)
     report.findings += [Finding(Promise.ALIVE, name, when) for name, when in ended]
     report.findings += [
         Finding(Promise.STOPPED, name, f"process {pid} runs on") for name, pid in pids.items() if _lives(pid)
     ]
-    report.faults, report.refused = injected, load.refused
+    report.faults, report.refused = injected, people.load.refused
     report.seconds = time.monotonic() - began
     return report
 
@@ -114,18 +161,20 @@ def _break_things(
     return ended
 
 
-def _wait_for_quiet(site: Site, load: Load, office: Office, timetable: Timetable, display: Display) -> None:
+def _wait_for_quiet(site: Site, people: People, display: Display) -> None:
     """Return when everything is answered, told and let go, or when it has had its time: the checker sees it."""
     display.tell("no further faults: what is accepted has to be answered now")
-    load.join(SENDING_SECONDS)
+    people.load.join(SENDING_SECONDS)
+    people.reception.join(SENDING_SECONDS)
     for number in range(RUNS_BY_HAND):
         # Each key twice: it is one run.
-        timetable.run_by_hand(f"by-hand-{number // 2}")
-    timetable.pause()
+        people.timetable.run_by_hand(f"by-hand-{number // 2}")
+    people.timetable.pause()
     give_up_at = time.monotonic() + QUIET_SECONDS
-    while time.monotonic() < give_up_at and not (office.is_idle and _is_quiet(site)):
+    while time.monotonic() < give_up_at and not (people.is_idle and _is_quiet(site)):
         time.sleep(0.5)
-    office.close()
+    people.regrets.close()
+    people.office.close()
 
 
 def _is_quiet(site: Site) -> bool:
@@ -141,18 +190,6 @@ def _is_quiet(site: Site) -> bool:
 def _counts(site: Site, load: Load, injected: Counter[str]) -> Counts:
     (row,) = site.query("SELECT count(*) AS n FROM turns WHERE NOT state = ANY(%s)", list(UNFINISHED))
     return {"accepted": len(load.accepted), "answered": row["n"], "faults": injected.total()}
-
-
-def _sent(site: Site, load: Load, office: Office, timetable: Timetable) -> Sent:
-    return Sent(
-        accepted=load.accepted,
-        given_up=frozenset(load.given_up),
-        decided=office.decided,
-        receipts=site.receiver.receipts,
-        forged=site.receiver.forged,
-        schedules=timetable.ids,
-        by_hand=timetable.by_hand,
-    )
 
 
 def _verdict(site: Site, sent: Sent, wanted: Plan, takeovers: Takeovers) -> Report:

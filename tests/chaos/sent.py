@@ -5,6 +5,7 @@ What stays true: each value is what somebody outside was told, as they were told
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from tests.chaos.picture import Accepted
@@ -27,6 +28,26 @@ class Decided:
     answer: str = "accepted"
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A turn that somebody asked to stop, and the state that they were told."""
+
+    turn_id: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A thread that somebody handed over, with all its branches."""
+
+    thread: str
+    #: None gives it back to the default agent.
+    agent: str | None
+    #: Between these two it came to be so.
+    asked_at: datetime
+    answered_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """Everything that was asked."""
@@ -36,6 +57,8 @@ class Sent:
     #: Other answers and changed messages that were refused for as long as anybody asked.
     given_up: frozenset[str] = frozenset()
     decided: Sequence[Decided] = ()
+    cancelled: Sequence[Cancelled] = ()
+    handed_over: Sequence[HandedOver] = ()
     #: What came by webhooks, in the order in which it came.
     receipts: Sequence[Receipt] = ()
     #: Requests to the receiver that were not signed.

@@ -1,8 +1,8 @@
 """What is sent: the tickets of the example shop, made into orders that tools can be held to.
 
-What stays true: the same seed gives the same messages on the same threads, with the same policies, and the same
-decisions on what their tools wait for; each message carries a reference of its own, which its effects and its answer
-carry, too, and asks for at least one write.
+What stays true: the same seed gives the same messages on the same threads, with the same policies, the same cancels,
+and the same decisions on what their tools wait for; each message carries a reference of its own, which its effects and
+its answer carry, too, and asks for at least one write.
 """
 
 import hashlib
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from agent.tools.agent_tool import HAND_OVER_PREFIX
 
 #: The reference of a ticket, of a schedule's message, or of a task for another agent, wherever it stands in a text.
 REFERENCE = re.compile(r"\b(?:FH|SC|AS)-\d{5}\b")
@@ -32,6 +34,9 @@ ASKING = "book_pickup"
 CLIENT = "show_map"
 #: An agent that answers in a thread of its own.
 RESEARCH = "research"
+#: An agent that answers in the same turn, and its tools: one may be run again under the same key, one may not.
+CLERK = "clerk"
+OF_CLERK = ("send_letter", "file_report")
 #: Tools that have a turn wait for a decision.
 DECIDED = (*APPROVED, ASKING, CLIENT)
 #: Brings a file, which the worker stores.
@@ -41,7 +46,9 @@ FILE_EVERY = 8
 #: How often a ticket that needs none is refunded all the same.
 REFUND_PROBABILITY = 0.4
 #: How often a ticket has tools that wait for a decision, and how often another agent is asked.
-DECIDED_PROBABILITY, RESEARCH_PROBABILITY = 0.35, 0.1
+DECIDED_PROBABILITY, RESEARCH_PROBABILITY, CLERK_PROBABILITY = 0.35, 0.1, 0.15
+#: How often a ticket has its thread handed over, and how often its customer wants it to be stopped.
+HAND_OVER_PROBABILITY, REGRET_PROBABILITY = 0.12, 0.12
 #: How often a ticket goes through the gateway.
 HTTP_PROBABILITY = 0.3
 #: Messages that a customer sends one soon after the other, and the share of the usual pause between two of them.
@@ -52,7 +59,12 @@ POLICIES = (None, None, None, "enqueue", "reject", "interrupt", "rollback", "mer
 #: Agents with the same tools: the first has its thread wait for decisions for long, the second for a moment, and the
 #: third goes on without them.
 DESK, BRIEF, GOES_ON = "desk", "brief_desk", "hasty_desk"
-AGENTS = (DESK, DESK, DESK, BRIEF, GOES_ON)
+#: None names no agent: whoever has the thread answers, the first of them if it was handed to nobody.
+AGENTS = (DESK, DESK, BRIEF, GOES_ON, None, None)
+#: Those that a thread is handed over to by agents.
+TARGETS = (BRIEF, GOES_ON)
+#: The tools by which they do.
+HAND_OVERS = tuple(f"{HAND_OVER_PREFIX}{target}" for target in TARGETS)
 
 
 class Verb(StrEnum):
@@ -70,6 +82,15 @@ class Verb(StrEnum):
 
 
 VERBS = (*[Verb.SEND] * 18, Verb.REGENERATE, Verb.REGENERATE, Verb.EDIT, Verb.EDIT, Verb.FORK, Verb.RETURN)
+
+
+class Regret(StrEnum):
+    """When a customer asks for a turn to be stopped."""
+
+    AT_ONCE = "as soon as it is sent"
+    RUNNING = "while it runs"
+    TWICE = "while it runs, twice"
+    WAITING = "while it waits"
 
 
 class Fate(StrEnum):
@@ -109,7 +130,8 @@ class Ticket:
     #: The text of an attached file; "" for none.
     file: str = ""
     verb: Verb = Verb.SEND
-    agent: str = DESK
+    #: None names none.
+    agent: str | None = DESK
     when_busy: str | None = None
     merge_window: float = 0
     over_http: bool = False
@@ -117,6 +139,10 @@ class Ticket:
     at: float = 0
     #: What is decided on its calls, by their tools.
     fates: Mapping[str, Fate] = field(default_factory=dict)
+    #: The agent that its thread is handed over to, if it asks for that.
+    hands_over_to: str | None = None
+    #: When it is cancelled, if it is.
+    regret: Regret | None = None
 
     @property
     def files(self) -> frozenset[str]:
@@ -156,7 +182,7 @@ class _Place:
     """Where a message is sent, to whom, and when."""
 
     thread: str
-    agent: str
+    agent: str | None
     at: float
 
 
@@ -174,12 +200,13 @@ def _ticket(number: int, place: _Place, verb: Verb, known: dict[str, Any], rando
     ref, when_busy = f"FH-{number:05d}", randomness.choice(POLICIES)
     details = {action["name"]: action["arguments"] for action in known["actions"]}
     stages = _stages(number, details, randomness)
+    target = randomness.choice(TARGETS) if randomness.random() < HAND_OVER_PROBABILITY else None
     tools = () if verb is Verb.REGENERATE else tuple(name for stage in stages for name in stage)
     has_file = number % FILE_EVERY == 0 and verb is not Verb.REGENERATE
     return Ticket(
         ref,
         place.thread,
-        text=f"Ticket {ref}: {known['message']} Please {_orders(ref, stages, details)}.",
+        text=f"Ticket {ref}: {known['message']} Please {_orders(ref, stages, details, target)}.",
         tools=tools,
         file=f"Notes on {ref}, number {randomness.random()}." if has_file else "",
         verb=verb,
@@ -188,8 +215,16 @@ def _ticket(number: int, place: _Place, verb: Verb, known: dict[str, Any], rando
         merge_window=randomness.choice((0, 0.5)) if when_busy == "merge" else 0,
         over_http=not has_file and randomness.random() < HTTP_PROBABILITY,
         at=place.at,
-        fates={name: randomness.choice(FATES[place.agent]) for name in tools if name in DECIDED},
+        fates={name: randomness.choice(FATES[place.agent or DESK]) for name in tools if name in DECIDED},
+        hands_over_to=None if verb is Verb.REGENERATE else target,
+        regret=_regret(tools, randomness) if randomness.random() < REGRET_PROBABILITY else None,
     )
+
+
+def _regret(tools: Iterable[str], randomness: random.Random) -> Regret:
+    if any(name in DECIDED for name in tools):
+        return Regret.WAITING
+    return randomness.choice((Regret.AT_ONCE, Regret.RUNNING, Regret.RUNNING, Regret.TWICE))
 
 
 def _stages(number: int, details: Mapping[str, Any], randomness: random.Random) -> list[Sequence[str]]:
@@ -202,6 +237,8 @@ def _stages(number: int, details: Mapping[str, Any], randomness: random.Random) 
         writes.append(INVOICE)
     if randomness.random() < RESEARCH_PROBABILITY:
         reads.append(RESEARCH)
+    if randomness.random() < CLERK_PROBABILITY:
+        writes.append(CLERK)
     decided: list[str] = []
     if randomness.random() < DECIDED_PROBABILITY:
         decided = randomness.sample(DECIDED, k=randomness.choice((1, 1, 2)))
@@ -212,17 +249,28 @@ def _stages(number: int, details: Mapping[str, Any], randomness: random.Random) 
     return [stage for stage in (reads, writes, decided) if stage]
 
 
-def _orders(ref: str, stages: Iterable[Sequence[str]], details: dict[str, Any]) -> str:
+def _orders(ref: str, stages: Iterable[Sequence[str]], details: dict[str, Any], hands_over_to: str | None) -> str:
     """The orders as the model reads them: the calls of a stage together, stage by stage."""
 
     def order(name: str) -> str:
-        arguments = {"request": _task(ref)} if name == RESEARCH else {"ref": ref, "details": details.get(name, {})}
+        arguments = {"ref": ref, "details": details.get(name, {})}
+        if name in (RESEARCH, CLERK):
+            arguments = {"request": _task(ref, OF_CLERK if name == CLERK else ("get_product",))}
         return f"call {name} with {json.dumps(arguments)}"
 
-    return ", then ".join(" and ".join(map(order, stage)) for stage in stages)
+    orders = [" and ".join(map(order, stage)) for stage in stages]
+    if hands_over_to is not None:
+        orders.append(f"call {HAND_OVER_PREFIX}{hands_over_to} with {{}}")
+    return ", then ".join(orders)
 
 
-def _task(ref: str) -> str:
+def _task(ref: str, tools: Sequence[str]) -> str:
     """What another agent is asked, under a reference of its own."""
     task_ref = ref.replace("FH", "AS")
-    return f"Task {task_ref}: call get_product with {json.dumps({'ref': task_ref, 'details': {}})}."
+    arguments = json.dumps({"ref": task_ref, "details": {}})
+    return f"Task {task_ref}: {' and '.join(f'call {name} with {arguments}' for name in tools)}."
+
+
+def ticket_of(ref: str) -> str:
+    """The reference of the ticket that a task belongs to; another reference is its own."""
+    return ref.replace("AS", "FH")

@@ -23,14 +23,17 @@ from benchmarks.own_turns import OwnTurns
 from benchmarks.stage import read_wal_position
 from benchmarks.stock import stock_threads
 from store.settings import load
+from tasks.full_collections import NEVER
 
-#: Turns that wait at once: enough that what the process has once is little of each one's share.
-WAITING = 40
+#: Turns that wait at once: enough that what the process has once is little of each one's share; and those that
+#: wait already, for whom its connections were opened.
+WAITING, WARM = 60, 20
 MESSAGES = 50
-#: KiB that a waiting turn may hold, its window of 50 messages of 200 characters included.
-WAITING_KIB_MAX = 80
+#: KiB that a waiting turn may hold, its window of 50 messages of 200 characters included, and the objects that a full
+#: collection of garbage looks at: a message of the window that was kept whole would be one or two.
+WAITING_KIB_MAX, WAITING_OBJECTS_MAX = 50, 160
 #: Bytes that a turn may write to PostgreSQL's log, its sending included: one that makes its thread, and a further one.
-WAL_BYTES_MAX, FURTHER_WAL_BYTES_MAX = 5_550, 4_900
+WAL_BYTES_MAX, FURTHER_WAL_BYTES_MAX = 5_060, 4_390
 #: Columns that few turns have: their indexes do not hold the others.
 RARE = ("parent_turn_id", "when_busy", "steers", "merged_into", "rolled_back", "schedule_id")
 #: Blocks of Python's allocator that a turn may leave behind: a cache that grows with each would leave more.
@@ -120,6 +123,26 @@ def test_a_turn_announces_its_end_once(site: OwnTurns, broker: "redis.Redis") ->
     assert announced == 10
 
 
+@pytest.mark.parametrize(
+    ("thread", "looks"), [("new", {"threads": 6, "turns": 3}), ("known", {"threads": 4, "turns": 3})]
+)
+def test_a_send_looks_each_thing_up_once(database_url: str, thread: str, looks: dict[str, int]) -> None:
+    send = "select threadmill.send_message(%s, 'hello', allow_unknown_agent => true)"
+    count = "select relname, idx_scan from pg_stat_xact_user_tables where relname = any(%s)"
+    with psycopg.connect(database_url) as connection:
+        for warm in ("known", "warm"):
+            connection.execute(send, [warm])
+        # Counted from here on.
+        connection.execute("select pg_stat_force_next_flush()")
+        connection.commit()
+
+        connection.execute(send, [thread])
+        counted = dict(connection.execute(count, [list(looks)]).fetchall())
+
+    # Foreign keys look, too. What made a thread at its second attempt looked 13 times into them.
+    assert counted == looks
+
+
 def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         written = []
@@ -142,14 +165,16 @@ def test_a_turn_writes_little_to_the_log(site: OwnTurns, database_url: str) -> N
 
 def test_a_waiting_turn_holds_little_memory(site: OwnTurns, database_url: str, held: HeldModel) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        stock_threads(connection, "t-", WAITING + 1, MESSAGES)
-    ends = wait_in_model(site, held, range(1))
+        stock_threads(connection, "t-", WARM + WAITING, MESSAGES)
+    ends = wait_in_model(site, held, range(WARM))
     gc.collect()
+    objects_before = len(gc.get_objects())
     tracemalloc.start()
     try:
-        ends += wait_in_model(site, held, range(1, WAITING + 1))
+        ends += wait_in_model(site, held, range(WARM, WARM + WAITING))
         gc.collect()
         held_bytes, _ = tracemalloc.get_traced_memory()
+        held_objects = len(gc.get_objects()) - objects_before
     finally:
         tracemalloc.stop()
     site.worker.loop.call_soon_threadsafe(held.released.set)
@@ -157,6 +182,7 @@ def test_a_waiting_turn_holds_little_memory(site: OwnTurns, database_url: str, h
         end.result(timeout=60)
 
     assert held_bytes / 1024 / WAITING < WAITING_KIB_MAX
+    assert held_objects / WAITING < WAITING_OBJECTS_MAX
 
 
 def wait_in_model(site: OwnTurns, held: HeldModel, numbers: range) -> list[Future[object]]:
@@ -169,6 +195,15 @@ def wait_in_model(site: OwnTurns, held: HeldModel, numbers: range) -> list[Futur
         assert time.monotonic() < deadline, [end for end in ends if end.done()]
         time.sleep(0.02)
     return ends
+
+
+def test_a_worker_makes_full_collections_itself_and_sees_turns_begin_and_end(site: OwnTurns) -> None:
+    before = site.worker.active_runs.changes
+
+    site.turn("t")
+
+    assert site.worker.full_collections.count_changes() - before == 2
+    assert (gc.get_threshold()[2], gc.get_freeze_count() > 0) == (NEVER, True)
 
 
 def test_a_turn_leaves_nothing_behind_in_memory(site: OwnTurns) -> None:

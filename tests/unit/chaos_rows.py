@@ -22,7 +22,7 @@ def ref_of(number: int) -> str:
 def thread(key: int, **more: Any) -> Row:
     return {
         "key": key, "id": f"thread-{key}", "lease_owner": None, "root_key": None, "shared_to_seq": None,
-        "lineage": None, "branch_origin": None, **more,
+        "lineage": None, "branch_origin": None, "created_at": START, **more,
     }  # fmt: skip
 
 
@@ -33,7 +33,8 @@ def turn(number: int, key: int = 1, **more: Any) -> Row:
         "id": UUID(id_of(number)), "thread_key": key, "arrival_seq": number, "state": "completed", "agent": "desk",
         "error_kind": None, "error_message": None, "merged_into": None, "interrupted_by": None,
         "rolled_back": False, "when_busy": None, "parent_turn_id": None, "parent_call_id": None,
-        "requeued_from": None, "schedule_id": None, "attempt": 1, "created_at": created_at,
+        "requeued_from": None, "schedule_id": None, "attempt": 1, "cancel_requested_at": None,
+        "cancel_requested_by": None, "created_at": created_at,
         "finished_at": created_at + timedelta(seconds=30), **more,
     }  # fmt: skip
 
@@ -57,7 +58,8 @@ def arguments_of(ref: str) -> str:
 def step(number: int, index: int, name: str, state: str = "finished", **more: Any) -> Row:
     return {
         "turn_id": UUID(id_of(number)), "index": index, "kind": "tool", "name": name, "state": state,
-        "call_id": f"c{index}", **more,
+        "call_id": f"c{index}", "parent": None, "agent": None, "result": {"content": "{}"},
+        "started_at": START + timedelta(minutes=number, seconds=1), **more,
     }  # fmt: skip
 
 

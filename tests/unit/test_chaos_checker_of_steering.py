@@ -37,6 +37,7 @@ MAIN, CHILD, BRANCH, SCHEDULED = 1, 2, 3, 4
 SCHEDULE = UUID(int=500)
 HAS_MESSAGE = (FIRST, STEERS, UNDONE, UNDOES, STOPPED, STOPS, MERGES, MERGED, HASTY, CALLS)
 TOOLS = {FIRST: ("pay_out",), UNDOES: ("book_pickup",), HASTY: ("close_account",), CALLS: ("research",)}
+AGENTS = {HASTY: "hasty_desk"}
 POLICIES = {
     STEERS: "steer", UNDOES: "rollback", STOPS: "interrupt", MERGES: "merge", MERGED: "merge",
 }  # fmt: skip
@@ -68,7 +69,7 @@ def _turns() -> Sequence[Row]:
         turn(STEERS, state="merged", merged_into=UUID(id_of(FIRST)), when_busy="steer"),
         turn(UNDONE, state="cancelled", rolled_back=True, interrupted_by=UUID(id_of(UNDOES))),
         turn(UNDOES, when_busy="rollback"),
-        turn(STOPPED, state="cancelled", attempt=0, interrupted_by=UUID(id_of(STOPS))),
+        turn(STOPPED, state="cancelled", interrupted_by=UUID(id_of(STOPS))),
         turn(STOPS, when_busy="interrupt"),
         turn(MERGES, when_busy="merge"),
         turn(MERGED, state="merged", merged_into=UUID(id_of(MERGES)), when_busy="merge"),
@@ -185,7 +186,9 @@ def _handle_of(picture: Picture, turn_id: str) -> Handle:
 
 def _sent(picture: Picture) -> Sent:
     accepted = {
-        ref_of(number): Accepted(id_of(number), TOOLS.get(number, ()), when_busy=POLICIES.get(number))
+        ref_of(number): Accepted(
+            id_of(number), TOOLS.get(number, ()), when_busy=POLICIES.get(number), agent=AGENTS.get(number)
+        )
         for number in HAS_MESSAGE
     }
     changed = picture.pending_calls[2]["value"]["value"]

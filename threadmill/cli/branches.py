@@ -1,5 +1,6 @@
 """`threadmill threads branches`, `branch`, `choose` and the like: a thread's branches, and the choice between them."""
 
+import re
 from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from threadmill.cli.output import print_json, print_list, print_text, shorten, s
 if TYPE_CHECKING:
     from store.branches.branches import Branch
 
+#: A message by its place; anything else is its id.
+_SEQ = re.compile(r"[0-9]{1,18}")
 #: Characters of a message that a comparison shows.
 SHOWN_CHARS = 200
 ThreadId = Annotated[str, typer.Argument(help="The thread's id.")]
@@ -39,14 +42,15 @@ def branches(thread_id: ThreadId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJs
 def make(
     thread_id: ThreadId,
     at: Annotated[
-        str | None, typer.Option(help="The id of the last message that it shares; the newest without it.")
+        str | None, typer.Option(help="The seq or the id of the last message that it shares; the newest without it.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The branch's name.")] = None,
     branch: Annotated[str | None, typer.Option(help="The branch to begin from; the chosen one without it.")] = None,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Make a branch behind a message; it is not chosen by that."""
-    made = use_store(tenant, lambda store: store.branch(thread_id, at=at, name=name, branch=branch))
+    place = int(at) if at is not None and _SEQ.fullmatch(at) else at
+    made = use_store(tenant, lambda store: store.branch(thread_id, at=place, name=name, branch=branch))
     print_text(f"{made.id} shares {thread_id} up to message {made.shared_to_seq}")
 
 

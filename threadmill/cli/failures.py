@@ -28,13 +28,20 @@ OTHER_NAMES = {
     "attachments": "attach",
     "file": "attach",
     "keep_messages": "keep",
+    "mapping.idempotency_key": "key",
+    "mapping.text": "text",
+    "mapping.thread_id": "thread",
+    "mapping.user": "user",
     "open": "is_open",
+    "thread_id": "thread",
+    "time_zone": "zone",
     "turn_id": "turn_ids",
+    "when_busy": "policy",
     "worker_id": "worker_ids",
 }
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 #: Advice that only a call of the library can follow.
-_PYTHON_CALL = re.compile(r",? or pass \w+=\w+")
+_PYTHON_CALL = re.compile(r",? or pass \w+=\w+|, as a timedelta")
 #: A name of several words as Python spells it, where it is no value in quotes.
 _PYTHON_NAME = re.compile(r"(?<!['\"\w])[a-z]+(?:_[a-z]+)+(?!['\"\w])")
 
@@ -86,7 +93,9 @@ def _report_usage(error: TyperException) -> int:
 def _rename_arguments(error: ThreadmillError, option_names: Mapping[str, str]) -> str:
     """The text of an error, with options in the place of the library's arguments."""
     field, colon, rest = str(error).partition(": ")
-    option = option_names.get(field.partition(".")[0]) if isinstance(error, UserError) else None
+    option = None
+    if isinstance(error, UserError):
+        option = option_names.get(field) or option_names.get(field.partition(".")[0])
     text = f"{option or field}{colon}{rest}"
     text = _PYTHON_CALL.sub("", text)
     return _PYTHON_NAME.sub(lambda match: option_names.get(match[0], match[0]), text)

@@ -76,12 +76,12 @@ def _print(overview: "Overview") -> None:
         f"{overview.at:%Y-%m-%d %H:%M:%S} UTC",
         f"workers: {len(living)}" + (f", {draining} of them draining" if draining else ""),
         f"running: {sum(overview.running_by_agent.values())}",
-        f"waiting: {sum(queue.waiting for queue in overview.queues)}{_mark('queues', overview)}",
+        f"queued: {sum(queue.waiting for queue in overview.queues)}{_mark('queues', overview)}",
         f"ended: {ended}{_mark('ended', overview)} in {length}, {ended / overview.minutes:.1f}/min",
     ]
     print_text("  ".join(words))
     _print_part("RUNNING, THE OLDEST FIRST", overview.running, columns_of(with_tenant=True))
-    _print_part("WAITING", overview.queues, _QUEUES)
+    _print_part("QUEUED", overview.queues, _QUEUES)
     _print_part("WAITING FOR THEIR NEXT TRY", overview.retrying, _RETRYING)
     _print_part(f"ENDED IN THE LAST {length}", overview.ended, _ENDED)
     _print_part("FAILED", overview.failures, _FAILURES)

@@ -7,11 +7,12 @@ of an answer that is none; a connection goes back to its session, or is closed, 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from agent.models.http.events import Event, EventReader
@@ -40,7 +41,17 @@ class Question:
 
     url: URL
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    #: Writes the body, each time that it is sent. Raises `ModelError`.
+    write_body: Callable[[], bytes] = field(repr=False)
+
+
+class _SentOnce(aiohttp.BytesPayload):
+    """A body that is let go as soon as it is written: an answer may take minutes to begin, and needs none of it."""
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        del content_length  # all of it
+        value, self._value = self._value, b""
+        await writer.write(value)
 
 
 class AnswerFormat(Protocol):
@@ -153,7 +164,11 @@ async def _send(question: Question) -> aiohttp.ClientResponse:
     session, url = await open_session(), question.url
     for _ in range(REDIRECTIONS_MAX):
         response = await session.post(
-            url, data=question.body, headers=question.headers, allow_redirects=False, proxy=find_proxy(url)
+            url,
+            data=_SentOnce(question.write_body()),
+            headers=question.headers,
+            allow_redirects=False,
+            proxy=find_proxy(url),
         )
         target = response.headers.get("Location") if response.status in _REDIRECTIONS else None
         if target is None:

@@ -63,12 +63,11 @@ def _make_question(
         problem = f"{model}: no key: set {endpoint.key_variables[-1]}, or the parameter api_key"
         raise ModelError("unauthorized", problem, retryable=False, is_ours=True)
     form = anthropic_request if endpoint.format == "anthropic" else openai_request
-    body = form.build_body(endpoint, own_name, request, is_streamed=is_streamed)
     headers = {"Content-Type": "application/json", **dict(form.list_headers(endpoint, request, key))}
     question = Question(
         _find_url(address, _PATHS[endpoint.format]),
         _override(headers, request.parameters.get("extra_headers") or {}),
-        _write(body),
+        lambda: _write(form.build_body(endpoint, own_name, request, is_streamed=is_streamed)),
     )
     return question, AnthropicAnswer() if endpoint.format == "anthropic" else OpenAIAnswer()
 

@@ -230,9 +230,9 @@ def upgrade() -> None:
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
     op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
-    for counted, where in (("messages", ""), ("tokens", " and uncovered_tokens_step > 0")):
-        columns = ["agent", f"uncovered_{counted}_step"]
-        _create_index_where(f"ix_threads_agent_uncovered_{counted}", "threads", columns, f"summary_failures < 5{where}")
+    for counted in ("messages", "tokens"):
+        name, step = f"ix_threads_agent_uncovered_{counted}", f"uncovered_{counted}_step"
+        _create_index_where(name, "threads", ["agent", step], f"summary_failures < 5 and {step} > 0")
     if op.get_bind().dialect.name == "postgresql":
         _create_retention_indexes()
         _renew_thread_indexes()
@@ -283,7 +283,7 @@ def upgrade() -> None:
         sa.Column("to_seq", sa.BigInteger(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("usage", JSON, nullable=True),
+        sa.Column("usage", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost", sa.Numeric(18, 9), nullable=True),
         sa.Column("prompt_version", sa.Text(), nullable=True),
         sa.Column("sections", JSON, nullable=True),
@@ -328,11 +328,11 @@ def upgrade() -> None:
         sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("cancel_requested_by", sa.Text(), nullable=True),
-        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashed_worker", sa.Uuid(as_uuid=False), nullable=True),
         sa.Column("interruptions", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("notified_at", TIME, nullable=True),
         sa.Column("retry_at", TIME, nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
@@ -354,7 +354,7 @@ def upgrade() -> None:
         sa.Column("error_retryable", sa.Boolean(), nullable=True),
         sa.Column("error_fault", sa.Text(), nullable=True),
         sa.Column("omitted", JSON, nullable=True),
-        sa.Column("usage", JSON, nullable=True),
+        sa.Column("usage", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.CheckConstraint(
             "state in ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled', 'merged')", name="state"
@@ -367,7 +367,6 @@ def upgrade() -> None:
     )
     if not is_sqlite:
         op.execute("ALTER TABLE turns REPLICA IDENTITY USING INDEX uq_turns_id")
-    op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
     _create_turn_indexes()
     _create_index_where(
         "uq_turns_tenant_idempotency_key",
@@ -395,7 +394,7 @@ def upgrade() -> None:
         sa.Column("tool_call_id", sa.Text(), nullable=True),
         sa.Column("reasoning", sa.Text(), nullable=True),
         sa.Column("provider_fields", sa.JSON(), nullable=True),
-        sa.Column("usage", JSON, nullable=True),
+        sa.Column("usage", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("tokens", sa.Integer(), nullable=True),
         sa.Column("state", sa.Text(), server_default="complete", nullable=False),
         sa.Column("rolled_back", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -424,7 +423,7 @@ def upgrade() -> None:
         sa.Column("fencing_token", sa.BigInteger(), nullable=False),
         sa.Column("request_digest", sa.Text(), nullable=False),
         sa.Column("result", JSON, nullable=True),
-        sa.Column("usage", JSON, nullable=True),
+        sa.Column("usage", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("cost", sa.Numeric(precision=18, scale=9, asdecimal=False), nullable=True),
         sa.Column("parent", sa.Integer(), nullable=True),
         sa.Column("agent", sa.Text(), nullable=True),
@@ -592,11 +591,19 @@ def _create_turn_indexes() -> None:
     """Index turns by their state, by the thread whose head they may be, and by when the sweep looks at them."""
     unfinished = "state in ('queued', 'running', 'waiting')"
     must_end_at = "coalesce(cancel_requested_at, wait_expires_at, deadline)"
-    op.create_index("ix_turns_state_tenant", "turns", ["state", "tenant", "finished_at", "arrival_seq"])
-    _create_index_where("ix_turns_finished_at", "turns", ["finished_at", "arrival_seq"], "finished_at is not null")
-    _create_index_where(
-        "ix_turns_unfinished", "turns", ["thread_key", sa.text("(attempt = 0)"), "arrival_seq"], unfinished
-    )
+    of_state, others = ["state", "tenant", "finished_at", "arrival_seq"], sa.text("state <> 'completed'")
+    op.create_index("ix_turns_state_tenant", "turns", of_state, postgresql_where=others)
+    if op.get_bind().dialect.name == "postgresql":
+        _create_index_where("ix_turns_completed", "turns", ["tenant", "finished_at"], "state = 'completed'")
+    _create_index_where("ix_turns_finished_at", "turns", ["finished_at"], "finished_at is not null")
+    has_not_begun: str | sa.TextClause = sa.text("(attempt = 0)")
+    if op.get_bind().dialect.name == "postgresql":
+        is_unfinished = sa.text(f"({unfinished})")
+        op.create_index("ix_turns_of_thread", "turns", ["thread_key", is_unfinished, has_not_begun, "arrival_seq"])
+    else:
+        op.create_index("ix_turns_thread_key", "turns", ["thread_key", "arrival_seq"])
+        in_thread = f"({unfinished}) is true"
+        _create_index_where("ix_turns_unfinished", "turns", ["thread_key", has_not_begun, "arrival_seq"], in_thread)
     due_at = sa.text("(coalesce(retry_at, not_before, created_at))")
     _create_index_where("ix_turns_queued", "turns", ["notified_at", due_at], "state = 'queued'")
     _create_index_where("ix_turns_parent_turn_id", "turns", ["parent_turn_id"], "parent_turn_id is not null")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from tests.chaos.finding import Finding, Promise
 from tests.chaos.picture import Picture, Row
 from tests.chaos.sent import Sent
-from tests.chaos.tickets import CLIENT, READS, RESEARCH, references
+from tests.chaos.tickets import CLERK, CLIENT, HAND_OVERS, READS, RESEARCH, references, ticket_of
 
 #: Tools that leave no effect.
-HARMLESS = (*READS, CLIENT, RESEARCH)
+HARMLESS = (*READS, CLIENT, RESEARCH, CLERK, *HAND_OVERS)
 
 
 def check_effects(picture: Picture) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def _on_line(picture: Picture, thread: Row) -> Iterator[Finding]:
         if turn_id not in whole:
             continue
         keys[effect["ref"], effect["tool"]].add(effect["idempotency_key"])
-        if asked_at.get(effect["ref"], whole[turn_id] + 1) > whole[turn_id]:
+        if asked_at.get(ticket_of(effect["ref"]), whole[turn_id] + 1) > whole[turn_id]:
             told = f"{effect['tool']} for {effect['ref']}, which it was not asked for"
             yield Finding(Promise.ACCOUNTED, turn_id, told)
     for (ref, tool), some in keys.items():
@@ -88,8 +88,11 @@ def check_calls(picture: Picture, sent: Sent) -> Iterator[Finding]:
 
 
 def _was_told(picture: Picture, step: Row, *, is_void: bool) -> bool:
-    said = picture.said.get(str(step["turn_id"]), ())
-    told = [m for m in said if m["role"] == "tool" and m["tool_call_id"] == step["call_id"]]
+    said, call_id = picture.said.get(str(step["turn_id"]), ()), step["call_id"]
+    if step["parent"] is not None:
+        # The agent that it belongs to was told, and says so in its answer.
+        call_id = picture.calls()[f"{step['turn_id']}-{step['parent']}"]["call_id"]
+    told = [m for m in said if m["role"] == "tool" and m["tool_call_id"] == call_id]
     return any("error" in json.loads(m["content"]) for m in told) or (is_void and not told)
 
 
@@ -99,7 +102,7 @@ def _skipped(picture: Picture, sent: Sent) -> Iterator[Finding]:
     for message in picture.messages:
         for call in message["tool_calls"] or ():
             for ref in references(call["arguments"])[:1]:
-                made[str(message["turn_id"]), ref.replace("AS", "FH")].append(call["name"])
+                made[str(message["turn_id"]), ticket_of(ref)].append(call["name"])
     for ref, accepted in sent.accepted.items():
         if accepted.turn_id not in picture.turns or not accepted.has_message:
             continue

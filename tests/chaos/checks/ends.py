@@ -1,6 +1,6 @@
 """How turns ended: every message that was accepted has come to an end, and to one that its policy allows."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from tests.chaos.finding import Finding, Promise
 from tests.chaos.picture import Picture, Row
@@ -16,13 +16,20 @@ def check_ends(picture: Picture, sent: Sent) -> Iterator[Finding]:
             yield Finding(Promise.DURABLE, ref, f"turn {accepted.turn_id} is not stored")
     if len({accepted.turn_id for accepted in sent.accepted.values()}) != len(sent.accepted):
         yield Finding(Promise.DURABLE, "the senders", "two messages have one turn")
+    asked_to_stop = turns_asked_to_stop(picture, sent)
     for turn_id, turn in picture.turns.items():
-        if problem := _problem_of_end(picture, turn):
+        if problem := _problem_of_end(picture, turn, asked_to_stop):
             yield Finding(Promise.ANSWERED, turn_id, f"it is {turn['state']}: {problem}")
     yield from _invented(picture, sent)
 
 
-def _problem_of_end(picture: Picture, turn: Row) -> str | None:
+def turns_asked_to_stop(picture: Picture, sent: Sent) -> Collection[str]:
+    """The ids of the turns that somebody asked to stop, each the one that answers the message."""
+    asked = [cancelled.turn_id for cancelled in sent.cancelled if cancelled.turn_id in picture.turns]
+    return {*asked, *map(picture.answering, asked)}
+
+
+def _problem_of_end(picture: Picture, turn: Row, asked_to_stop: Collection[str]) -> str | None:
     match turn["state"]:
         case "completed":
             return None
@@ -32,7 +39,7 @@ def _problem_of_end(picture: Picture, turn: Row) -> str | None:
                 return f"turn {turn['merged_into']} answers nobody"
             return None
         case "cancelled":
-            return _problem_of_cancelled(picture, turn)
+            return _problem_of_cancelled(picture, turn, asked_to_stop)
         case "failed":
             # What nobody decided in time.
             is_late = turn["error_kind"] == "waiting_expired" and _has_undecided(picture, turn)
@@ -40,8 +47,10 @@ def _problem_of_end(picture: Picture, turn: Row) -> str | None:
     return "nobody ended it"
 
 
-def _problem_of_cancelled(picture: Picture, turn: Row) -> str | None:
+def _problem_of_cancelled(picture: Picture, turn: Row, asked_to_stop: Collection[str]) -> str | None:
     if turn["interrupted_by"] is None:
+        if str(turn["id"]) in asked_to_stop:
+            return None
         parent = picture.turns.get(str(turn["parent_turn_id"]))
         is_orphan = parent is not None and parent["state"] in ("cancelled", "failed")
         return None if is_orphan else "nobody asked for that"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.chaos.finding import Finding, Promise
-from tests.chaos.picture import Picture
+from tests.chaos.picture import Picture, Row
 from tests.chaos.sent import Sent
 
 
@@ -33,10 +33,15 @@ def _gone(picture: Picture, sent: Sent) -> Iterator[Finding]:
         turn = picture.turns.get(accepted.turn_id)
         if turn is None or not accepted.has_message or accepted.turn_id in stored:
             continue
-        if not turn["rolled_back"]:
+        if not (turn["rolled_back"] or _never_began(turn)):
             yield Finding(Promise.DURABLE, ref, "its text is in no history")
         elif accepted.turn_id not in waiting:
             yield Finding(Promise.OUT_OF_VIEW, ref, "its text is gone")
+
+
+def _never_began(turn: Row) -> bool:
+    """Whether it was cancelled before anybody claimed it: its text stays with it, and is no part of the history."""
+    return bool(turn["state"] == "cancelled" and turn["attempt"] == 0)
 
 
 def check_left_over(picture: Picture) -> Iterator[Finding]:
@@ -45,5 +50,5 @@ def check_left_over(picture: Picture) -> Iterator[Finding]:
             yield Finding(Promise.NO_LEASE, f"thread {thread['id']}", f"held by {thread['lease_owner']}")
     for row in picture.inputs:
         turn = picture.turns.get(str(row["turn_id"]))
-        if turn is None or not turn["rolled_back"]:
+        if turn is None or not (turn["rolled_back"] or _never_began(turn)):
             yield Finding(Promise.ANSWERED, str(row["turn_id"]), "its question is still in the inbox")

@@ -12,7 +12,7 @@ from producers import Producer
 from store.database.engine import Database
 from store.settings import Settings, current
 from store.turns import settle as settling
-from store.turns import sweep as sweeping
+from store.turns import sweep_request
 from tasks import maintenance, publish
 from tasks.celery_app import app
 from tests.integration.producers.backend import claim, queued_wake_ups
@@ -155,7 +155,7 @@ def test_what_nobody_can_see_is_lost_is_published_again_after_a_bound(
     sweep()
     assert turn.id not in queued_wake_ups(settings)
 
-    monkeypatch.setattr(sweeping, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(sweep_request, "STUCK_SECONDS", 0.0)
     sweep(1)
 
     assert turn.id in queued_wake_ups(settings)

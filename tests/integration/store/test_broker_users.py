@@ -78,7 +78,10 @@ FOREIGN = {
 ALLOWED = {
     PRODUCER: f"LPUSH {URGENT} x, LPUSH quarantine x, PUBLISH threadmill:cancel x, PUBLISH threadmill:events:x x",
     GATEWAY: "LPUSH turns x, PUBLISH threadmill:watch x, GET threadmill:limits:x",
-    WORKER: f"BRPOP turns {URGENT} 0.01, LLEN files, LPUSH 0197.reply.celery.pidbox x, GET threadmill:breaker:x",
+    WORKER: f"""
+        BRPOP turns {URGENT} 0.01, BLMPOP 0.01 2 turns {URGENT} RIGHT COUNT 2, LLEN files
+        LPUSH 0197.reply.celery.pidbox x, GET threadmill:breaker:x
+    """,
     BEAT: "LPUSH maintenance x, SADD _kombu.binding.maintenance x",
     FLOWER: f"LLEN {URGENT}, BRPOP 0197.reply.celery.pidbox 0.01, PUBLISH /0.celery.pidbox x",
 }

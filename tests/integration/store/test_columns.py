@@ -120,11 +120,11 @@ TURNS: dict[str, tuple[Does, Does, Does, Does]] = {
     "cancel_requested_at": (LEAVES, COPIES, RESETS, RESETS),
     "cancel_requested_by": (LEAVES, COPIES, RESETS, RESETS),
     # The journal of a resumed turn is numbered on by attempts; what limits it begins anew.
-    "attempt": (LEAVES, COPIES, COPIES, RESETS),
     "retries": (LEAVES, COPIES, RESETS, RESETS),
     "crashes": (LEAVES, COPIES, RESETS, RESETS),
     "crashed_worker": (LEAVES, RESETS, RESETS, RESETS),
     "interruptions": (LEAVES, RESETS, RESETS, RESETS),
+    "attempt": (LEAVES, COPIES, COPIES, RESETS),
     "notified_at": (LEAVES, RESETS, SETS, SETS),
     "retry_at": (LEAVES, RESETS, RESETS, RESETS),
     "failing_since": (LEAVES, RESETS, RESETS, RESETS),

@@ -18,7 +18,19 @@ from store.database.engine import Database
 from store.settings import load
 from store.summaries import due
 from store.threads import counts, listing, search
-from store.turns import claims, fair_share, inbox, overview, sweep, thread_turns, unserved, usage, waiting, workers
+from store.turns import (
+    claims,
+    fair_share,
+    inbox,
+    overview,
+    sweep,
+    sweep_request,
+    thread_turns,
+    unserved,
+    usage,
+    waiting,
+    workers,
+)
 from store.turns import listing as turn_listing
 from store.turns import settle as turns
 from store.turns.claims import ClaimRequest
@@ -60,7 +72,7 @@ def database(request: pytest.FixtureRequest, lend_database: LendDatabase, migrat
 @pytest.fixture(autouse=True)
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that these few rows exceed, as a million exceeds the real ones."""
-    monkeypatch.setattr(sweep, "WINDOW_MIN", 50)
+    monkeypatch.setattr(sweep_request, "WINDOW_MIN", 50)
     monkeypatch.setattr(waiting, "SEARCH_WINDOW", 50)
     monkeypatch.setattr(counts, "COUNT_MAX_COST", 0)
     for name in ("QUEUED_MAX", "ENDED_MAX", "CALLED_MAX"):
@@ -186,5 +198,5 @@ def test_a_page_of_the_turns_of_a_long_thread_reads_no_more_than_it_shows(databa
 
     nodes = run_explained(database, next_page)
 
-    assert "ix_turns_thread_key" in {node.get("Index Name") for node in nodes}
+    assert "ix_turns_of_thread" in {node.get("Index Name") for node in nodes}
     assert max(map(rows_read, nodes)) <= 11

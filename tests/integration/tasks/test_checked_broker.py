@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -224,6 +225,71 @@ def test_a_key_of_another_type_holds_up_no_other_queue_and_is_read_again_when_it
     assert counted.count().keys() == {"wrong_key"}
     # Not at full speed: at the start, and then each time that they were read again.
     assert counted.count()["wrong_key"] < 60
+
+
+def count_calls(broker: redis.Redis, command: str) -> int:
+    stats: dict[str, Any] = broker.info("commandstats").get(f"cmdstat_{command}", {})
+    return int(stats.get("calls", 0))
+
+
+@pytest.mark.parametrize("prefix", ["", "turns"], ids=["plain", "prefixed"])
+def test_as_many_messages_are_taken_together_as_can_be_begun_with(
+    valkey_url: str, broker: redis.Redis, prefix: str, counted: refusals.Refusals
+) -> None:
+    reader = Reader(valkey_url, **({"global_keyprefix": prefix} if prefix else {}))
+    reader.channel.count_free_places = lambda: 5 - len(reader.taken) % 5
+    asked = count_calls(broker, "blmpop"), count_calls(broker, "brpop")
+    messages = [encode(honest_message(TURNS_QUEUE, random.Random(number))) for number in range(11)]
+    broker.lpush(f"{prefix}{TURNS_QUEUE}", *messages[:2], b"none of ours", *messages[2:])
+
+    reader.connection.drain_events(timeout=10)
+    first_taken = len(reader.taken)
+    reader.read_until(lambda: len(reader.taken) == 11)
+
+    assert [message.headers["id"] for message in reader.taken] == [json.loads(raw)["headers"]["id"] for raw in messages]
+    # The fifth was dropped. Then one place was free, twice five, and none was left to be filled.
+    assert first_taken == 4
+    assert (count_calls(broker, "blmpop") - asked[0], count_calls(broker, "brpop") - asked[1]) == (3, 1)
+    assert counted.count() == {"no_json": 1}
+    reader.connection.close()
+
+
+def test_a_process_takes_no_more_than_so_many_at_once(reader: Reader, publish: Callable[..., str]) -> None:
+    reader.channel.count_free_places = lambda: 1_000
+    for _ in range(checked_broker.TAKEN_AT_ONCE_MAX + 1):
+        publish()
+
+    reader.connection.drain_events(timeout=10)
+
+    assert len(reader.taken) == checked_broker.TAKEN_AT_ONCE_MAX
+
+
+def test_where_the_broker_does_not_let_several_be_taken_each_is_taken_alone(
+    valkey_url: str, broker: redis.Redis, publish: Callable[..., str]
+) -> None:
+    broker.execute_command("ACL SETUSER older on >a-password ~* &* +@all -blmpop")
+    address = urlsplit(valkey_url)
+    reader = Reader(address._replace(netloc=f"older:a-password@{address.hostname}:{address.port}").geturl())
+    reader.channel.count_free_places = lambda: 5
+    refused_before = broker.info("commandstats").get("cmdstat_blmpop", {}).get("rejected_calls", 0)
+    turns = [publish() for _ in range(3)]
+
+    reader.read_until(lambda: len(reader.taken) == 3)
+
+    assert reader.turns == turns
+    assert broker.info("commandstats")["cmdstat_blmpop"]["rejected_calls"] - refused_before == 1
+    reader.connection.close()
+    broker.execute_command("ACL DELUSER older")
+
+
+def test_a_server_that_does_not_know_a_command_is_told_from_one_that_fails(broker: redis.Redis) -> None:
+    with pytest.raises(redis.ResponseError) as unknown:
+        broker.execute_command("BLMPOPS", 1, 1, "turns", "RIGHT")
+    with pytest.raises(redis.ResponseError) as failed:
+        broker.execute_command("BLMPOP", 1, 1, "turns", "MIDDLE")
+
+    assert checked_broker._is_not_known(unknown.value)
+    assert not checked_broker._is_not_known(failed.value)
 
 
 def test_keys_that_all_have_another_type_are_not_asked_for_at_full_speed(

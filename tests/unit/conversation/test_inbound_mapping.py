@@ -63,7 +63,7 @@ def test_two_values_never_make_one_thread() -> None:
 
 @pytest.mark.parametrize("value", [None, {}, [], ["x"], {"a": 1}])
 def test_an_id_is_made_of_text_numbers_and_truth_alone(value: object) -> None:
-    mapping = check_mapping({"thread_id": "{/a}", "text": "x", "idempotency_key": "k"})
+    mapping = check_mapping({"thread_id": "{/a}", "text": "x", "idempotency_key": "{sha256}"})
 
     with pytest.raises(InvalidInput, match=r"^thread_id: has (no value|an object or a list) at '/a'"):
         apply_mapping(mapping, body_of({"a": value}))
@@ -71,7 +71,7 @@ def test_an_id_is_made_of_text_numbers_and_truth_alone(value: object) -> None:
 
 def test_what_is_missing_is_told_by_its_pointer() -> None:
     for missing, field in (("thread_id", "thread_id"), ("idempotency_key", "idempotency_key"), ("user", "user")):
-        mapping = check_mapping({"thread_id": "t", "text": "x", "idempotency_key": "k"} | {missing: "{/gone/1}"})
+        mapping = check_mapping({"thread_id": "t", "text": "x", "idempotency_key": "{sha256}"} | {missing: "{/gone/1}"})
         with pytest.raises(InvalidInput, match=rf"^{field}: has no value at '/gone/1'"):
             apply_mapping(mapping, body_of(EVENT))
 
@@ -96,6 +96,7 @@ def test_what_is_no_template_is_refused(template: object) -> None:
         MAPPING | {"metadata": "x"},
         MAPPING | {"metadata": {"a": 1}},
         MAPPING | {"text": ["x"]},
+        MAPPING | {"idempotency_key": "order {{/id}}"},
     ],
 )
 def test_what_is_no_mapping_is_refused(mapping: object) -> None:

@@ -53,7 +53,7 @@ def test_a_window_begins_with_a_user_message_and_keeps_system_messages() -> None
     second = turn(2)
 
     assert start_at_turn_boundary([system, asks, result, answer, *second]) == (system, *second)
-    assert start_at_turn_boundary([asks, result]) == (asks, result)
+    assert tuple(start_at_turn_boundary([asks, result])) == (asks, result)
 
 
 def numbered(*messages: Message, first: int = 1) -> tuple[Message, ...]:

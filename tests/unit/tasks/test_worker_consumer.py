@@ -1,4 +1,4 @@
-"""Celery's consumer as our workers run it: how task events leave."""
+"""Celery's consumer as our workers run it: how task events leave, and how many messages are taken."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.control import consumer
-from tasks.control.consumer import GATHER_SECONDS, GATHERED_MAX, Events, WorkerConsumer
+from tasks.control.consumer import GATHER_SECONDS, GATHERED_MAX, Events, Tasks, WorkerConsumer
 
 
 def consumer_with(hub: Any) -> WorkerConsumer:
@@ -54,3 +54,17 @@ def test_a_worker_that_never_connected_has_nothing_to_flush(calls: list[str]) ->
     object.__new__(Events)._close(SimpleNamespace(event_dispatcher=None))
 
     assert calls == ["closed"]
+
+
+def test_no_more_messages_are_taken_than_places_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tasks.__bases__[0], "start", lambda self, worker: None)
+    reserved: set[str] = set()
+    monkeypatch.setattr(consumer.state, "reserved_requests", reserved)
+    channel = SimpleNamespace()
+    worker = SimpleNamespace(pool=SimpleNamespace(num_processes=3), task_consumer=SimpleNamespace(channel=channel))
+
+    object.__new__(Tasks).start(worker)
+
+    assert channel.count_free_places() == 3
+    reserved.update("ab")
+    assert channel.count_free_places() == 1

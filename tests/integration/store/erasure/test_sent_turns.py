@@ -3,13 +3,19 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from conversation.errors import InvalidInput, ThreadNotFound, ThreadUnderLegalHold
+from conversation.errors import InvalidInput, LeaseLost, ThreadNotFound, ThreadUnderLegalHold
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.step import message_of
+from conversation.turn import Completed
+from conversation.when_busy import WhenBusy
 from store import tables
 from store.audit import hash_of
 from store.erasure.export import UserExport
@@ -18,6 +24,9 @@ from store.erasure.subject import Subject
 from store.erasure.workflow import run_erasure
 from store.retention import legal_holds
 from store.threads.search import search_messages
+from store.turns import journal, steering
+from store.turns.settle import settle as settle_turn
+from store.turns.unserved import end_overdue
 from tests.integration.store.erasure.test_erasure import everything
 from tests.integration.store.scenes import TURN, Scene, settle
 
@@ -77,6 +86,24 @@ def test_nothing_is_left_of_what_they_said_and_the_thread_stays(scene: Scene) ->
     )
     assert scene.database.run(lambda c: c.execute(waiting).scalars().all()) == ["completed", "cancelled"]
     assert run_erasure(scene.database, scene.files, BOB) == certificate
+
+
+def test_a_worker_that_has_read_their_words_stores_none_of_them_any_more(scene: Scene) -> None:
+    scene.answered("anns", 1, user="ann")
+    running = scene.claimed(f"{MARK} asks", "anns", user=BOB.user)
+    scene.send(f"{MARK} adds", "anns", user=BOB.user, when_busy=WhenBusy.STEER)
+    (read,) = scene.database.run(steering.take, running.lease, running.id, 0, limit=9)
+    answer = Completed(messages=(message_of(read), Message(role="assistant", content=f"{MARK}, you say?")))
+
+    run_erasure(scene.database, scene.files, BOB)
+
+    with pytest.raises(LeaseLost):
+        scene.database.run(journal.record, running.lease, running.id, [replace(read, index=1)])
+    with pytest.raises(LeaseLost):
+        scene.database.run(settle_turn, running.lease, running.id, answer, release=True)
+    assert scene.database.run(end_overdue, "default", "anns", sweeper=new_id()) is not None
+    assert MARK not in everything(scene)
+    assert scene.contents("anns")[TURN:] == [ERASED, ERASED]
 
 
 def search_messages_of(scene: Scene, words: str) -> list[Any]:

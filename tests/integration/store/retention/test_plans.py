@@ -150,7 +150,8 @@ def test_turns_to_be_purged_are_found_through_an_index(postgres_scene: Scene) ->
     plan = plan_of(postgres_scene.database, lambda _: purge.due_turns(30, purge.BEGINNING, 100))
 
     assert "ix_turns_finished_at" in plan
-    assert "Sort" not in plan
+    # Only those that ended in one moment are sorted.
+    assert "Sort" not in plan.replace("Incremental Sort", "").replace("Sort Key", "")
 
 
 @pytest.fixture

@@ -332,6 +332,28 @@ def test_an_erasure_of_a_thread_takes_its_branches_and_leaves_forks_whole(scene:
     assert scene.row("t") is scene.row("t/a") is None
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("subject", [{"thread_id": "t"}, {"user": "ann"}], ids=["thread", "user"])
+def test_an_erasure_comes_to_its_end_though_a_fork_shares_what_a_branch_said(
+    scene: Scene, subject: dict[str, str]
+) -> None:
+    scene.answered("t", 2)
+    scene.change("t", owner="ann")
+    scene.answered(branch(scene, "t", "a", TURN), 1)
+    fork(scene, "t/a", "f")
+    scene.change("f", owner="bob")
+    before = shown(scene, "f")
+
+    run_erasure(scene.database, scene.files, Subject(tenant="default", **subject))
+
+    assert shown(scene, "f") == scene.contents("f") == before
+    assert scene.row("t") is scene.row("t/a") is None
+    assert left(scene) == {"threads": 3, "messages": 2 * TURN, "turns": 2, "steps": 2}
+    # What is left of both goes with the fork.
+    run_erasure(scene.database, scene.files, Subject(tenant="default", user="bob"))
+    assert left(scene) == {}
+
+
 def test_an_erasure_of_a_user_takes_what_their_deleted_threads_left(scene: Scene) -> None:
     scene.answered("t", 3, file=b"of t")
     scene.change("t", owner="ann")

@@ -61,8 +61,22 @@ def test_due_threads_are_found_by_index(database: Database) -> None:
     assert "Seq Scan on threads" not in plans, plans
     assert "ix_threads_agent_uncovered_messages" in plans, plans
     assert "ix_threads_agent_uncovered_tokens" in plans, plans
-    # One is the end of the list of agents.
-    assert sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", plans))) <= 1, plans
+    # Those are the ends of the lists of agents, one of each index.
+    assert sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", plans))) <= 4, plans
+
+
+def test_a_mark_below_what_indexes_hold_finds_the_short_threads(desk: Desk) -> None:
+    desk.chat("short", 4)
+    desk.change("short", agent="a")
+    by_messages, by_tokens = marks(8, 4), marks(0, 4, tokens=10, keep_tokens=5)
+    reserve = partial(due.reserve_due, limit=10)
+
+    assert desk.database.run(reserve, marks={}, other_marks=marks(20, 10, tokens=5_000)) == []
+    (found,) = desk.database.run(reserve, marks={"a": by_messages}, other_marks=marks(20, 10))
+    desk.change("short", summary_retry_at=None)
+    (found_by_tokens,) = desk.database.run(reserve, marks={}, other_marks=by_tokens)
+
+    assert (found.thread_id, found_by_tokens.thread_id) == ("short", "short")
 
 
 def test_a_draft_reads_no_other_threads_messages(database: Database) -> None:

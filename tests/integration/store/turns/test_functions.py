@@ -33,10 +33,11 @@ from store import tables
 from store.database.engine import Database
 from store.database.function_calls import LAZY_COMMIT
 from store.settings import load
-from store.turns import claim_call, claims, inbox, send_function, settle_call, workers
+from store.turns import claim_call, claims, inbox, send_function, settle_call, sweep, workers
 from store.turns.claims import ClaimRequest
 from store.turns.inbox import SendLimits, SendRequest
 from store.turns.settle import settle
+from store.turns.sweep_request import SweepRequest
 
 WORKER = "a0000000-0000-0000-0000-000000000001"
 CLAIMANT = ClaimRequest(worker=WORKER, agents={"assistant": "1"}, max_messages={"assistant": 50})
@@ -61,13 +62,13 @@ def open_database(database_url: str) -> Iterator[Callable[..., Database]]:
         database.close()
 
 
-def test_of_the_three_calls_the_claim_alone_commits_lazily() -> None:
+def test_of_the_calls_those_alone_commit_lazily_of_which_nobody_is_told() -> None:
     lease = Lease(thread_key=1, worker=WORKER, fencing_token=1)
     request = SendRequest(
         turn_id=new_id(), tenant="default", thread_id="t", agent="assistant", message=Message(role="user", content="hi")
     )
 
-    claim_call_alone = claim_call.build("default", "t", CLAIMANT, None)
+    lazy = [claim_call.build("default", "t", CLAIMANT, None), sweep.build_call(SweepRequest(grace_seconds=0, limit=1))]
     others = [
         settle_call.build(
             lease, new_id(), Completed(messages=(Message(role="assistant", content="hi"),)), release=True
@@ -76,7 +77,7 @@ def test_of_the_three_calls_the_claim_alone_commits_lazily() -> None:
         send_function.call_of(request, SendLimits(), mark_notified=True),
     ]
 
-    assert LAZY_COMMIT in claim_call_alone.render(Transformer(), "")
+    assert [LAZY_COMMIT in call.render(Transformer(), "") for call in lazy] == [True] * 2
     assert [LAZY_COMMIT in call.render(Transformer(), "") for call in others] == [False] * 3
 
 

@@ -13,7 +13,7 @@ from store import tables
 from store.database.column_types import clock
 from store.database.engine import Database
 from store.tables import turns
-from store.turns import claims, inbox, sweep, workers
+from store.turns import claims, inbox, sweep, sweep_request, workers
 from store.turns.claims import SHARED_CRASHES, ClaimRequest
 from store.turns.inbox import SendRequest
 
@@ -67,7 +67,7 @@ def picked(database: Database, *, limit: int = 3, **in_broker: int) -> list[str]
 
 @pytest.fixture(autouse=True)
 def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "WINDOW_MIN", 6)
+    monkeypatch.setattr(sweep_request, "WINDOW_MIN", 6)
 
 
 @pytest.mark.parametrize("notified", [True, False])
@@ -141,7 +141,7 @@ def test_the_wake_up_of_a_turn_that_runs_alone_is_in_a_queue_of_its_own(database
 def test_what_the_broker_may_still_hold_is_notified_again_after_a_bound_while_a_worker_lives(
     database: Database,
 ) -> None:
-    notified_ago(database, send(database, "t"), sweep.STUCK_SECONDS + 1)
+    notified_ago(database, send(database, "t"), sweep_request.STUCK_SECONDS + 1)
 
     assert picked(database, turns=9) == []
     start_worker(database)

@@ -11,16 +11,27 @@ from sqlalchemy import Connection
 from benchmarks.bulk_load import load_threads, load_waiting_turns
 from store.database.engine import Database
 from store.settings import load
-from store.turns import sweep, unserved, workers
+from store.turns import fair_share, sweep, sweep_request, unserved, workers
 from tests.conftest import LendDatabase
 from tests.integration.plans import blocks_read, run_explained
 
 ANSWERED, WAITING = 20_000, 4_000
 PICKED = 100
+#: What waits is of ten tenants.
+TENANTS = 10
+SPREAD = (
+    # Each refers to the other one's tenant.
+    "set session_replication_role = replica",
+    f"update turns set tenant = 'tenant-' || thread_key % {TENANTS} where state = 'queued'",
+    f"update threads set tenant = 'tenant-' || key % {TENANTS} where key <= {WAITING}",
+    "vacuum analyze",
+)
 #: What finds nothing goes down some indexes.
 IDLE_BLOCKS_MAX = 50
 #: For each turn that is picked: its place in six indexes of its table, which is entered anew, its head, its thread.
 PICKED_BLOCKS_MAX = 50
+#: For each that is looked at alone.
+LOOKED_AT_BLOCKS_MAX = 15
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +40,8 @@ def waiting_url(lend_database: LendDatabase, migrated_template: str) -> Iterator
         with psycopg.connect(url, autocommit=True) as connection:
             load_threads(connection, ANSWERED)
             load_waiting_turns(connection, WAITING)
+            for statement in SPREAD:
+                connection.execute(statement)
         yield url
 
 
@@ -58,8 +71,13 @@ def test_a_tick_that_finds_nothing_reads_none_of_them(database: Database, look: 
 
 
 def test_a_tick_reads_what_it_picks(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "WINDOW_MIN", PICKED)
+    monkeypatch.setattr(sweep_request, "WINDOW_MIN", PICKED)
 
     assert count_blocks(database, partial(sweep.pick_wake_ups, grace_seconds=10, limit=PICKED)) <= (
         PICKED * PICKED_BLOCKS_MAX
     )
+
+
+@pytest.mark.parametrize("database", [True], indirect=True, ids=["functions"])
+def test_a_look_for_neglected_tenants_reads_a_window_of_each(database: Database) -> None:
+    assert count_blocks(database, fair_share.pick_neglected) <= sweep_request.TENANT_WINDOW_MIN * LOOKED_AT_BLOCKS_MAX

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from conversation.errors import Fault, InvalidInput, TurnNotFound
 from conversation.ids import new_id
-from conversation.message import ToolCall, Usage
+from conversation.message import Message, ToolCall, Usage
 from conversation.step import Step
-from conversation.turn import Failed, RetryLater, TurnError
+from conversation.transcript import reply_id
+from conversation.turn import Completed, Failed, RetryLater, TurnError
 from store.database.engine import Database
+from store.tables import steps
 from store.turns import cancel
 from store.turns.requeue import requeue
 from store.turns.timeline import Timeline, read_timeline
@@ -56,7 +58,8 @@ def run_with_a_retry(store: Store) -> str:
         index=1, kind="tool", call_id="c", name="look", state="finished", result={"content": "at sea"}, seconds=2
     )
     store.record(claimed, found)
-    store.settle(claimed, replace(answer("It is at sea."), steps=(reply_step(2, seconds=3),), usage=Usage(60, 8)))
+    said = Message(id=reply_id(claimed.id, 2), role="assistant", content="It is at sea.")
+    store.settle(claimed, Completed(messages=(said,), steps=(reply_step(2, seconds=3),), usage=Usage(60, 8)))
     return sent.turn_id
 
 
@@ -104,6 +107,30 @@ def assert_text_is_read_only_where_it_is_asked_for(store: Store, turn_id: str) -
     texts = {entry.kind.value: entry.text for entry in timeline(store, turn_id, with_text=True).entries if entry.text}
     assert texts["sent"] == SECRET
     assert texts["tool"] == "at sea"
+    # Of the model, the last words: they stand in the message alone.
+    assert texts["model"] == "It is at sea."
+
+
+def test_what_a_message_says_is_not_stored_with_its_step_again(store: Store) -> None:
+    turn_id = run_with_a_retry(store)
+
+    journal = select(steps.c["index"], steps.c.result, steps.c.usage).where(steps.c.turn_id == turn_id)
+    stored = {index: (result, usage) for index, result, usage in store.database.run(lambda c: c.execute(journal).all())}
+    spent = {"prompt_tokens": 30, "completion_tokens": 4}
+    # The call of a tool was journalled before that began: its turn could have gone on from there.
+    assert stored[0][0]["content"] == "I look"
+    assert stored[2] == ({}, spent)
+
+
+def test_a_turn_that_goes_on_after_a_failure_finds_its_whole_reply(store: Store) -> None:
+    """It failed with nothing said, so that what its model said stands in the journal alone."""
+    turn_id = store.send(SECRET).turn_id
+    claimed = store.claim_turn(store.worker())
+    store.settle(claimed, Failed(steps=(reply_step(0),), error=AWAY))
+
+    store.database.run(requeue, turn_id, new_turn_id=new_id(), new_message_id=new_id())
+
+    assert store.claim_turn(store.worker()).steps[0].result == reply_step(0).result
 
 
 def test_who_asked_first_for_a_cancel_stays_written_down(store: Store) -> None:

@@ -147,6 +147,8 @@ def test_a_decision_counts_once(database: Database) -> None:
         decide(database, "no id")
     with pytest.raises(InvalidInput, match="does not fit"):
         decide(database, turn.id, "call-2", decision=Decision(kind=DecisionKind.ANSWER, value=1))
+    with pytest.raises(InvalidInput, match="decision: is True; pass a value of the type Decision"):
+        decide(database, turn.id, "call-2", decision=True)
     with pytest.raises(DigestMismatch):
         decide(database, turn.id, "call-2", digest="0" * 64)
     digest = database.run(records.read, turn_id=turn.id).awaiting[0].arguments_digest

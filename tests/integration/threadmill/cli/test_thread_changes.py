@@ -27,6 +27,10 @@ def test_a_thread_is_handed_over_gets_a_policy_and_is_asked_something_else(tmp_p
         assert (view.agent, view.when_busy) == ("assistant", "steer")
         fork = terminal.run("threads", "fork", "t", "--at", "1", "--id", "copy").stdout.strip()
         assert producer.database.run(read_view, Viewer("default"), fork).messages == 1
+        # By its seq, and by its id.
+        for place in ("1", question["id"]):
+            assert "up to message 1" in terminal.run("threads", "branch", "t", "--at", place).stdout
+        assert "at: is 99" in terminal.run("threads", "branch", "t", "--at", "99", status=1).stderr
         entry: dict[str, Any] = {"host": "here", "pid": 1, "serves": {"assistant": "1"}, "lease_duration_seconds": 60}
         producer.database.run(workers.register, worker=new_id(), **entry)
         turn = terminal.run("threads", "edit-message", "t", question["id"], "good morning").stdout.strip()
@@ -46,7 +50,7 @@ def test_a_thread_is_handed_over_gets_a_policy_and_is_asked_something_else(tmp_p
     terminal.run("threads", "hand-over", "t")
     assert terminal.run("threads", "when-busy", "t").stdout == "t: as its agent says\n"
 
-    assert "when_busy: is 'later'" in terminal.run("threads", "when-busy", "t", "later", status=1).stderr
+    assert "POLICY: is 'later'" in terminal.run("threads", "when-busy", "t", "later", status=1).stderr
     assert "copy" in terminal.run("threads", "fork", "t", "--id", "copy", status=1).stderr
     for verb in ("hand-over", "when-busy", "fork"):
         assert "'other'" in terminal.run("threads", verb, "t", "--tenant", "other", status=1).stderr

@@ -14,6 +14,8 @@ from threadmill.embedded.home import Home
 
 #: What a command may need when it runs, and help never does.
 SLOW = {"alembic", "asyncio", "boto3", "celery", "litellm", "psycopg", "pydantic", "redis", "rich", "sqlalchemy"}
+#: The beginning of a command that creates a schedule.
+DAILY = ["recurring", "create", "hello", "--cron", "@daily"]
 
 #: Prints the help of every command in one process, then the modules that are loaded.
 PROGRAM = """
@@ -62,6 +64,12 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
         (["send", "a thread", "hello"], "THREAD_ID: holds white space"),
         (["send", "t", "hello", "--agent", "nobody"], "start a worker that serves it\n"),
         (["doctor", "--check", "nothing"], "--check: "),
+        (["threads", "when-busy", "t", "later"], "POLICY: is 'later'"),
+        ([*DAILY, "--thread", "t", "--zone", "Berlin"], "--zone: is 'Berlin'"),
+        (DAILY, "--thread: and --thread-rule are given together"),
+        (["inbound", "create", "s", "--thread", "t", "--text", "{x}", "--key", "{/id}"], "--text: has 'x' in braces"),
+        (["inbound", "create", "s", "--thread", "t", "--text", "x", "--key", "k"], "--key: is the same for each event"),
+        (["webhooks", "rotate", "none", "--grace", "400d"], "pass at most 365 days\n"),
     ],
 )
 def test_messages_speak_of_options(arguments: list[str], complaint: str, sqlite_url: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.integration.store.turns.model_based.branch_operations import (
     Tidy,
 )
 from tests.integration.store.turns.model_based.draws import Weighed, first_of
+from tests.integration.store.turns.model_based.erasure_operations import EraseThread, EraseUser
 from tests.integration.store.turns.model_based.operations import request_of
 from tests.integration.store.turns.model_based.values import Ask, Line
 
@@ -39,7 +40,7 @@ def operations(machine: "Machine") -> Weighed:
     rows = there(machine)
     if not rows:
         return []
-    found: Weighed = [(3, reads), (1, deletes_thread)]
+    found: Weighed = [(3, reads), (1, deletes_thread), (1, erases)]
     if len(machine.model.threads) < MANY_ROWS:
         found += [(3, branches), (2, forks), (6, again)]
     if len(rows) > 1:
@@ -53,7 +54,7 @@ def that_wait(machine: "Machine") -> Weighed:
     """Those that take locks, or look at what others change."""
     found: Weighed = []
     if there(machine):
-        found.append((1, deletes_thread))
+        found += [(1, deletes_thread), (1, erases)]
     if there(machine) and len(machine.model.threads) < MANY_ROWS:
         found += [(1, branches), (2, again), (1, forks)]
     if len(there(machine)) > 1:
@@ -200,6 +201,19 @@ def deletes(machine: "Machine") -> SearchStrategy[DeleteBranch]:
 def deletes_thread(machine: "Machine") -> SearchStrategy[DeleteThread]:
     firsts = [name for name in there(machine) if "/" not in name and not _is_sent_to(machine, name)]
     return st.sampled_from([*firsts, "nothing"]).map(DeleteThread)
+
+
+def erases(machine: "Machine") -> SearchStrategy[EraseThread | EraseUser]:
+    if machine.open_send is not None:
+        return _erases_thread(machine)
+    return st.one_of(_erases_thread(machine), st.sampled_from(["ann", "bob", "bob", "bob"]).map(EraseUser))
+
+
+def _erases_thread(machine: "Machine") -> SearchStrategy[EraseThread]:
+    """One that has branches more often than others."""
+    firsts = [name for name in there(machine) if "/" not in name and not _is_sent_to(machine, name)]
+    with_more = [name for name in firsts if len(model.rows_of(machine.model, name)) > 1]
+    return first_of(with_more, [*firsts, "nothing"]).map(EraseThread)
 
 
 def _is_sent_to(machine: "Machine", name: str) -> bool:

@@ -41,7 +41,7 @@ def tidy(mailbox: "Mailbox") -> None:
     """Delete what became free, until there is nothing more."""
     while pending := [name for name, row in mailbox.threads.items() if row.is_pending]:
         for name in pending:
-            _remove(mailbox, name, with_thread=mailbox.threads[name].root is None)
+            remove(mailbox, name, with_thread=mailbox.threads[name].root is None)
 
 
 def read_by_others(mailbox: "Mailbox", name: str) -> set[int]:
@@ -53,11 +53,11 @@ def read_by_others(mailbox: "Mailbox", name: str) -> set[int]:
 def _delete(mailbox: "Mailbox", names: list[str], *, with_thread: bool) -> None:
     # Each after those that were made from it.
     for name in reversed(names):
-        _end_turns(mailbox, name)
-        _remove(mailbox, name, with_thread=with_thread)
+        end_turns(mailbox, name)
+        remove(mailbox, name, with_thread=with_thread)
 
 
-def _end_turns(mailbox: "Mailbox", name: str) -> None:
+def end_turns(mailbox: "Mailbox", name: str) -> None:
     """End what works or waits in a row, and tell whom it concerns."""
     its = [turn for turn in mailbox.turns.values() if turn.thread == name]
     for turn in its:
@@ -71,8 +71,10 @@ def _end_turns(mailbox: "Mailbox", name: str) -> None:
         children.tell(mailbox, turn, is_published=False)
 
 
-def _remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
+def remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> set[int]:
+    """Returns the numbers of the rows whose deletion goes on: they were left to this one, among others."""
     row = mailbox.threads[name]
+    user = row.user
     readers = [other for other, its in mailbox.threads.items() if its.shared and its.shared[-1][0] == name]
     sources = [source for source, _ in row.shared]
     if row.root is not None:
@@ -82,9 +84,28 @@ def _remove(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
     else:
         _forget(mailbox, [turn for turn, its in mailbox.turns.items() if its.thread == name])
         del mailbox.threads[name]
+    if row.root is None and with_thread:
+        _part_from_thread(mailbox, name)
+    opened = set()
     for source in sources:
         if source in mailbox.threads and mailbox.threads[source].is_deleted:
-            mailbox.threads[source].is_pending = True
+            freed = mailbox.threads[source]
+            freed.is_pending, freed.user = True, freed.user or user
+            opened.add(freed.number)
+    return opened
+
+
+def _part_from_thread(mailbox: "Mailbox", first: str) -> None:
+    """Have branches that were left to others be no branches of a thread that goes."""
+    for name in [name for name, row in mailbox.threads.items() if row.root == first and row.is_deleted]:
+        _be_nobodys(mailbox, name)
+
+
+def is_left(mailbox: "Mailbox", name: str) -> bool:
+    """Whether it is left to others, and nothing more of it goes for now."""
+    row = mailbox.threads[name]
+    is_shared = any(its.shared and its.shared[-1][0] == name for its in mailbox.threads.values())
+    return row.is_deleted and is_shared and not row.is_pending
 
 
 def _leave(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
@@ -101,9 +122,14 @@ def _leave(mailbox: "Mailbox", name: str, *, with_thread: bool) -> None:
                 mailbox.asks[turn.id] = replace(mailbox.asks[turn.id], key=None)
             turn.events.clear()
     if with_thread:
-        row.root = row.title = row.chosen = row.begun_in = None
-        row.ancestors = ()
-        _rename(mailbox, name, f"/{row.number}")
+        _be_nobodys(mailbox, name)
+
+
+def _be_nobodys(mailbox: "Mailbox", name: str) -> None:
+    row = mailbox.threads[name]
+    row.root = row.title = row.chosen = row.begun_in = row.user = None
+    row.ancestors = ()
+    _rename(mailbox, name, f"/{row.number}")
 
 
 def _forget(mailbox: "Mailbox", turns: list[str]) -> None:

@@ -128,8 +128,9 @@ def share(
             shared.append((part_name, min(to_seq, end)))
             before = min(to_seq, end)
     mailbox.threads[name] = Thread(
-        mailbox.new_number(), agent=source.agent, shared=tuple(shared), root=root, origin=origin, title=title
-    )
+        mailbox.new_number(), agent=source.agent, shared=tuple(shared), root=root, origin=origin, title=title,
+        user=source.user,
+    )  # fmt: skip
     return True
 
 

@@ -1,5 +1,6 @@
 """Which turns a run may have others answer, and wait for."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -33,3 +34,12 @@ def waits(machine: "Machine") -> SearchStrategy[End]:
         child=children,
     )
     return st.builds(End, kind=st.just("wait"), requests=st.lists(request, min_size=1, max_size=2).map(tuple))
+
+
+def name_user(end: End, user: str | None) -> End:
+    """Who asks a child is the user of the turn that asks."""
+
+    def named(request: Request) -> Request:
+        return request if request.child is None else replace(request, child=replace(request.child, user=user))
+
+    return replace(end, requests=tuple(map(named, end.requests)))

@@ -32,7 +32,9 @@ def after_settle(mailbox: "Mailbox", job: Claimed, end: End, position: float) ->
 
 
 def _start(mailbox: "Mailbox", child: Child, parent: tuple[str, str], position: float) -> None:
-    ask = Ask(turn=child.turn, thread=child.thread, content=CONTENT, agent=child.agent, allow_unknown=True)
+    ask = Ask(
+        turn=child.turn, thread=child.thread, content=CONTENT, agent=child.agent, allow_unknown=True, user=child.user
+    )
     mailbox.accept(ask, position)
     mailbox.turns[child.turn].parent = parent
     asking = mailbox.threads[mailbox.turns[parent[0]].thread]

@@ -41,6 +41,7 @@ from tests.integration.store.turns.model_based.operations import (
     Take,
     TakeBackCrashes,
 )
+from tests.integration.store.turns.model_based.overdue import EndOverdue, ListOverdue, threads_overdue
 from tests.integration.store.turns.model_based.reference import FORGET, LEASE
 from tests.integration.store.turns.model_based.values import Claimed, End, Process
 
@@ -120,6 +121,8 @@ def _operations(machine: "Machine") -> Weighed:
         found.append((6, goes_on))
     if machine.seen:
         found.append((2, _lets_go))
+    if branches.there(machine):
+        found += [(4 if threads_overdue(machine.model) else 1, ends_overdue), (1, lambda _: st.just(ListOverdue()))]
     return found + branches.operations(machine)
 
 
@@ -189,6 +192,13 @@ def goes_on(machine: "Machine") -> SearchStrategy[Claim]:
     return _jobs(machine, machine.kept).map(on)
 
 
+def ends_overdue(machine: "Machine") -> SearchStrategy[EndOverdue]:
+    """Of a thread that the sweep found before, or will find: what must end by then is ended by it, or by others."""
+    names = sorted(name for name in machine.model.threads if not name.startswith("/"))
+    sweepers = st.builds(machine.new_id, st.just("a"))
+    return st.builds(EndOverdue, first_of(sorted(threads_overdue(machine.model)), names), sweepers)
+
+
 def _jobs(machine: "Machine", believed: list[Claimed]) -> SearchStrategy[Claimed]:
     current = [job for job in believed if machine.model.holds_job(job)]
     return first_of(current, believed[-4:], believed)
@@ -222,6 +232,8 @@ def settles(machine: "Machine") -> SearchStrategy[Settle]:
         replies = tuple(f"{name}.{reply}" for reply in end.replies)
         turn = machine.model.turns.get(job.turn)
         read = turn.read if turn and end.is_final else ()
+        if turn is not None:
+            end = children.name_user(end, machine.model.user_of(turn))
         return Settle(job, replace(end, replies=replies, read=read), release=release)
 
     any_end = st.one_of(ends, ends, people.waits(machine), _asks_others(machine))
@@ -273,7 +285,7 @@ def _that_wait(machine: "Machine") -> Weighed:
     """Who holds a lease, or is about to, meets others more often than chance would have it."""
     found: Weighed = [(1, producers.sends), (1, _hearts)]
     if branches.there(machine):
-        found.append((4, claims))
+        found += [(4, claims), (2, ends_overdue)]
     if machine.model.turns:
         found += [(2, producers.cancels), (1, producers.requeues), *_of_people(machine)]
     if machine.jobs:

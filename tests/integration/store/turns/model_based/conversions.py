@@ -80,7 +80,9 @@ def asked(request: Request) -> PendingRequest:
 
 
 def _child(child: Child) -> ChildTurn:
-    return ChildTurn(turn_id=child.turn, thread_id=child.thread, agent=child.agent, content=CONTENT, depth=1)
+    return ChildTurn(
+        turn_id=child.turn, thread_id=child.thread, agent=child.agent, content=CONTENT, depth=1, user=child.user
+    )
 
 
 def key_of(connection: Connection, row: str) -> int:

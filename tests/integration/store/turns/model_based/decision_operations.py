@@ -52,7 +52,7 @@ class Decide:
         if its is not None:
             taken_up = replace(
                 taken_up, thread=its.thread, agent=its.agent, priority=its.priority, notified_at=mailbox.now,
-                requeued_from=its.id, sent_at=mailbox.now,
+                requeued_from=its.id, sent_at=mailbox.now, sender=its.sender,
             )  # fmt: skip
         call = (self.turn, self.call)
         return waits.decide(mailbox, call, self.decided, knows_digest=self.knows_digest, taken_up=taken_up)

@@ -75,6 +75,7 @@ def request_of(ask: Ask) -> SendRequest:
         local_process_id=ask.runner,
         when_busy=None if ask.when_busy is None else WhenBusy(ask.when_busy),
         merge_window_seconds=ask.merge_window,
+        user=ask.user,
     )
 
 

@@ -32,7 +32,7 @@ SELECT jsonb_build_object(
                 (SELECT name FROM rows s WHERE s.key = r.parent_key), coalesce(shared_to_seq, 0),
                 (SELECT name FROM rows s WHERE s.key = r.root_key), branch_origin, branch_name,
                 (SELECT name FROM rows s WHERE s.key = r.chosen_key), deleted_at IS NOT NULL,
-                EXISTS (SELECT FROM pending_deletions p WHERE p.thread_key = r.key)))
+                EXISTS (SELECT FROM pending_deletions p WHERE p.thread_key = r.key), r.owner))
               FROM rows r),
   'turns', (SELECT jsonb_agg(jsonb_build_array(
                 u.id, h.name, u.state, u.attempt, u.retries, u.crashes, u.crashed_worker, u.interruptions,
@@ -42,7 +42,7 @@ SELECT jsonb_build_object(
                 u.cancel_requested_at IS NOT NULL, u.error_kind, u.window_to_seq, u.requeued_from,
                 u.started_at IS NOT NULL, u.finished_at IS NOT NULL,
                 u.when_busy, u.steers, u.merged_into, u.interrupted_by, u.rolled_back,
-                {_SECOND.format("u.wait_expires_at")}) ORDER BY u.arrival_seq)
+                {_SECOND.format("u.wait_expires_at")}, u.sender) ORDER BY u.arrival_seq)
             FROM turns u JOIN rows h ON h.key = u.thread_key),
   'inbox', (SELECT jsonb_agg(jsonb_build_array(turn_id, content) ORDER BY turn_id, index)
             FROM inbox_messages),
@@ -125,7 +125,7 @@ def _thread(row: Thread, names: dict[str, str]) -> list[Any]:
     return [
         row.owner, row.fence, row.last_seq, 0 if row.is_deleted else row.last_seq, row.agent,
         shared or None, shared[-1][0] if shared else None, row.shared_to,
-        root, row.origin, row.title, chosen, row.is_deleted, row.is_pending,
+        root, row.origin, row.title, chosen, row.is_deleted, row.is_pending, row.user,
     ]  # fmt: skip
 
 
@@ -135,6 +135,7 @@ def _row(turn: Turn, names: dict[str, str]) -> list[Any]:
         turn.interruptions, turn.runner, turn.not_before, turn.deadline, turn.retry_at, turn.notified_at,
         turn.cancel_asked, turn.error, turn.window, turn.requeued_from, turn.has_begun, turn.is_final,
         turn.when_busy, turn.steers, turn.merged_into, turn.interrupted_by, turn.rolled_back, turn.wait_over_at,
+        turn.sender,
     ]  # fmt: skip
 
 
@@ -152,9 +153,9 @@ def check_by_itself(picture: Picture) -> None:
     answering = {row[0]: row[21] or row[0] for row in picture["turns"]}
     for thread, rows in groupby(picture["history"], key=lambda row: row[0]):
         said = list(rows)
-        _, _, last_seq, *_, shared_to, _root, _origin, _title, _chosen, is_deleted, _is_pending = picture["threads"][
-            thread
-        ]
+        _, _, last_seq, *_, shared_to, _root, _origin, _title, _chosen, is_deleted, _pending, _user = picture[
+            "threads"
+        ][thread]
         has_gap = [row[1] for row in said] != list(range(shared_to + 1, last_seq + 1))
         assert is_deleted or not has_gap, "a gap"
         assert _is_in_blocks(answering.get(row[2], row[2]) for row in said), "a turn stands in two places"

@@ -89,16 +89,17 @@ def merge(mailbox: "Mailbox", head: Turn) -> list[Turn]:
             continue
         if turn.id in mailbox.unseen:
             continue
-        if not _fits(turn, head) or len(merged) == MERGE_MAX - 1:
+        if not _fits(mailbox, turn, head) or len(merged) == MERGE_MAX - 1:
             break
         turn.state, turn.merged_into, turn.notified_at, turn.retry_at = "merged", head.id, None, None
         merged.append(turn)
     return merged
 
 
-def _fits(turn: Turn, head: Turn) -> bool:
+def _fits(mailbox: "Mailbox", turn: Turn, head: Turn) -> bool:
     is_free = turn.state == "queued" and turn.runner is None and not turn.cancel_asked
     is_alike = (turn.agent, turn.deadline) == (head.agent, head.deadline)
+    is_alike &= mailbox.user_of(turn) == mailbox.user_of(head)
     return is_free and is_alike and turn.when_busy == "merge"
 
 
@@ -116,7 +117,8 @@ def take(mailbox: "Mailbox", job: Claimed, index: int) -> tuple[tuple[int, str, 
     if not later:
         takes = [w for w in waiting_for(mailbox, turn.id) if not (w.has_begun or w.cancel_asked)]
         # A turn that asks nothing has nothing to read.
-        takes = [w for w in takes if w.agent == turn.agent and w.inbox][:MERGE_MAX]
+        takes = [w for w in takes if w.agent == turn.agent and w.inbox]
+        takes = [w for w in takes if mailbox.user_of(w) == mailbox.user_of(turn)][:MERGE_MAX]
         lines = [Line(w.id, text) for w in takes for text in w.inbox]
         later = [(index + place, Entry("finished", job.fence, line)) for place, line in enumerate(lines)]
         turn.steps |= dict(later)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 POLICIES = (None, None, "reject", *("merge",) * 6, "steer", "interrupt", "rollback")
 BESIDE_A_RUN = (None, "reject", "merge", *("steer",) * 6, *("interrupt", "rollback") * 2)
 BEHIND_A_MERGE = (None, "reject", *("merge",) * 8, "interrupt", "rollback")
+#: The first asks most, and owns most.
+USERS = ("ann", "ann", "ann", "bob")
 
 
 def sends(machine: "Machine") -> SearchStrategy[Send]:
@@ -61,6 +63,7 @@ def _sends_to(machine: "Machine", thread: str) -> SearchStrategy[Send]:
         limit=st.sampled_from([0, 0, 0, 0, 3]),
         when_busy=st.sampled_from(_policies(machine, thread)),
         merge_window=st.sampled_from([0, 0, 0, 8]),
+        user=st.sampled_from(USERS),
     ).map(Send)
 
 

@@ -105,6 +105,10 @@ class Mailbox:
         self.numbers += 1
         return self.numbers
 
+    def user_of(self, turn: Turn) -> str | None:
+        """Whom tools act for."""
+        return turn.sender or self.threads[turn.thread].user
+
     # Producers
 
     def accept(self, ask: Ask, position: float, seen: "Mailbox | None" = None) -> tuple[str, bool]:
@@ -129,12 +133,13 @@ class Mailbox:
         is_marked = ask.notifies and ask.not_before is None and window_end is None and not is_awaited
         self.asks[ask.turn] = ask
         if row not in self.threads:
-            self.threads[row] = Thread(self.new_number(), agent=ask.agent)
+            self.threads[row] = Thread(self.new_number(), agent=ask.agent, user=ask.user)
         self.turns[ask.turn] = Turn(
             ask.turn, row, position, ask.agent, ask.priority, ask.runner, ask.not_before, ask.deadline,
             notified_at=self.now if is_marked else None, retry_at=window_end,
             inbox=[] if ask.content is None else [ask.content], sent_at=self.now, when_busy=policy,
             steers=ahead.id if policy == "steer" and ahead is not None else None,
+            sender=None if ask.user == self.threads[row].user else ask.user,
         )  # fmt: skip
         return ask.turn, True
 
@@ -179,6 +184,7 @@ class Mailbox:
         self.turns[new_turn] = Turn(
             new_turn, turn.thread, position, turn.agent, turn.priority,
             notified_at=self.now, requeued_from=turn.id, inbox=asked or list(turn.inbox), sent_at=self.now,
+            sender=turn.sender,
         )  # fmt: skip
         return new_turn, True
 

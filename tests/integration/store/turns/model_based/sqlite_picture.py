@@ -14,7 +14,7 @@ from tests.integration.store.turns.model_based.picture import Picture
 _TURNS = """
 SELECT id, thread_key, state, attempt, retries, crashes, crashed_worker, interruptions, local_process_id,
     not_before, deadline, retry_at, notified_at, cancel_requested_at, error_kind, window_to_seq, requeued_from,
-    started_at, finished_at, when_busy, steers, merged_into, interrupted_by, rolled_back, wait_expires_at
+    started_at, finished_at, when_busy, steers, merged_into, interrupted_by, rolled_back, wait_expires_at, sender
 FROM turns ORDER BY arrival_seq"""
 
 
@@ -71,7 +71,7 @@ def _threads(connection: sqlite3.Connection, names: dict[int, str]) -> Iterator[
             [[names[key], to_seq] for key, to_seq, _ in lineage] or None,
             names.get(row["parent_key"]), row["shared_to_seq"] or 0, names.get(row["root_key"]),
             row["branch_origin"], row["branch_name"], names.get(row["chosen_key"]),
-            row["deleted_at"] is not None, row["key"] in pending,
+            row["deleted_at"] is not None, row["key"] in pending, row["owner"],
         ]  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def _turn(row: sqlite3.Row, names: dict[int, str]) -> list[Any]:
         row["cancel_requested_at"] is not None, row["error_kind"], row["window_to_seq"], _id(row["requeued_from"]),
         row["started_at"] is not None, row["finished_at"] is not None, row["when_busy"],
         *(_id(row[name]) for name in ("steers", "merged_into", "interrupted_by")),
-        bool(row["rolled_back"]), _second(row["wait_expires_at"]),
+        bool(row["rolled_back"]), _second(row["wait_expires_at"]), row["sender"],
     ]  # fmt: skip
 
 

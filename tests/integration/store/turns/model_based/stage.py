@@ -82,7 +82,7 @@ class Stage:
 
     def clear(self) -> None:
         """Nothing is stored but a webhook that is told of everything, and it is second 0."""
-        for table in ("threads", "workers", "agents", "webhooks"):
+        for table in ("threads", "workers", "agents", "webhooks", "erasures"):
             self.execute(f"DELETE FROM {table}")
         self.execute(_WEBHOOK)
         self.set_clock(0)

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.integration.store.turns.model_based.decision_operations import Decide
 from tests.integration.store.turns.model_based.operations import Claim, Operation, Send, Settle, Take
+from tests.integration.store.turns.model_based.overdue import EndOverdue
 from tests.integration.store.turns.model_based.reference import Mailbox
 
 
@@ -49,6 +50,8 @@ def _verb(operation: Operation, told: Any) -> str:
             kind = end.kind
         case Decide(decided=decided):
             kind = f"{decided.kind}{' again' if told is False else ''}"
+        case EndOverdue():
+            kind = "some" if told else "none"
         case Take() if isinstance(told, tuple):
             kind = "some" if told else "none"
         case Claim() if isinstance(told, str):

@@ -30,11 +30,13 @@ class Ask:
     #: The policy that the message names; None takes its agent's.
     when_busy: str | None = None
     merge_window: int = 0
+    #: Who asks: the owner of a thread that it makes.
+    user: str | None = "ann"
 
     def said(self) -> tuple[object, ...]:
         """What an idempotency key stands for."""
         request = (self.thread, self.content, self.agent, self.priority, self.not_before, self.deadline)
-        return (*request, self.when_busy)
+        return (*request, self.when_busy, self.user)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Child:
     turn: str
     thread: str
     agent: str
+    user: str | None = "ann"
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,8 @@ class Turn:
     rolled_back: bool = False
     #: The turn that waits for it, and the call of that.
     parent: tuple[str, str] | None = None
+    #: Who asked, where that is not the thread's own user; the hash of it once it is erased.
+    sender: str | None = None
     #: The changes that webhooks are told of, in their order.
     events: list[str] = field(default_factory=list)
 
@@ -241,6 +246,8 @@ class Thread:
     begun_in: str | None = None
     #: It, and each below it in which an agent asked on, down to who asked here.
     ancestors: tuple[str, ...] = ()
+    #: Whose it is.
+    user: str | None = None
 
     @property
     def shared_to(self) -> int:
