@@ -5,6 +5,7 @@ from functools import cache
 
 import structlog
 from kombu.exceptions import KombuError
+from kombu.pools import connections
 
 from conversation.task_contract import (
     FILES_QUEUE,
@@ -73,5 +74,6 @@ def _publish_task(name: str, payload: Mapping[str, int | str], *, queue: str, ex
 
 def count_queued_tasks(queue: str) -> int:
     """Count the tasks that wait in a queue of the broker, over all priorities."""
-    with app.connection_for_read() as connection, connection.channel() as channel:
-        return int(channel.queue_declare(queue, passive=False, durable=True).message_count)
+    # Over a connection that stays open: to open one takes ten times the processor time of the question.
+    with connections[app.connection_for_read()].acquire(block=True) as connection:
+        return int(connection.default_channel.queue_declare(queue, passive=False, durable=True).message_count)

@@ -1,4 +1,4 @@
-"""The store's functions in PostgreSQL: a send, a claim and a settling, each in one round trip.
+"""The store's functions in PostgreSQL: a send, a claim, a settling and a sweep, each in one call.
 
 One file a function, named by its version. What stays true: a function that was released is never changed. A
 release adds the next version, the one after it drops the old: workers of both run on either's schema.

@@ -6,8 +6,9 @@ sweep ends it, whatever workers there are.
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, not_, or_, select
 
 from conversation.turn import Failed, RefusedTurn, TurnError
 from store.database.column_types import clock, moment_now
@@ -56,19 +57,24 @@ def find_unserved(connection: Connection, turn_ids: Collection[str]) -> frozense
 
 def list_overdue(connection: Connection, *, limit: int) -> list[tuple[str, str]]:
     """The threads, as tenant and id, whose head must end while no living worker holds them."""
+    return [(tenant, thread_id) for tenant, thread_id in connection.execute(_select_overdue().limit(limit))]
+
+
+@cache
+def _select_overdue() -> Select[str, str]:
     of_thread = threads.c.key == turns.c.thread_key
     is_free = or_(threads.c.lease_owner.is_(None), not_(is_alive(threads.c.lease_owner)))
     is_for_workers = or_(turns.c.local_process_id.is_(None), is_abandoned())
-    statement = (
+    return (
         # Threads by subqueries of one value: a join is planned as if a third of all turns were overdue, and reads
         # every thread.
         select(turns.c.tenant, select(threads.c.id).where(of_thread).scalar_subquery())
-        .where(unfinished, must_end_at <= moment_now(), can_start(), is_for_workers, is_head())
+        # That they are unfinished is said by `can_start`: said twice, it is planned as if next to none were, and all of
+        # them are read.
+        .where(must_end_at <= moment_now(), can_start(), is_for_workers, is_head())
         .where(select(is_free).where(of_thread).scalar_subquery())
         .order_by(must_end_at)
-        .limit(limit)
     )
-    return [(tenant, thread_id) for tenant, thread_id in connection.execute(statement)]
 
 
 def end_overdue(

@@ -8,9 +8,24 @@ sender records counts only while it has the claim.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, false, or_, select, text, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 
 from conversation.backoff import backoff_seconds
 from store.database.column_types import clock, moment_now
@@ -84,15 +99,21 @@ class Attempt:
 
 def list_due(connection: Connection, *, without: Sequence[str] = ()) -> list[DueWebhook]:
     """List webhooks with deliveries that are due, but these ones."""
+    statement = _select_due()
+    if without:
+        statement = statement.where(webhooks.c.id.not_in(without))
+    return [_due_webhook(row) for row in connection.execute(statement)]
+
+
+@cache
+def _select_due() -> Select[Any]:
     has_due = exists().where(deliveries.c.webhook_id == webhooks.c.id, *_is_due(), is_first_of_thread())
-    statement = (
+    return (
         select(webhooks, clock().label("now"))
         .where(webhooks.c.state == "enabled", _is_not_past(webhooks.c.retry_at), has_due)
-        .where(webhooks.c.id.not_in(without))
         .order_by(webhooks.c.retry_at, webhooks.c.id)
         .limit(WEBHOOKS_MAX)
     )
-    return [_due_webhook(row) for row in connection.execute(statement)]
 
 
 def _due_webhook(row: AnyRow) -> DueWebhook:

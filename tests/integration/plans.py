@@ -11,7 +11,7 @@ from store.database.engine import Database
 Node = Mapping[str, Any]
 SETTINGS = (
     *("auto_explain.log_min_duration = 0", "auto_explain.log_level = notice", "auto_explain.log_format = json"),
-    *("auto_explain.log_analyze = on", "auto_explain.log_nested_statements = on"),
+    *("auto_explain.log_analyze = on", "auto_explain.log_nested_statements = on", "auto_explain.log_buffers = on"),
     # Tables of a test are so small that reading all of them would be right.
     "enable_seqscan = off",
 )
@@ -53,3 +53,8 @@ def rows_read(node: Node) -> float:
     """The rows that a node read to give what it gave."""
     dropped = sum(value for name, value in node.items() if name.startswith("Rows Removed by"))
     return float((node["Actual Rows"] + dropped) * node["Actual Loops"])
+
+
+def blocks_read(node: Node) -> int:
+    """The blocks of tables and indexes that a node read, with those below it."""
+    return int(node["Shared Hit Blocks"] + node["Shared Read Blocks"])

@@ -32,6 +32,7 @@ FUNCTIONS: tuple[str, ...] = (
     "window_start_v1",
     "claim_turn_v1",
     "settle_turn_v1",
+    "pick_wake_ups_v1",
     "refuse_v1",
     "check_id_v1",
     "check_metadata_v1",

@@ -42,8 +42,8 @@ class Installation:
 
 
 @pytest.fixture
-def installation(database: Database) -> Installation:
-    return Installation(database)
+def installation(any_database: Database) -> Installation:
+    return Installation(any_database)
 
 
 def test_a_single_turn_is_woken_before_another_tenants_many(installation: Installation) -> None:
