@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import structlog
@@ -223,7 +224,7 @@ class Agent(CallableAgent):
             max_attempts=self.model_max_attempts,
         )
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Twelve hex digits that change whenever what the model gets of the agent changes."""
         prompt_inputs = [

@@ -184,9 +184,8 @@ class Run:
     async def _ask_model(self, *, offers_tools: bool) -> Step:
         """The step of the next reply. What the model finds too long is asked again with less."""
         while True:
-            await self._view.fit_known_window()
             try:
-                request = self._view.build_request(offers_tools=offers_tools)
+                request = await self._view.build_request(offers_tools=offers_tools)
                 return await self._model_calls.next_reply(request)
             except ModelError as error:
                 if error.kind != "context_length" or not await self._view.shrink(error.max_tokens):

@@ -70,37 +70,39 @@ class ModelView:
         )
         self._parts = {**self._parts, **new_parts}
 
-    async def fit_known_window(self) -> None:
+    async def _fit_known_window(self) -> FittedMessages:
         """Leave out what the model's window, where it is known, does not take, before the model says no."""
         max_tokens = (await self._load_capabilities()).max_input_tokens
-        if max_tokens is None:
-            return
-        limit = max_tokens - min(self.state.agent.max_tokens or ANSWER_TOKENS, max_tokens // 4)
-        size = self._size()
-        if size.total <= limit:
-            return
         fitted = self._fit()
+        if max_tokens is None:
+            return fitted
+        limit = max_tokens - min(self.state.agent.max_tokens or ANSWER_TOKENS, max_tokens // 4)
+        size = self._size(fitted)
+        if size.total <= limit:
+            return fitted
         counter = TokenCounter(self.state.dependencies.model_name)
         messages = (*fitted.window, *fitted.new_messages)
         counted_tokens = await asyncio.to_thread(lambda: sum(map(counter.count, messages)))
-        if counted_tokens + size.fixed > limit:
-            # The estimate by which it is cut is higher than the count.
-            messages_size = size.messages * max(limit - size.fixed, 0) // max(counted_tokens, 1)
-            await self._shrink_to(size.fixed + messages_size)
+        if counted_tokens + size.fixed <= limit:
+            return fitted
+        # The estimate by which it is cut is higher than the count.
+        messages_size = size.messages * max(limit - size.fixed, 0) // max(counted_tokens, 1)
+        await self._shrink_to(size.fixed + messages_size)
+        return self._fit()
 
     async def shrink(self, max_tokens: int | None) -> bool:
         """Leave out more, after the model found the request too long; it takes so many tokens, if it said so.
 
         Returns whether the next request is smaller.
         """
-        size = self._size().total
+        size = self._size(self._fit()).total
         target = int((max_tokens or 0) * USED_SHARE)
         if not SHRUNK_MIN_TOKENS <= target < size * USED_SHARE:
             target = size // 2
         if target < SHRUNK_MIN_TOKENS:
             return False
         await self._shrink_to(target)
-        return self._size().total < size * 0.97
+        return self._size(self._fit()).total < size * 0.97
 
     async def _shrink_to(self, max_size: int) -> None:
         self._max_size = max_size
@@ -109,13 +111,13 @@ class ModelView:
             all_messages = (*self.window, *self.state.transcript.messages)
             await self.show_files(all_messages, FileTokenBudget(max_size // 4))
 
-    def build_request(self, *, offers_tools: bool = True) -> ModelRequest:
+    async def build_request(self, *, offers_tools: bool = True) -> ModelRequest:
         """Build the request of the next model call; without tools, the model is told that it has to answer."""
+        fitted = await self._fit_known_window()
         agent = self.state.agent
         toolbox = self.state.tools.toolbox
         tools = toolbox.declarations() if offers_tools else ()
         step_texts = (LAST_STEP,) if len(toolbox) and not offers_tools else ()
-        fitted = self._fit()
         self._note_omissions(fitted)
         return ModelRequest(
             model=self.state.dependencies.model_name,
@@ -155,8 +157,7 @@ class ModelView:
             context = tuple(cut_text(text, self._max_size // 2 // len(context))[0] for text in context)
         return [self.state.agent.purpose, *context, self.state.tools.note]
 
-    def _size(self) -> RequestSize:
-        fitted = self._fit()
+    def _size(self, fitted: FittedMessages) -> RequestSize:
         messages = (*fitted.window, *fitted.new_messages)
         return RequestSize(fixed=self._fixed_size(), messages=sum(map(size_of_message, messages)))
 

@@ -157,8 +157,8 @@ def moment_from_json(field: str, value: object) -> datetime:
 
 def check_metadata(field: str, value: object, *, max_bytes: int = METADATA_MAX_BYTES) -> dict[str, Any]:
     """A JSON object with string keys, of at most 64 KiB if nothing else is said. Returned as plain values."""
-    if value is None:
-        return {}
+    if value is None or (type(value) is dict and not value):
+        return {}  # as most are
     if not isinstance(value, Mapping):
         raise InvalidInput(field, "is no JSON object", "pass a dict with string keys")
     try:

@@ -4,14 +4,17 @@ What stays true: a question that nobody has answered yet ends the call; once it 
 its questions get their answers in the order of asking. What a tool does before it asks is done again.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from conversation.arguments import take_items
 from conversation.errors import InvalidInput
 from conversation.pending_call import Decision, DecisionKind
-from conversation.validation import check_text
+from conversation.quotation import quote
+from conversation.validation import check_metadata, check_text
 
 #: Characters of a question.
 QUESTION_MAX_CHARS = 4_000
@@ -53,18 +56,30 @@ class CallQuestions:
 
     def ask(self, text: str, *, type: Any = str, choices: Sequence[Any] | None = None) -> Any:  # noqa: A002
         """The answer to the next question. Raises `AnswerNeeded` where there is none yet, and `QuestionDeclined`."""
-        check_text("question", text, max_chars=QUESTION_MAX_CHARS)
-        if choices is not None and not 0 < len(choices) <= CHOICES_MAX:
-            raise InvalidInput("choices", f"holds {len(choices)}", f"pass 1 to {CHOICES_MAX}, or None")
+        if not check_text("question", text, max_chars=QUESTION_MAX_CHARS).strip():
+            raise InvalidInput("question", "is empty", "ask something")
+        listed = None if choices is None else _check_choices(choices, type)
         position, self._asked = self._asked, self._asked + 1
         decision = self.answers.get(position)
         if decision is None:
             schema = _adapter_of(type).json_schema()
-            listed = None if choices is None else list(choices)
             raise AnswerNeeded(Question(position=position, text=text, choices=listed, schema=schema))
         if decision.kind is DecisionKind.DENY:
             raise QuestionDeclined(decision.reason or "the user did not want to answer")
         return _adapter_of(type).validate_python(decision.value)
+
+
+def _check_choices(choices: Sequence[Any], type: Any) -> list[Any]:  # noqa: A002
+    """The choices as JSON: one of another type than the answer's could be chosen by nobody."""
+    listed: list[Any] = check_metadata("choices", {"choices": take_items("choices", choices, CHOICES_MAX)})["choices"]
+    if not listed:
+        raise InvalidInput("choices", "are none", f"pass 1 to {CHOICES_MAX}, or None")
+    for choice in listed:
+        try:
+            _adapter_of(type).validate_json(json.dumps(choice), strict=True)
+        except ValueError:
+            raise InvalidInput("choices", f"hold {quote(choice)}", "pass choices of the answer's type") from None
+    return listed
 
 
 @lru_cache(maxsize=256)

@@ -50,7 +50,7 @@ class RunContext:
 
         Until it is there, the call stops here, the turn waits and holds nothing; then the tool begins anew, with the
         answers to what it asked before. So ask first, and act then. Raises `QuestionDeclined`, which a tool may
-        let pass, and `InvalidInput` where the call belongs to no turn.
+        let pass, and `InvalidInput` where the call belongs to no turn, or for choices of another type.
         """
         if self.questions is None:
             raise InvalidInput("question", "cannot be asked: this call belongs to no turn", "run it in a turn")

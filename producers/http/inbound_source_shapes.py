@@ -112,7 +112,7 @@ class InboundSource(BaseModel):
 
     id: str = Field(examples=[SOURCE_ID])
     name: str
-    path: str = Field(description="Where its sender posts to, at this gateway.", examples=[f"/v1/inbound/{SOURCE_ID}"])
+    path: str = Field(description="Where its sender posts to, at this host.", examples=[f"/v1/inbound/{SOURCE_ID}"])
     scheme: SchemeName
     header: str | None
     mapping: InboundMapping

@@ -47,7 +47,7 @@ BEGIN
         candidates := ARRAY(
             SELECT head.id FROM unnest(p_thread_keys) AS asked_for (thread_key) CROSS JOIN LATERAL (
                 SELECT id FROM turns
-                WHERE turns.thread_key = asked_for.thread_key AND state IN ('queued', 'running', 'waiting')
+                WHERE turns.thread_key = asked_for.thread_key AND (state IN ('queued', 'running', 'waiting')) IS TRUE
                     AND (attempt > 0 OR not_before IS NULL OR not_before <= looked_at)
                 ORDER BY attempt = 0, arrival_seq LIMIT 1
             ) AS head
@@ -140,7 +140,7 @@ BEGIN
             -- It is the head.
             AND turns.arrival_seq = (
                 SELECT arrival_seq FROM turns AS siblings
-                WHERE siblings.thread_key = turns.thread_key AND siblings.state IN ('queued', 'running', 'waiting')
+                WHERE siblings.thread_key = turns.thread_key AND (siblings.state IN ('queued', 'running', 'waiting')) IS TRUE
                     AND (siblings.attempt > 0 OR siblings.not_before IS NULL OR siblings.not_before <= looked_at)
                 ORDER BY siblings.attempt = 0, siblings.arrival_seq LIMIT 1
             )

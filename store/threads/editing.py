@@ -80,10 +80,15 @@ def edit_thread(
         values["when_busy"] = when_busy
     if changes:
         values["metadata"] = _merge(row.metadata, changes, row.owner)
-    if any(getattr(row, name) != value for name, value in values.items()):
+    of_thread = is_of_thread(root_key_of(row))
+    is_changed = any(getattr(row, name) != value for name, value in values.items())
+    if not is_changed and assigned_agent is not UNCHANGED:
+        # Of a branch that an agent handed over, this is not so yet.
+        of_thread &= threads.c.assigned_agent.is_distinct_from(assigned_agent)
+        is_changed = True
+    if is_changed:
         # What all branches have in common, and the moment, which is this one's.
         updated_at = case((threads.c.key == row.key, clock()), else_=threads.c.updated_at)
-        of_thread = is_of_thread(root_key_of(row))
         connection.execute(update(threads).where(of_thread).values(**values, updated_at=updated_at))
     return read_view(connection, viewer, thread_id)
 

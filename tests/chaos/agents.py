@@ -116,8 +116,15 @@ def _register(name: str, tools: list[Any], **options: Any) -> Agent:
 
 
 _research = _register(RESEARCH, [*map(_reader, READS)])
-_letters, _reports = OF_CLERK
-_clerk = _register(CLERK, [_writer(_letters, repeatable=True), _writer(_reports, repeatable=False)])
+_letters, _reports, _contracts = OF_CLERK
+_clerk = _register(
+    CLERK,
+    [
+        _writer(_letters, repeatable=True),
+        _writer(_reports, repeatable=False),
+        _writer(_contracts, repeatable=False, needs_approval=True),
+    ],
+)
 _OTHERS = [_research.as_tool(thread=True), _clerk.as_tool(), *map(hand_over_to, TARGETS)]
 _MAP = ClientTool(
     name=CLIENT,

@@ -21,7 +21,7 @@ from store.turns.pending_listing import list_pending
 from tests.chaos import gateway_client
 from tests.chaos.gateway_client import GatewayAway, GatewayClient
 from tests.chaos.sent import Decided
-from tests.chaos.tickets import BRIEF, DESK, Fate, references
+from tests.chaos.tickets import BRIEF, DESK, Fate, references, ticket_of
 
 #: Seconds between two looks at what waits, and between two attempts at one decision.
 LOOK_SECONDS, AGAIN_SECONDS = 0.3, 0.3
@@ -92,7 +92,7 @@ class Office:
 
     def _fate_of(self, call: PendingCall) -> Fate:
         (ref,) = references(call.arguments)
-        fate = self._fates.get(ref, {}).get(call.name, Fate.AGREE)
+        fate = self._fates.get(ticket_of(ref), {}).get(call.name, Fate.AGREE)
         agent = self._until_known(lambda: self._turn(call).record.agent)
         if fate in (Fate.NEVER, Fate.MEET) and agent == DESK:
             # An interrupted ticket was taken up by an agent that waits for ever.

@@ -34,9 +34,10 @@ ASKING = "book_pickup"
 CLIENT = "show_map"
 #: An agent that answers in a thread of its own.
 RESEARCH = "research"
-#: An agent that answers in the same turn, and its tools: one may be run again under the same key, one may not.
-CLERK = "clerk"
-OF_CLERK = ("send_letter", "file_report")
+#: An agent that answers in the same turn, and its tools: one may be run again under the same key, one may not, and one
+#: may not either and needs an approval, for which the whole turn waits.
+CLERK, SIGNED = "clerk", "sign_contract"
+OF_CLERK = ("send_letter", "file_report", SIGNED)
 #: Tools that have a turn wait for a decision.
 DECIDED = (*APPROVED, ASKING, CLIENT)
 #: Brings a file, which the worker stores.
@@ -215,14 +216,20 @@ def _ticket(number: int, place: _Place, verb: Verb, known: dict[str, Any], rando
         merge_window=randomness.choice((0, 0.5)) if when_busy == "merge" else 0,
         over_http=not has_file and randomness.random() < HTTP_PROBABILITY,
         at=place.at,
-        fates={name: randomness.choice(FATES[place.agent or DESK]) for name in tools if name in DECIDED},
+        fates=_fates(tools, place.agent or DESK, randomness),
         hands_over_to=None if verb is Verb.REGENERATE else target,
         regret=_regret(tools, randomness) if randomness.random() < REGRET_PROBABILITY else None,
     )
 
 
+def _fates(tools: Sequence[str], agent: str, randomness: random.Random) -> Mapping[str, Fate]:
+    fates = {name: randomness.choice(FATES[agent]) for name in tools if name in DECIDED}
+    # Whoever called the agent, the turn waits for this one.
+    return fates | ({SIGNED: randomness.choice(_FATES)} if CLERK in tools else {})
+
+
 def _regret(tools: Iterable[str], randomness: random.Random) -> Regret:
-    if any(name in DECIDED for name in tools):
+    if any(name in (*DECIDED, CLERK) for name in tools):
         return Regret.WAITING
     return randomness.choice((Regret.AT_ONCE, Regret.RUNNING, Regret.RUNNING, Regret.TWICE))
 

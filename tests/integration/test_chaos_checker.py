@@ -34,7 +34,7 @@ from tests.chaos.model import PROVIDER_VARIABLE
 from tests.chaos.picture import Accepted, read
 from tests.chaos.sent import Sent
 from tests.chaos.shown import read_handles, read_views
-from tests.chaos.tickets import DECIDED, DESK, FILE_EVERY, RESEARCH, Ticket, Verb, plan
+from tests.chaos.tickets import CLERK, DECIDED, DESK, FILE_EVERY, RESEARCH, Ticket, Verb, plan
 
 pytestmark = pytest.mark.soak
 
@@ -102,7 +102,7 @@ def _runner(database: Database, settings: Settings, blobs: BlobStore) -> Runner:
 
 def _tickets() -> Sequence[Ticket]:
     """Tickets on which nobody has to decide anything."""
-    waits = {*DECIDED, RESEARCH}
+    waits = {*DECIDED, RESEARCH, CLERK}
     tickets = [
         each
         for each in plan(8 * TICKETS, THREADS, random.Random(1))

@@ -1,5 +1,6 @@
 """The checker of the chaos suite catches what goes wrong with agents in one turn, hand-overs and cancels."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,15 +12,29 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.finding import Promise
 from tests.chaos.picture import Accepted, Handle, Picture
-from tests.chaos.sent import Cancelled, HandedOver, Sent
-from tests.unit.chaos_rows import START, Row, call, effect, id_of, ref_of, said, step, thread, turn
+from tests.chaos.sent import Cancelled, Decided, HandedOver, Sent
+from tests.unit.chaos_rows import (
+    START,
+    Row,
+    arguments_of,
+    audited,
+    call,
+    effect,
+    id_of,
+    pending,
+    ref_of,
+    said,
+    step,
+    thread,
+    turn,
+)
 
 #: Turns by what becomes of them, each sent a minute after the one before.
 ASKS, HANDS_OVER, FOLLOWS, NAMES_ONE, GIVEN_BACK, STOPPED, NEVER_BEGAN, TOO_LATE = range(1, 9)
 NAMES_NOBODY = (ASKS, HANDS_OVER, FOLLOWS, GIVEN_BACK)
 TOOLS = {ASKS: ("clerk",)}
 HAND_OVER = "hand_over_to_hasty_desk"
-LETTER, REPORT = "send_letter", "file_report"
+LETTER, REPORT, CONTRACT = "send_letter", "file_report", "sign_contract"
 
 
 @dataclass
@@ -84,7 +99,8 @@ def _steps() -> list[Row]:
         step(ASKS, 2, "chaos", **nested, kind="model") | {"result": {"content": "", "tool_calls": [{}, {}]}},
         step(ASKS, 3, LETTER, **nested),
         step(ASKS, 4, REPORT, **nested),
-        step(ASKS, 5, "chaos", **nested, kind="model") | {"result": answer},
+        step(ASKS, 5, CONTRACT, **nested),
+        step(ASKS, 6, "chaos", **nested, kind="model") | {"result": answer},
         step(HANDS_OVER, 1, HAND_OVER),
         step(STOPPED, 0, "chaos", kind="model", state="unknown"),
     ]
@@ -94,12 +110,16 @@ def _steps() -> list[Row]:
 def run() -> Run:
     """One thread, in which an agent was asked, the thread went to another one and back, and turns were stopped."""
     turns, messages = {str(row["id"]): row for row in _turns()}, _messages()
-    effects = [effect(ASKS, 3, LETTER, "AS-00001"), effect(ASKS, 4, REPORT, "AS-00001")]
+    effects = [effect(ASKS, index, tool, "AS-00001") for index, tool in enumerate((LETTER, REPORT, CONTRACT), start=3)]
+    contract = pending(ASKS, 5, CONTRACT, "approve")
+    contract |= {"arguments": arguments_of("AS-00001")}
+    contract["arguments_digest"] = hashlib.sha256(f"{CONTRACT}\n{contract['arguments']}".encode()).hexdigest()
     answers = {str(m["turn_id"]): m["content"] for m in messages if m["role"] == "assistant"}
     handles = {turn_id: Handle(row["state"], answers.get(turn_id, "")) for turn_id, row in turns.items()}
     picture = Picture(
         turns=turns, messages=messages, steps=_steps(), effects=effects, threads=[thread(1)],
-        inputs=[{"turn_id": UUID(id_of(NEVER_BEGAN))}], attachments=[], handles=handles,
+        inputs=[{"turn_id": UUID(id_of(NEVER_BEGAN))}], attachments=[], handles=handles, pending_calls=[contract],
+        audit=[audited(ASKS, 5)],
     )  # fmt: skip
     accepted = {
         ref_of(number): Accepted(
@@ -115,6 +135,7 @@ def run() -> Run:
         picture,
         Sent(
             accepted=accepted,
+            decided=[Decided(id_of(ASKS), "c5", "approve", None, "ada")],
             handed_over=[HandedOver("thread-1", None, given_back_at, given_back_at + timedelta(seconds=1))],
             cancelled=[
                 Cancelled(id_of(STOPPED), "running"),
@@ -138,8 +159,8 @@ def nest_as_another(run: Run) -> None:
 
 
 def call_twice_in_it(run: Run) -> None:
-    run.picture.steps.append(step(ASKS, 6, REPORT, parent=1, agent="clerk"))
-    run.picture.effects.append(effect(ASKS, 6, REPORT, "AS-00001"))
+    run.picture.steps.append(step(ASKS, 7, REPORT, parent=1, agent="clerk"))
+    run.picture.effects.append(effect(ASKS, 7, REPORT, "AS-00001"))
 
 
 def call_never_in_it(run: Run) -> None:
@@ -147,16 +168,25 @@ def call_never_in_it(run: Run) -> None:
 
 
 def answer_twice_in_it(run: Run) -> None:
-    run.picture.steps.append(run.step(ASKS, 5) | {"index": 6})
+    run.picture.steps.append(run.step(ASKS, 6) | {"index": 7})
 
 
 def read_another_answer(run: Run) -> None:
-    run.step(ASKS, 5)["result"] = {"content": "Answered: AS-00002.", "tool_calls": []}
+    run.step(ASKS, 6)["result"] = {"content": "Answered: AS-00002.", "tool_calls": []}
 
 
 def act_outside_of_it(run: Run) -> None:
     run.picture.steps.append(step(FOLLOWS, 1, LETTER))
     run.picture.effects.append(effect(FOLLOWS, 1, LETTER, "AS-00001"))
+
+
+def sign_what_was_not_approved(run: Run) -> None:
+    run.picture.pending_calls[0]["decision"] = "closed"
+
+
+def take_up_what_is_nested(run: Run) -> None:
+    run.picture.turns[id_of(10)] = turn(10, requeued_from=UUID(id_of(ASKS)))  # type: ignore[index] # its own
+    run.picture.pending_calls.append(run.picture.pending_calls[0] | {"turn_id": UUID(id_of(10))})
 
 
 def happen_twice_in_it(run: Run) -> None:
@@ -235,6 +265,8 @@ DAMAGES: Sequence[tuple[Callable[[Run], None], Promise]] = [
     (answer_twice_in_it, Promise.NESTED),
     (read_another_answer, Promise.NESTED),
     (act_outside_of_it, Promise.NESTED),
+    (sign_what_was_not_approved, Promise.APPROVED),
+    (take_up_what_is_nested, Promise.DECIDED_ONCE),
     (happen_twice_in_it, Promise.EFFECTS_ONCE),
     (ask_again_under_another_key, Promise.EFFECTS_ONCE),
     (hide_what_is_unknown, Promise.ACCOUNTED),

@@ -36,7 +36,7 @@ def create_key(
 ) -> None:
     """Make a key and print it, once and alone: it is stored nowhere.
 
-    `read` looks, `write` sends and changes, `operate` deletes and asks again.
+    `read` looks, `write` sends and changes, `operate` deletes, asks again, and makes webhooks.
     """
     from store.keys.key_rows import KeyRequest, create_key
     from store.keys.key_text import make_key

@@ -28,7 +28,7 @@ class InboundSource(Model):
 
     id: str
     name: str = ""
-    #: Where it posts to, at the gateway.
+    #: Where it posts to, at the gateway's host.
     path: str = ""
     #: How it signs: `standard-webhooks`, `hmac-sha256`, `github`, `stripe` or `token`.
     scheme: str = ""

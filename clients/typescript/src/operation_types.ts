@@ -90,7 +90,7 @@ export type InboundScheme = "standard-webhooks" | "hmac-sha256" | "github" | "st
 export interface InboundSource {
   id: string;
   name: string;
-  /** Where it posts to, at the gateway. */
+  /** Where it posts to, at the gateway's host. */
   path: string;
   scheme: InboundScheme;
   /** The header of its signature, or of its secret. */

@@ -9,7 +9,7 @@ from typing import Any
 from tests.chaos.finding import Finding, Promise
 from tests.chaos.picture import Picture, Row
 from tests.chaos.sent import Decided, Sent
-from tests.chaos.tickets import APPROVED, ASKING, CLIENT, GOES_ON
+from tests.chaos.tickets import APPROVED, ASKING, CLIENT, GOES_ON, SIGNED
 
 #: Decisions after which a call runs.
 RUNS = ("approve", "edit", "answer")
@@ -69,14 +69,18 @@ def _left_open(picture: Picture, call: Row) -> Iterator[Finding]:
 
 def _taken_up(picture: Picture, call: Row) -> Iterator[Finding]:
     """A call that its turn went on without is taken up by one other turn, once it is decided."""
-    turn = picture.turns.get(str(call["turn_id"]))
+    turn, step = picture.turns.get(str(call["turn_id"])), picture.calls().get(f"{call['turn_id']}-{call['step_index']}")
     copies = [
         each
         for each in picture.pending_calls
         if each["call_id"] == call["call_id"]
         and str((picture.turns.get(str(each["turn_id"])) or {}).get("requeued_from")) == str(call["turn_id"])
     ]
-    went_on = turn is not None and turn["agent"] == GOES_ON and call["decision"] not in (None, "closed")
+    # What an agent waits for that was called in the turn, the turn waits for.
+    is_nested = step is not None and step["parent"] is not None
+    went_on = (
+        turn is not None and turn["agent"] == GOES_ON and not is_nested and call["decision"] not in (None, "closed")
+    )
     if len(copies) != went_on:
         yield Finding(Promise.DECIDED_ONCE, f"{call['turn_id']}/{call['call_id']}", f"{len(copies)} turns take it up")
 
@@ -88,7 +92,7 @@ def _runs(picture: Picture) -> Iterator[Finding]:
         calls[f"{call['turn_id']}-{call['step_index']}"].append(call)
     for effect in picture.effects:
         key = effect["idempotency_key"]
-        if effect["tool"] not in (*APPROVED, ASKING):
+        if effect["tool"] not in (*APPROVED, SIGNED, ASKING):
             continue
         decided = [call for call in calls[key] if call["decision"] in RUNS]
         if not decided:

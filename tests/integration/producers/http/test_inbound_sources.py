@@ -84,6 +84,16 @@ def test_the_life_of_a_source(site: Site, made: dict[str, Any]) -> None:
     assert site.ask("acme", "GET", path).status_code == 404
 
 
+def test_a_gateway_that_is_mounted_tells_senders_its_whole_path(site: Site, made: dict[str, Any]) -> None:
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(site.app, root_path="/ai/api"), base_url="http://gateway")
+    path, headers = f"/v1/inbound-sources/{made['source']['id']}", {"Authorization": "Bearer acme"}
+
+    answer = site.runner.run(client.get(path, headers=headers))
+
+    site.runner.run(client.aclose())
+    assert answer.json() == made["source"] | {"path": f"/ai/api{made['source']['path']}"}
+
+
 def test_a_source_is_of_its_tenant_and_of_no_user(site: Site, made: dict[str, Any]) -> None:
     source = made["source"]
     path, unknown = f"/inbound-sources/{source['id']}", f"/inbound-sources/{make_source_id()}"

@@ -214,6 +214,27 @@ def test_a_value_that_no_column_takes_is_refused_by_either_road(
     assert refused.value.orig.sqlstate in ("22P05", "22P02")  # type: ignore[attr-defined]
 
 
+def test_a_refused_send_leaves_no_thread_behind_in_a_transaction_that_goes_on(
+    open_database: Callable[..., Database],
+) -> None:
+    send = text(
+        "select threadmill.send_turn_v1(gen_random_uuid(), 'default', :thread, :agent, gen_random_uuid()::text, "
+        "content => 'hello', idempotency_key => 'k', request_digest => :thread)"
+    )
+
+    def send_all(connection: Connection) -> list[str | None]:
+        sends = [("kept", "assistant"), ("another", "assistant"), ("unknown", "nobody")]
+        values = [connection.execute(send, {"thread": thread, "agent": agent}).scalar_one() for thread, agent in sends]
+        return [value.get("refusal") for value in values]
+
+    database = open_database()
+
+    # The key of the second was used with another request.
+    assert database.run(send_all) == [None, "idempotency_conflict", "idempotency_conflict"]
+    threads = database.run(lambda connection: connection.execute(text("select id from threads")).scalars().all())
+    assert threads == ["kept"]
+
+
 def test_the_window_of_the_function_begins_where_the_model_of_it_does(open_database: Callable[..., Database]) -> None:
     formula = "select to_seq, size, threadmill.window_start_v1(to_seq, size) from {} to_seq, {} size"
     near = formula.format("generate_series(0, 260)", "generate_series(1, 90)")

@@ -11,6 +11,7 @@ from conversation.message import Message
 from conversation.step import Step
 from conversation.turn import Cancelled, ClaimedTurn, Completed, Failed, HandOver, RefusedTurn, TurnError
 from store import tables
+from store.branches.branches import make_branch
 from store.database.engine import Database
 from store.threads.editing import edit_thread
 from store.threads.forks import fork
@@ -43,9 +44,9 @@ class Desk:
         )
         return self.database.run(inbox.accept, request=request).turn_id
 
-    def claim(self) -> ClaimedTurn | RefusedTurn:
+    def claim(self, thread: str = "t") -> ClaimedTurn | RefusedTurn:
         request = ClaimRequest(worker=self.worker, agents=AGENTS)
-        claimed = self.database.run(claims.claim, tenant="default", thread_id="t", claimant=request)
+        claimed = self.database.run(claims.claim, tenant="default", thread_id=thread, claimant=request)
         assert isinstance(claimed, ClaimedTurn | RefusedTurn)
         return claimed
 
@@ -146,6 +147,21 @@ def test_a_program_hands_a_thread_over_and_takes_it_back(desk: Desk) -> None:
         desk.database.run(edit_thread, viewer, "nowhere", assigned_agent="billing")
     with pytest.raises(InvalidInput, match="agent"):
         desk.database.run(edit_thread, viewer, "t", assigned_agent="")
+
+
+def test_a_program_hands_each_branch_over_whichever_has_the_agent_already(desk: Desk) -> None:
+    desk.send()
+    desk.settle(desk.claim(), Completed())
+    viewer = Viewer("default")
+    desk.database.run(make_branch, viewer, "t", branch_id="other")
+    desk.send(thread="t/other")
+    handed_over = Completed(hands_over_to="billing")
+    desk.settle(desk.claim("t/other"), handed_over)
+    assert [desk.assigned("t"), desk.assigned("t/other")] == [None, "billing"]
+
+    desk.database.run(edit_thread, viewer, "t", assigned_agent=None)
+
+    assert [desk.assigned("t"), desk.assigned("t/other")] == [None, None]
 
 
 def test_an_agent_that_nobody_serves_is_named_to_whoever_sends(desk: Desk) -> None:

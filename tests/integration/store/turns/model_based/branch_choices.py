@@ -40,7 +40,7 @@ def operations(machine: "Machine") -> Weighed:
     rows = there(machine)
     if not rows:
         return []
-    found: Weighed = [(3, reads), (1, deletes_thread), (1, erases)]
+    found: Weighed = [(3, reads), (1, deletes_all)]
     if len(machine.model.threads) < MANY_ROWS:
         found += [(3, branches), (2, forks), (6, again)]
     if len(rows) > 1:
@@ -54,7 +54,7 @@ def that_wait(machine: "Machine") -> Weighed:
     """Those that take locks, or look at what others change."""
     found: Weighed = []
     if there(machine):
-        found += [(1, deletes_thread), (1, erases)]
+        found.append((1, deletes_all))
     if there(machine) and len(machine.model.threads) < MANY_ROWS:
         found += [(1, branches), (2, again), (1, forks)]
     if len(there(machine)) > 1:
@@ -198,15 +198,17 @@ def deletes(machine: "Machine") -> SearchStrategy[DeleteBranch]:
     )
 
 
-def deletes_thread(machine: "Machine") -> SearchStrategy[DeleteThread]:
+def _deletes_thread(machine: "Machine") -> SearchStrategy[DeleteThread]:
     firsts = [name for name in there(machine) if "/" not in name and not _is_sent_to(machine, name)]
     return st.sampled_from([*firsts, "nothing"]).map(DeleteThread)
 
 
-def erases(machine: "Machine") -> SearchStrategy[EraseThread | EraseUser]:
-    if machine.open_send is not None:
-        return _erases_thread(machine)
-    return st.one_of(_erases_thread(machine), st.sampled_from(["ann", "bob", "bob", "bob"]).map(EraseUser))
+def deletes_all(machine: "Machine") -> SearchStrategy[DeleteThread | EraseThread | EraseUser]:
+    """A thread is deleted, or it or a user is erased: what is more than one transaction is drawn less often."""
+    kinds = [_deletes_thread(machine), _deletes_thread(machine), _erases_thread(machine)]
+    if machine.open_send is None:
+        kinds.append(st.sampled_from(["ann", "bob", "bob", "bob"]).map(EraseUser))
+    return st.one_of(kinds)
 
 
 def _erases_thread(machine: "Machine") -> SearchStrategy[EraseThread]:
