@@ -1,8 +1,8 @@
 """The turns of a thread in the order of their arrival.
 
 PostgreSQL's index of them has those that are over apart from those that are not, and of both those that have begun
-apart from those that have not: four runs, each in the order of arrival. What stays true: of each run no more is read
-than is asked for, however many turns the thread has.
+apart from those that have not: four runs, each in the order of arrival. What stays true: of each run it reads no more
+than is asked for, however many turns the thread has. SQLite, whose index has them in one run, passes over the others'.
 """
 
 from typing import Any
