@@ -205,10 +205,12 @@ def _deletes_thread(machine: "Machine") -> SearchStrategy[DeleteThread]:
 
 def deletes_all(machine: "Machine") -> SearchStrategy[DeleteThread | EraseThread | EraseUser]:
     """A thread is deleted, or it or a user is erased: what is more than one transaction is drawn less often."""
-    kinds = [_deletes_thread(machine), _deletes_thread(machine), _erases_thread(machine)]
-    if machine.open_send is None:
-        kinds.append(st.sampled_from(["ann", "bob", "bob", "bob"]).map(EraseUser))
-    return st.one_of(kinds)
+    threads = [_deletes_thread(machine), _deletes_thread(machine), _erases_thread(machine)]
+    if machine.open_send is not None:
+        return st.one_of(threads)
+    # The second one asks in threads of the first.
+    users = st.sampled_from(["ann", "bob", "bob", "bob"]).map(EraseUser)
+    return st.one_of(*threads, users, users)
 
 
 def _erases_thread(machine: "Machine") -> SearchStrategy[EraseThread]:
