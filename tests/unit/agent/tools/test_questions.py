@@ -46,7 +46,6 @@ def test_choices_are_of_the_type_of_the_answer(type: Any, choices: Any) -> None:
         ({"choices": ["1"], "type": float}, "choices"),
         ({"choices": ["c"], "type": Literal["a", "b"]}, "choices"),
     ],
-    ids=repr,
 )
 def test_what_nobody_could_answer_is_refused(values: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{field}: "):
