@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 from agent.tools.agent_tool import HAND_OVER_PREFIX
 from tests.chaos.finding import Finding, Promise
-from tests.chaos.picture import Picture
+from tests.chaos.picture import Picture, Row
 from tests.chaos.sent import Sent
-from tests.chaos.tickets import BRIEF, DESK, GOES_ON
+from tests.chaos.tickets import BRIEF, DESK, GOES_ON, references
 
 #: By so much a moment that the database's clock gave may be away from the commit that it belongs to.
 TOLERANCE = timedelta(seconds=3)
@@ -33,7 +33,7 @@ class Change:
 
 def check_hand_overs(picture: Picture, sent: Sent) -> Iterator[Finding]:
     changes = _changes(picture, sent)
-    shares = {thread["key"] for thread in picture.threads if thread["lineage"]}
+    made_of_others = {thread["key"] for thread in picture.threads if _is_made_of_another(thread)}
     for ref, accepted in sent.accepted.items():
         turn = picture.turns.get(accepted.turn_id)
         if turn is None or not accepted.has_message:
@@ -42,12 +42,17 @@ def check_hand_overs(picture: Picture, sent: Sent) -> Iterator[Finding]:
             yield Finding(Promise.HANDED_OVER, ref, f"it was sent to {accepted.agent}, and is {turn['agent']}'s")
         if accepted.agent is None:
             key, at = turn["thread_key"], turn["created_at"]
-            allowed = _allowed(changes[key], at, ANYBODY if key in shares else {DESK})
+            allowed = _allowed(changes[key], at, ANYBODY if key in made_of_others else {DESK})
             if turn["agent"] not in allowed:
                 yield Finding(
                     Promise.HANDED_OVER, ref, f"it is {turn['agent']}'s, and {sorted(allowed)} has the thread"
                 )
         yield from _called(picture, ref, accepted.turn_id, accepted.hands_over_to)
+
+
+def _is_made_of_another(thread: Row) -> bool:
+    """Whether it is a branch or a fork, which customers name by their ticket; it may share nothing that was said."""
+    return thread["root_key"] is not None or bool(thread["lineage"] or references(thread["id"]))
 
 
 def _called(picture: Picture, ref: str, turn_id: str, target: str | None) -> Iterator[Finding]:
@@ -68,7 +73,7 @@ def _changes(picture: Picture, sent: Sent) -> Mapping[int, list[Change]]:
         first_id = ids.get(thread["root_key"], thread["id"])
         for one in sent.handed_over:
             # A branch that was made later has its origin's.
-            if one.thread == first_id and (not thread["lineage"] or one.asked_at > thread["created_at"]):
+            if one.thread == first_id and (not _is_made_of_another(thread) or one.asked_at > thread["created_at"]):
                 changes[thread["key"]].append(Change(one.agent or DESK, one.asked_at, one.answered_at))
     for turn_id, agent in _by_agents(picture).items():
         turn = picture.turns[turn_id]
