@@ -93,7 +93,7 @@ def make_branch(
     name = _check_name(name)
     first = lock_first(connection, viewer, address)
     source = lock_visible_thread(connection, viewer, address)
-    at_seq = seq_of(connection, source, at) if isinstance(at, str) else at
+    at_seq = seq_of(connection, source, at, field="at") if isinstance(at, str) else at
     share = check_share(connection, source, at_seq)
     insert_branch(connection, first, source, branch_id, share, origin="branch", name=name)
     return _read_branch(connection, first, branch_id)
@@ -189,13 +189,13 @@ def check_idle(connection: Connection, row: AnyRow) -> None:
         raise BranchInUse(f"branch: turn {turn_id} of {branch_id_of(row)!r} is not over; wait for it, or cancel it")
 
 
-def seq_of(connection: Connection, row: AnyRow, message_id: str) -> int:
-    """The seq of a message of a branch. Raises `MessageNotFound`."""
-    lineage, is_message = Lineage.of(row), messages.c.id == check_id("message_id", message_id)
+def seq_of(connection: Connection, row: AnyRow, message_id: str, *, field: str = "message_id") -> int:
+    """The seq of a message of a branch; its caller knows the id as `field`. Raises `MessageNotFound`."""
+    lineage, is_message = Lineage.of(row), messages.c.id == check_id(field, message_id)
     is_visible = (messages.c.seq > cutoff_of(row.key)) & messages.c.rolled_back.is_(False)
     seq = connection.execute(select(messages.c.seq).where(lineage.holds(), is_message, is_visible)).scalar_one_or_none()
     if seq is None:
-        raise MessageNotFound(f"message_id: no message {message_id!r} is in the history of thread {row.id!r}")
+        raise MessageNotFound(f"{field}: no message {message_id!r} is in the history of thread {row.id!r}")
     return int(seq)
 
 

@@ -1,6 +1,8 @@
 """The settings of an agent in Slack: whom the gateway hears, in which workspaces, and at which pace it speaks."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -34,10 +36,10 @@ class SlackSettings(BaseModel):
     @field_validator("slack_bot_tokens")
     @classmethod
     def _check_bot_tokens(cls, value: SecretStr) -> SecretStr:
-        for pair in value.get_secret_value().split(","):
-            team_id, _, token = pair.strip().partition("=")
-            if pair.strip() and not (_TEAM.fullmatch(team_id) and token):
-                raise ValueError("write each workspace with its token: T0123ABCD=xoxb-…")
+        pairs = [pair.strip().partition("=") for pair in value.get_secret_value().split(",") if pair.strip()]
+        if not all(_TEAM.fullmatch(team_id) and token for team_id, _, token in pairs):
+            raise ValueError("write each workspace with its token: T0123ABCD=xoxb-…")
+        _check_named_once([team_id for team_id, _, _ in pairs])
         return value
 
     @field_validator("slack_tenants")
@@ -48,6 +50,7 @@ class SlackSettings(BaseModel):
             if not (_TEAM.fullmatch(team_id) and tenant):
                 raise ValueError(f"{pair!r} is no workspace with its tenant; write T0123ABCD=acme")
             check_tenant_of_user(tenant)
+        _check_named_once([pair.partition("=")[0] for pair in value])
         return value
 
     @field_validator("slack_api_url")
@@ -57,3 +60,9 @@ class SlackSettings(BaseModel):
         if address.scheme != "https" and address.hostname not in ("127.0.0.1", "localhost"):
             raise ValueError("is no https:// address; http:// is taken of this machine alone")
         return value if value.endswith("/") else value + "/"
+
+
+def _check_named_once(team_ids: Sequence[str]) -> None:
+    for team_id, count in Counter(team_ids).items():
+        if count > 1:
+            raise ValueError(f"{team_id} is named twice; leave out all but one")

@@ -169,6 +169,8 @@ def test_the_settings_name_workspaces() -> None:
     [
         {"slack_bot_tokens": "xoxb-secret"},
         {"slack_bot_tokens": "T0ACME="},
+        {"slack_bot_tokens": "T0ACME=xoxb-1,T0ACME=xoxb-2"},
+        {"slack_tenants": "T0ACME=acme,T0ACME=rival"},
         {"slack_tenants": "acme"},
         {"slack_tenants": "T0ACME=a b"},
         {"slack_api_url": "http://slack.example/api"},

@@ -323,10 +323,8 @@ def test_after_a_restore_nobody_summarizes_again_by_himself(database: Database, 
     ],
 )
 def test_marks_that_contradict_each_other_are_refused(values: dict[str, int], field: str) -> None:
-    agent = Agent(name="a", **values)  # type: ignore[arg-type]
-
     with pytest.raises(InvalidInput, match=field):
-        agent.water_marks(defaults_of(load()))
+        Agent(name="a", **values).water_marks(defaults_of(load()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("is_named_by_the_operator", [True, False])
