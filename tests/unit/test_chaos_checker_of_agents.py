@@ -154,7 +154,7 @@ def test_what_is_whole_breaks_no_promise(run: Run) -> None:
 def test_a_branch_or_a_fork_from_before_the_first_message_begins_with_who_had_its_origin(
     run: Run, made: dict[str, Any]
 ) -> None:
-    run.picture.threads.append(thread(2) | made)
+    run.picture.threads.append(thread(2, created_at=START + timedelta(minutes=8)) | made)
     run.picture.turns[id_of(9)] = turn(9, 2, agent="hasty_desk")  # type: ignore[index] # its own
     ref, answer = ref_of(9), f"Answered: {ref_of(9)}"
     run.picture.messages.extend((said(2, 1, 9, "user", f"Ticket {ref}"), said(2, 2, 9, "assistant", answer)))
