@@ -318,13 +318,13 @@ def test_what_cannot_be_answered_again_or_changed_is_refused(desk: Desk) -> None
     )
     desk.settle(claimed, Completed(messages=replies), release=True)
 
-    with pytest.raises(MessageNotFound, match="^message_id:"):
+    with pytest.raises(MessageNotFound, match=r"^message_id:"):
         desk.edit("none", "x")
     with pytest.raises(InvalidInput, match="role 'assistant'"):
         desk.edit(replies[0].id, "x")
     with pytest.raises(InvalidInput, match="parts a tool call"):
         desk.branch(at=replies[0].id)
-    with pytest.raises(MessageNotFound, match="^at:"):
+    with pytest.raises(MessageNotFound, match=r"^at:"):
         desk.branch(at="none")
     assert desk.branch(at=replies[1].id).shared_to_seq == 3
     desk.database.run(repository.ensure_thread, "default", "empty")
