@@ -63,10 +63,10 @@ PARTS = (
     Part("retention", "A scan for 20 threads that are past their retention"),
     Part("save", "Saving one new message of a thread"),
     Part("files", "A large file into the file store and out of it", timeout_seconds=240),
-    Part("documents", "Documents of other programs' writers", timeout_seconds=600),
 )
 #: Only when they are named: they take many minutes, and decide something once.
 RARE_PARTS = (
+    Part("documents", "Documents of other programs' writers", timeout_seconds=600),
     Part("partitions", "Hash partitions of messages and steps", timeout_seconds=3600),
     Part("memory", "A worker's memory over 10,000 turns of 60 kB", timeout_seconds=3600),
 )

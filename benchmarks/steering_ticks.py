@@ -32,8 +32,8 @@ TURNS = 10_000
 #: Minutes that are played before the databases change places.
 MINUTES = 2
 #: Rounds, and seconds after which none begins: while turns wait, and while none does.
-WAITING_ROUNDS, WAITING_SECONDS = 20, 40
-ENDED_ROUNDS, ENDED_SECONDS = 10, 20
+WAITING_ROUNDS, WAITING_SECONDS = 20, 28
+ENDED_ROUNDS, ENDED_SECONDS = 10, 10
 NAMES = ("ticks_a", "ticks_b")
 STOCK = """
 insert into threads (tenant, id, metadata, created_at, updated_at, last_seq)
