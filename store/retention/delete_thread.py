@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, not_, select, true
 
+from conversation.branch_address import check_address
 from conversation.errors import ThreadUnderLegalHold
 from store.database.statements import AnyRow
 from store.files.attachments import addresses_of
@@ -23,7 +24,8 @@ from store.turns.children import end_turns, is_begun_in, lock_parents
 
 
 def delete_visible_thread(connection: Connection, viewer: Viewer, thread_id: str) -> None:
-    """As `delete_thread`, of a thread that the viewer may see. Raises `ThreadNotFound`."""
+    """As `delete_thread`, of a thread that the viewer may see. Raises `ThreadNotFound` and `InvalidInput`."""
+    check_address("thread_id", thread_id)
     _lock_parents(connection, viewer.tenant, thread_id)
     lock_visible_thread(connection, viewer, thread_id, to_delete=True)
     delete_thread(connection, viewer.tenant, thread_id)

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from conversation.attachment import Attachment
-from conversation.branch_address import split_address
+from conversation.branch_address import check_address, split_address
 from store.database.sqlite import read_only
 from store.files.attachable import FileChoice, resolve_files
 from store.history.row_ids import is_row_of
@@ -56,9 +56,9 @@ def check_send(
 ) -> list[Attachment]:
     """Check that a viewer may send to a thread, which need not exist; returns the files that it chose.
 
-    Raises `ThreadNotFound`, and as `resolve_files`.
+    Raises `ThreadNotFound`, `InvalidInput`, and as `resolve_files`.
     """
-    of_thread = is_row_of(viewer.tenant, thread_id)
+    of_thread = is_row_of(viewer.tenant, check_address("thread_id", thread_id))
     row = connection.execute(select(threads.c.key, threads.c.owner).where(of_thread)).one_or_none()
     if row is not None and viewer.user not in (None, row.owner):
         raise thread_not_found(viewer, thread_id)

@@ -2,7 +2,9 @@
 
 import os
 import random
+import re
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -35,3 +37,20 @@ async def test_no_request_breaks_it(settings: Settings, database: Database, coun
     assert fuzz.statuses.total() == count
     # It got past the first check often enough to mean something.
     assert sum(fuzz.statuses[status] for status in (200, 201, 202, 204)) > count / 20
+
+
+async def test_no_id_that_a_database_cannot_hold_reaches_one(settings: Settings) -> None:
+    app = create_gateway(settings, authenticator=NameAuthenticator())
+    operations = [(method, path) for path, item in app.openapi()["paths"].items() if "{" in path for method in item]
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
+    client.headers["authorization"] = "Bearer acme"
+
+    async def ask(method: str, path: str) -> int:
+        url = re.sub(r"\{\w+\}", "a%00b", path)
+        return (await client.request(method, url, json={"thread_id": "a\0b", "content": "x"})).status_code
+
+    async with app.router.lifespan_context(app), client:
+        statuses = {operation: await ask(*operation) for operation in operations}
+
+    assert len(statuses) > 40
+    assert {operation: status for operation, status in statuses.items() if not 400 <= status < 500} == {}
