@@ -99,10 +99,12 @@ def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdr
     chat.send("hold on")
     chat.see("half of an answer")
     chat.send("second")
+    chat.see("Waits: 1 before it.")
     chat.send("third")
     chat.see("Waits: 2 before it.")
     expect(chat.page.locator("#progress-text")).to_have_text("Answering, 2 more wait ")
-    chat.page.locator("#log > *").last.get_by_role("button", name="Withdraw").click()
+    third = chat.page.locator("#log > *").filter(has_text="third")
+    third.get_by_role("button", name="Withdraw").click()
 
     expect(chat.page.get_by_label("Message", exact=True)).to_have_value("third")
     chat.page.get_by_role("button", name="Stop").click()
