@@ -99,12 +99,10 @@ def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdr
     chat.send("hold on")
     chat.see("half of an answer")
     chat.send("second")
-    chat.see("Waits: 1 before it.")
     chat.send("third")
     chat.see("Waits: 2 before it.")
     expect(chat.page.locator("#progress-text")).to_have_text("Answering, 2 more wait ")
-    third = chat.page.locator("#log > *").filter(has_text="third")
-    third.get_by_role("button", name="Withdraw").click()
+    chat.page.locator("#log > *").last.get_by_role("button", name="Withdraw").click()
 
     expect(chat.page.get_by_label("Message", exact=True)).to_have_value("third")
     chat.page.get_by_role("button", name="Stop").click()
@@ -113,6 +111,26 @@ def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdr
     assert "Not finished." in chat.said()[1]
     assert "Stopped." in chat.said()[2]
     assert chat.said()[3:] == ["second", "You said: second"]
+
+
+def test_what_waits_stands_in_the_order_of_sending_whenever_it_is_told_of(
+    new_chat: NewChat, gateway: StubGateway
+) -> None:
+    chat = new_chat()
+    chat.send("hold on")
+    chat.see("half of an answer")
+    chat.send("second")
+    chat.send("third")
+    chat.see("Waits: 2 before it.")
+    thread = list(gateway.threads.values())[-1]
+
+    # Behind the first ones, nothing of its own has the other one drawn anew.
+    for position in (7, 8, 9):
+        gateway.notice("turn.queued", thread, thread.turns[1], position=position)
+        chat.see(f"Waits: {position} before it.")
+
+    assert [text.split()[0] for text in chat.said()[2:]] == ["second", "third"]
+    chat.page.get_by_role("button", name="Stop").click()
 
 
 def test_a_question_is_answered_by_one_of_its_choices_or_in_its_type(new_chat: NewChat) -> None:
