@@ -1,7 +1,7 @@
 """Refusals: what came to this process over the broker and was dropped, counted by its kind.
 
 What stays true: the kinds are a closed set, and no line quotes what was dropped; however much is dropped, a kind gets
-one line a second, so that nobody fills a log through the broker.
+one line a second, so that nobody fills a log through the broker; what came meanwhile is told when that is over.
 """
 
 import re
@@ -59,15 +59,25 @@ class Refusals:
         self._lock = threading.Lock()
 
     def note(self, kind: str, message_id: object = None) -> None:
-        """Count one, and log it unless its kind was logged a moment ago."""
-        now = time.monotonic()
+        """Count one, and log it: at once, or with all others of a second when that is over."""
         with self._lock:
             self._counts[kind] += 1
             self._untold[kind] += 1
-            if now - self._told_at.get(kind, -LINE_SECONDS) < LINE_SECONDS:
+            pause = self._told_at.get(kind, -LINE_SECONDS) + LINE_SECONDS - time.monotonic()
+            if pause > 0:
+                if self._untold[kind] == 1:
+                    telling = threading.Timer(pause, self._tell, [kind])
+                    telling.daemon = True
+                    telling.start()
                 return
-            self._told_at[kind] = now
-            count = self._untold.pop(kind)
+        self._tell(kind, message_id)
+
+    def _tell(self, kind: str, message_id: object = None) -> None:
+        with self._lock:
+            count = self._untold.pop(kind, 0)
+            if not count:
+                return
+            self._told_at[kind] = time.monotonic()
         ids = {"message_id": message_id} if is_message_id(message_id) else {}
         _log.warning("broker_message_refused", kind=kind, count=count, **ids)
 

@@ -1,5 +1,9 @@
 """Refusals are counted, and told in few lines that quote nothing."""
 
+from collections.abc import Callable
+from functools import partial
+from unittest.mock import Mock
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -28,6 +32,28 @@ def test_a_kind_has_one_line_a_second_and_no_refusal_is_uncounted(clock: list[fl
     assert 10 <= len(told) <= 11
     assert sum(line["count"] for line in told) == 10_001
     assert refusals.refusals() == {"no_json": 10_001, "wrong_form": 10_000}
+
+
+def test_what_was_refused_within_a_second_is_told_when_that_is_over(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers: list[tuple[float, Callable[[], None]]] = []
+
+    def hold(seconds: float, tell: Callable[..., None], arguments: list[str]) -> Mock:
+        timers.append((seconds, partial(tell, *arguments)))
+        return Mock()
+
+    monkeypatch.setattr("tasks.refusals.threading.Timer", hold)
+    with capture_logs() as lines:
+        for _ in range(1_000):
+            refusals.note_refusal("no_json")
+        clock[0] += 1
+        ((seconds, tell),) = timers
+        tell()
+        tell()
+
+    assert seconds == 1
+    assert [line["count"] for line in lines] == [1, 999]
 
 
 @pytest.mark.parametrize(
