@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +18,13 @@ from producers import Producer
 from producers.turn import Turn
 from store.turns.pending_listing import list_pending
 from tests.chaos import gateway_client
-from tests.chaos.gateway_client import GatewayAway, GatewayClient
+from tests.chaos.gateway_client import GatewayClient
+from tests.chaos.hands import Hands, try_until_known
 from tests.chaos.sent import Decided
 from tests.chaos.tickets import BRIEF, DESK, Fate, references, ticket_of
 
-#: Seconds between two looks at what waits, and between two attempts at one decision.
-LOOK_SECONDS, AGAIN_SECONDS = 0.3, 0.3
+#: Seconds between two looks at what waits.
+LOOK_SECONDS = 0.3
 #: Calls that are looked at together, and decisions that are under way at once.
 PAGE, HANDS = 200, 12
 #: Seconds after which a call is decided: at once, or late.
@@ -40,13 +40,10 @@ class Office:
     def __init__(self, producer: Producer, gateway: GatewayClient, fates: Mapping[str, Mapping[str, Fate]]) -> None:
         """`fates` are by the ticket's reference, then by the tool."""
         self.decided: list[Decided] = []
-        self.broken: list[BaseException] = []
         self._producer, self._gateway, self._fates = producer, gateway, fates
         self._seen: set[tuple[str, str]] = set()
         self._is_open = True
-        self._under_way = 0
-        self._lock = threading.Lock()
-        self._hands = ThreadPoolExecutor(HANDS)
+        self._hands = Hands(HANDS)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
@@ -55,16 +52,13 @@ class Office:
     @property
     def is_idle(self) -> bool:
         """Whether nobody is about to decide anything."""
-        with self._lock:
-            return self._under_way == 0
+        return self._hands.are_idle
 
     def close(self) -> None:
         """Decide nothing more; raises what broke one of them."""
         self._is_open = False
         self._watcher.join()
-        self._hands.shutdown(wait=True, cancel_futures=True)
-        if self.broken:
-            raise self.broken[0]
+        self._hands.close(leave_rest=True)
 
     def _watch(self) -> None:
         while self._is_open:
@@ -72,28 +66,18 @@ class Office:
                 for call in self._producer.database.run(list_pending, "default", limit=PAGE):
                     if call.kind is not PendingKind.CHILD and (call.turn_id, call.call_id) not in self._seen:
                         self._seen.add((call.turn_id, call.call_id))
-                        self._note_under_way(1)
-                        self._hands.submit(self._handle, call)
+                        self._hands.begin(self._handle, call)
             except OperatorError:
                 pass
             time.sleep(LOOK_SECONDS)
 
     def _handle(self, call: PendingCall) -> None:
-        try:
-            self._decide_by(self._fate_of(call), call)
-        except BaseException as error:  # noqa: BLE001 - `close` raises it
-            self.broken.append(error)
-        finally:
-            self._note_under_way(-1)
-
-    def _note_under_way(self, more: int) -> None:
-        with self._lock:
-            self._under_way += more
+        self._decide_by(self._fate_of(call), call)
 
     def _fate_of(self, call: PendingCall) -> Fate:
         (ref,) = references(call.arguments)
         fate = self._fates.get(ticket_of(ref), {}).get(call.name, Fate.AGREE)
-        agent = self._until_known(lambda: self._turn(call).record.agent)
+        agent = try_until_known(lambda: self._turn(call).record.agent)
         if fate in (Fate.NEVER, Fate.MEET) and agent == DESK:
             # An interrupted ticket was taken up by an agent that waits for ever.
             return Fate.LATE
@@ -160,17 +144,10 @@ class Office:
 
     def _ask(self, decide: Callable[[], object]) -> str:
         try:
-            self._until_known(decide)
+            try_until_known(decide)
         except (AlreadyDecided, DigestMismatch, PendingCallNotFound, TurnNotFound) as refusal:
             return type(refusal).__name__
         return "accepted"
-
-    def _until_known(self, call: Callable[[], Any]) -> Any:
-        while True:
-            try:
-                return call()
-            except (OperatorError, GatewayAway):
-                time.sleep(AGAIN_SECONDS)
 
     def _turn(self, call: PendingCall) -> Turn:
         return self._producer.find_turn(call.turn_id)

@@ -3,22 +3,21 @@
 What stays true: who cancels tries until it is known what became of it, and what they were told is noted.
 """
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from conversation.errors import OperatorError
 from conversation.turn import TurnState
 from producers import Producer
 from tests.chaos import gateway_client
-from tests.chaos.gateway_client import GatewayAway, GatewayClient
+from tests.chaos.gateway_client import GatewayClient
+from tests.chaos.hands import Hands, try_until_known
 from tests.chaos.sent import Cancelled
 from tests.chaos.tickets import Regret, Ticket
 
 #: Cancels that are under way at once.
 HANDS = 8
-#: Seconds for which a turn is looked at until it runs, or waits; between two looks; and between two attempts.
-PATIENT_SECONDS, LOOK_SECONDS, AGAIN_SECONDS = 60.0, 0.2, 0.3
+#: Seconds for which a turn is looked at until it runs, or waits; and between two looks.
+PATIENT_SECONDS, LOOK_SECONDS = 60.0, 0.2
 #: The name under which customers cancel in Python.
 NAME = "cora"
 #: Who may have asked.
@@ -30,43 +29,29 @@ class Regrets:
 
     def __init__(self, producer: Producer, gateway: GatewayClient) -> None:
         self.cancelled: list[Cancelled] = []
-        self.broken: list[BaseException] = []
         self._producer, self._gateway = producer, gateway
-        self._under_way = 0
-        self._lock = threading.Lock()
-        self._hands = ThreadPoolExecutor(HANDS)
+        self._hands = Hands(HANDS)
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody is about to cancel anything."""
-        with self._lock:
-            return self._under_way == 0
+        return self._hands.are_idle
 
     def note(self, ticket: Ticket, turn_id: str) -> None:
         """Have a ticket's turn be cancelled when its customer wants it to be."""
         if ticket.regret is not None:
-            self._note_under_way(1)
-            self._hands.submit(self._handle, ticket.regret, turn_id, over_http=ticket.over_http)
+            self._hands.begin(self._handle, ticket.regret, turn_id, over_http=ticket.over_http)
 
     def close(self) -> None:
         """Cancel nothing more; raises what broke one of them."""
-        self._hands.shutdown(wait=True)
-        if self.broken:
-            raise self.broken[0]
+        self._hands.close()
 
     def _handle(self, regret: Regret, turn_id: str, *, over_http: bool) -> None:
-        try:
-            self._wait(regret, turn_id)
-            for _ in range(2 if regret is Regret.TWICE else 1):
-                self._cancel(turn_id, over_http=over_http)
-        except BaseException as error:  # noqa: BLE001 - `close` raises it
-            self.broken.append(error)
-        finally:
-            self._note_under_way(-1)
-
-    def _note_under_way(self, more: int) -> None:
-        with self._lock:
-            self._under_way += more
+        self._wait(regret, turn_id)
+        for _ in range(2 if regret is Regret.TWICE else 1):
+            self.cancelled.append(
+                Cancelled(turn_id, try_until_known(lambda: self._cancel(turn_id, over_http=over_http)))
+            )
 
     def _wait(self, regret: Regret, turn_id: str) -> None:
         if regret is Regret.AT_ONCE:
@@ -84,15 +69,8 @@ class Regrets:
             return False
         return state is moment or state.is_final
 
-    def _cancel(self, turn_id: str, *, over_http: bool) -> None:
-        while True:
-            try:
-                if over_http:
-                    told = self._gateway.cancel(turn_id)
-                else:
-                    told = self._producer.find_turn(turn_id).cancel(by=NAME).value
-            except (OperatorError, GatewayAway):
-                time.sleep(AGAIN_SECONDS)
-            else:
-                self.cancelled.append(Cancelled(turn_id, told))
-                return
+    def _cancel(self, turn_id: str, *, over_http: bool) -> str:
+        """Returns what the customer is told."""
+        if over_http:
+            return self._gateway.cancel(turn_id)
+        return self._producer.find_turn(turn_id).cancel(by=NAME).value

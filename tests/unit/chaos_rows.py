@@ -1,14 +1,37 @@
-"""Made-up rows of a run of the chaos suite, for the tests of its checker."""
+"""Made-up runs of the chaos suite and their rows, for the tests of its checker."""
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from tests.chaos.checker import check
+from tests.chaos.finding import Finding, Promise
+from tests.chaos.picture import Picture
+from tests.chaos.sent import Sent
+
 Row = dict[str, Any]
 
 START = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
+
+
+@dataclass
+class MadeUpRun:
+    """What was sent, and what is stored of it."""
+
+    picture: Picture
+    sent: Sent
+
+    def findings(self) -> list[Finding]:
+        return check(self.picture, self.sent, lambda *_: b"")
+
+    def broken(self) -> set[Promise]:
+        return {finding.promise for finding in self.findings()}
+
+    def turn(self, number: int) -> Row:
+        return self.picture.turns[id_of(number)]
 
 
 def id_of(number: int) -> str:

@@ -2,19 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.chaos.checker import check
 from tests.chaos.finding import Promise
 from tests.chaos.picture import Accepted, Handle, Picture
 from tests.chaos.sent import Cancelled, Decided, HandedOver, Sent
 from tests.unit.chaos_rows import (
     START,
+    MadeUpRun,
     Row,
     arguments_of,
     audited,
@@ -37,18 +37,8 @@ HAND_OVER = "hand_over_to_hasty_desk"
 LETTER, REPORT, CONTRACT = "send_letter", "file_report", "sign_contract"
 
 
-@dataclass
-class Run:
-    """What was sent, and what is stored of it."""
-
-    picture: Picture
-    sent: Sent
-
-    def broken(self) -> set[Promise]:
-        return {finding.promise for finding in check(self.picture, self.sent, lambda *_: b"")}
-
-    def turn(self, number: int) -> Row:
-        return self.picture.turns[id_of(number)]
+class Run(MadeUpRun):
+    """One with these turns."""
 
     def step(self, number: int, index: int) -> Row:
         return next(s for s in self.picture.steps if (s["turn_id"], s["index"]) == (UUID(id_of(number)), index))
@@ -147,7 +137,7 @@ def run() -> Run:
 
 
 def test_what_is_whole_breaks_no_promise(run: Run) -> None:
-    assert check(run.picture, run.sent, lambda *_: b"") == []
+    assert run.findings() == []
 
 
 @pytest.mark.parametrize("made", [{"root_key": 1, "id": "thread-1/b"}, {"id": "thread-1-FH-00009"}])

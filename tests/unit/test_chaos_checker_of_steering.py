@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.chaos.checker import check
 from tests.chaos.finding import Promise
 from tests.chaos.picture import Accepted, Handle, Picture
 from tests.chaos.receiver import Receipt
 from tests.chaos.sent import Decided, Sent
 from tests.unit.chaos_rows import (
     START,
+    MadeUpRun,
     Row,
     audited,
     call,
@@ -43,21 +43,11 @@ POLICIES = {
 }  # fmt: skip
 
 
-@dataclass
-class Run:
-    """What was sent, and what is stored of it."""
-
-    picture: Picture
-    sent: Sent
-
-    def broken(self) -> set[Promise]:
-        return {finding.promise for finding in check(self.picture, self.sent, lambda *_: b"")}
+class Run(MadeUpRun):
+    """One with these turns."""
 
     def message(self, seq: int, key: int = MAIN) -> Row:
         return next(m for m in self.picture.messages if (m["thread_key"], m["seq"]) == (key, seq))
-
-    def turn(self, number: int) -> Row:
-        return self.picture.turns[id_of(number)]
 
     def call_of(self, number: int) -> Row:
         return next(c for c in self.picture.pending_calls if c["turn_id"] == UUID(id_of(number)))
@@ -207,7 +197,7 @@ def _sent(picture: Picture) -> Sent:
 
 
 def test_what_is_whole_breaks_no_promise(run: Run) -> None:
-    assert check(run.picture, run.sent, lambda *_: b"") == []
+    assert run.findings() == []
 
 
 def leave_waiting(run: Run) -> None:
