@@ -9,43 +9,12 @@ from time import monotonic
 from typing import Any
 
 from celery.worker import consumer, state
-from celery.worker.consumer.events import Events as CeleryEvents
-from celery.worker.consumer.tasks import Tasks as CeleryTasks
 
-#: Steps of Celery's, and what runs in their places: its control obeys whoever can publish.
-OWN_STEPS = {
-    "celery.worker.consumer.control:Control": "tasks.control.listener:Control",
-    "celery.worker.consumer.events:Events": "tasks.control.consumer:Events",
-    "celery.worker.consumer.tasks:Tasks": "tasks.control.consumer:Tasks",
-}
+#: A step of Celery's, and what runs in its place: its control obeys whoever can publish. Only a step that no other one
+#: requires can be replaced: Celery adds those that are required, so that both would run, in either order.
+OWN_STEPS = {"celery.worker.consumer.control:Control": "tasks.control.listener:Control"}
 #: Seconds for which a task event waits for others, and how many wait at most: a person looks at them.
 GATHER_SECONDS, GATHERED_MAX = 0.25, 200
-
-
-class Events(CeleryEvents):  # type: ignore[misc]  # celery ships no types
-    """The step that opens the way of task events, and closes it with those that still wait."""
-
-    def start(self, consumer: Any) -> None:
-        """Open it anew, as with each connection to the broker."""
-        super().start(consumer)
-        consumer.event_dispatcher.buffer_limit = GATHERED_MAX
-
-    def _close(self, consumer: Any) -> Any:
-        if consumer.event_dispatcher:
-            # What cannot be published goes over to the next connection.
-            consumer.event_dispatcher.flush()
-        return super()._close(consumer)
-
-
-class Tasks(CeleryTasks):  # type: ignore[misc]  # as above
-    """The step that begins to take messages: as many together as can be begun with."""
-
-    def start(self, consumer: Any) -> None:
-        """Begin to take, as with each connection to the broker."""
-        super().start(consumer)
-        consumer.task_consumer.channel.count_free_places = lambda: (
-            consumer.pool.num_processes - len(state.reserved_requests)
-        )
 
 
 class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships no types
@@ -62,6 +31,23 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
         #: When the events that wait go out, by the monotonic clock.
         self._flush_at = 0.0
 
+    def on_ready(self) -> None:
+        """Let events gather, and as many messages be taken together as can be begun with: with each connection."""
+        if self.event_dispatcher:
+            self.event_dispatcher.buffer_limit = GATHERED_MAX
+        self.task_consumer.channel.count_free_places = lambda: self.pool.num_processes - len(state.reserved_requests)
+        super().on_ready()
+
+    def on_close(self) -> None:
+        """Let go what a connection held that is closed or lost."""
+        self._flush_gathered()
+        super().on_close()
+
+    def shutdown(self) -> None:
+        """Close what is open, when all tasks have ended."""
+        self._flush_gathered()
+        super().shutdown()
+
     def on_send_event_buffered(self) -> None:
         """Have an event go out with those that come in the next moment, where Celery publishes it at once."""
         now = monotonic()
@@ -69,3 +55,8 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
         if self.hub and now >= self._flush_at:
             self._flush_at = now + GATHER_SECONDS
             self.hub.call_later(GATHER_SECONDS, self._flush_events)
+
+    def _flush_gathered(self) -> None:
+        """Send the events that wait: what cannot be published goes over to the next connection."""
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()

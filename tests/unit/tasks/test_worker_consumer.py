@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.control import consumer
-from tasks.control.consumer import GATHER_SECONDS, GATHERED_MAX, Events, Tasks, WorkerConsumer
+from tasks.control.consumer import GATHER_SECONDS, GATHERED_MAX, WorkerConsumer
 
 
 def consumer_with(hub: Any) -> WorkerConsumer:
@@ -30,41 +30,41 @@ def test_events_of_one_moment_leave_together(monkeypatch: pytest.MonkeyPatch) ->
     assert len(timers) == 2
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+@pytest.mark.parametrize("end", ["on_close", "shutdown"])
+def test_events_that_wait_leave_before_their_way_is_closed(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    base = Events.__bases__[0]
-    monkeypatch.setattr(base, "start", lambda self, worker: None)
-    monkeypatch.setattr(base, "_close", lambda self, worker: calls.append("closed"))
-    return calls
+    monkeypatch.setattr(WorkerConsumer.__bases__[0], end, lambda self: calls.append("closed"))
+    worker = consumer_with(None)
+    worker.event_dispatcher = SimpleNamespace(flush=lambda: calls.append("flushed"))
 
+    getattr(worker, end)()
 
-def test_events_that_wait_leave_before_their_way_is_closed(calls: list[str]) -> None:
-    dispatcher = SimpleNamespace(flush=lambda: calls.append("flushed"), buffer_limit=24)
-    step, worker = object.__new__(Events), SimpleNamespace(event_dispatcher=dispatcher)
-
-    step.start(worker)
-    step._close(worker)
-
-    assert dispatcher.buffer_limit == GATHERED_MAX
     assert calls == ["flushed", "closed"]
 
 
-def test_a_worker_that_never_connected_has_nothing_to_flush(calls: list[str]) -> None:
-    object.__new__(Events)._close(SimpleNamespace(event_dispatcher=None))
+@pytest.mark.parametrize("end", ["on_close", "shutdown"])
+def test_a_worker_that_never_connected_has_nothing_to_flush(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(WorkerConsumer.__bases__[0], end, lambda self: calls.append("closed"))
+    worker = consumer_with(None)
+    worker.event_dispatcher = None
+
+    getattr(worker, end)()
 
     assert calls == ["closed"]
 
 
 def test_no_more_messages_are_taken_than_places_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tasks.__bases__[0], "start", lambda self, worker: None)
     reserved: set[str] = set()
     monkeypatch.setattr(consumer.state, "reserved_requests", reserved)
-    channel = SimpleNamespace()
-    worker = SimpleNamespace(pool=SimpleNamespace(num_processes=3), task_consumer=SimpleNamespace(channel=channel))
+    channel, dispatcher = SimpleNamespace(), SimpleNamespace(buffer_limit=24)
+    worker = consumer_with(None)
+    worker.pool, worker.task_consumer = SimpleNamespace(num_processes=3), SimpleNamespace(channel=channel)
+    worker.event_dispatcher = dispatcher
 
-    object.__new__(Tasks).start(worker)
+    worker.on_ready()
 
+    assert dispatcher.buffer_limit == GATHERED_MAX
     assert channel.count_free_places() == 3
     reserved.update("ab")
     assert channel.count_free_places() == 1
