@@ -33,19 +33,20 @@ DECLARE
     thread record;
     claimed_at timestamptz;
     holder uuid;
-    head turns%ROWTYPE;
+    head record;
     must_end boolean;
     may_start boolean;
     has_crashed boolean;
-    turn turns%ROWTYPE;
+    turn record;
     -- The turns whose messages this one answers, its own first.
     input_turns uuid[];
     history_end bigint;
-    inbox_tokens bigint;
     summary_text text;
     -- Messages up to there are in the summary.
     summary_to_seq bigint := 0;
     context_texts json;
+    -- Whether turns that had begun were taken out of view: the model is told what those did.
+    has_rolled_back boolean;
     after_seq bigint;
     window_messages json;
     shared_messages json;
@@ -63,12 +64,23 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    PERFORM threadmill.interrupt_turns_v1(thread.key);
-    -- The turn that has begun, else the oldest that is due.
-    SELECT * INTO head FROM turns
-    WHERE thread_key = thread.key AND (state IN ('queued', 'running', 'waiting')) IS TRUE
-        AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
-    ORDER BY attempt = 0, arrival_seq LIMIT 1;
+    FOR look IN 1 .. 2 LOOP
+        -- The turn that has begun, else the oldest that is due.
+        SELECT
+            *,
+            EXISTS (
+                SELECT FROM turns
+                WHERE thread_key = thread.key AND state IN ('queued', 'running', 'waiting') AND when_busy IN ('interrupt', 'rollback')
+            ) AS is_beside_interrupting,
+            EXISTS (SELECT FROM turns WHERE thread_key = thread.key AND rolled_back AND attempt > 0) AS is_beside_rolled_back
+        INTO head FROM turns
+        WHERE thread_key = thread.key AND (state IN ('queued', 'running', 'waiting')) IS TRUE
+            AND (attempt > 0 OR not_before IS NULL OR not_before <= claimed_at)
+        ORDER BY attempt = 0, arrival_seq LIMIT 1;
+        EXIT WHEN look = 2 OR head.is_beside_interrupting IS NOT TRUE;
+        PERFORM threadmill.interrupt_turns_v1(thread.key);
+    END LOOP;
+    has_rolled_back := head.is_beside_rolled_back;
 
     must_end := head.cancel_requested_at IS NOT NULL OR coalesce(head.deadline <= claimed_at, false)
         OR coalesce(head.wait_expires_at <= claimed_at, false);
@@ -163,8 +175,11 @@ BEGIN
         first_fencing_token = coalesce(first_fencing_token, thread.fencing_token + 1),
         fencing_token = thread.fencing_token + 1
     WHERE id = head.id
-    RETURNING * INTO turn;
+    -- Steered by what was told while it ran, or before it began.
+    RETURNING *, EXISTS (SELECT FROM turns AS told WHERE told.steers = turns.id AND told.state = 'queued') AS is_steered
+    INTO turn;
 
+    history_end := greatest(thread.last_seq, turn.window_to_seq);
     WITH inputs AS (
         DELETE FROM inbox_messages WHERE turn_id = ANY (input_turns) RETURNING *
     ), moved AS (
@@ -179,15 +194,12 @@ BEGIN
         FROM inputs
         RETURNING tokens
     )
-    SELECT coalesce(sum(tokens), 0) INTO inbox_tokens FROM moved;
-
-    history_end := greatest(thread.last_seq, turn.window_to_seq);
     UPDATE threads SET
         lease_owner = p_worker,
         fencing_token = thread.fencing_token + 1,
         last_seq = history_end,
         uncovered_messages = uncovered_messages + history_end - thread.last_seq,
-        uncovered_tokens = uncovered_tokens + inbox_tokens,
+        uncovered_tokens = uncovered_tokens + (SELECT coalesce(sum(tokens), 0) FROM moved),
         agent = turn.agent,
         -- Whoever sent while this row was locked could not make it theirs.
         owner = coalesce(owner, turn.sender),
@@ -253,6 +265,11 @@ BEGIN
             ) AS shared
             WHERE (part ->> 1)::bigint > greatest(after_seq, thread.history_starts_after)
         ) AS messages_in_order;
+        has_rolled_back := has_rolled_back OR EXISTS (
+            SELECT FROM jsonb_array_elements(thread.lineage) AS part
+            JOIN turns ON thread_key = (part ->> 0)::bigint AND rolled_back AND attempt > 0
+            WHERE turns.window_to_seq <= (part ->> 1)::bigint
+        );
     END IF;
 
     RETURN json_build_object(
@@ -282,15 +299,8 @@ BEGIN
         'context', context_texts,
         'shared_window', shared_messages,
         'window', window_messages,
-        -- What was told while it ran, or before it began.
-        'is_steered', EXISTS (SELECT FROM turns WHERE steers = turn.id AND state = 'queued'),
-        -- What those did that were taken out of view: the model is told.
-        'has_rolled_back', EXISTS (SELECT FROM turns WHERE thread_key = thread.key AND rolled_back AND attempt > 0)
-            OR thread.lineage IS NOT NULL AND EXISTS (
-                SELECT FROM jsonb_array_elements(thread.lineage) AS part
-                JOIN turns ON thread_key = (part ->> 0)::bigint AND rolled_back AND attempt > 0
-                WHERE turns.window_to_seq <= (part ->> 1)::bigint
-            )
+        'is_steered', turn.is_steered,
+        'has_rolled_back', has_rolled_back
     );
 END
 $$;

@@ -12,6 +12,9 @@ AS $$
 DECLARE
     nobody_sends boolean;
 BEGIN
+    IF NOT EXISTS (SELECT FROM webhooks WHERE tenant = NEW.tenant) THEN
+        RETURN NULL;
+    END IF;
     WITH told AS (
         INSERT INTO webhook_deliveries (
             id, tenant, webhook_id, thread_key, turn_id, kind, created_at, details, state, next_try_at

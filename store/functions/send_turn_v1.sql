@@ -85,28 +85,31 @@ DECLARE
 BEGIN
     -- A second attempt is needed where another transaction commits between two statements.
     FOR attempt IN 1 .. 5 LOOP
+        SELECT
+            threads.key, threads.id, threads.owner IS NULL, answering.agent,
+            CASE
+                WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
+                    -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
+                    SELECT count(*) FROM (
+                        SELECT FROM turns
+                        WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running', 'waiting')
+                        LIMIT max_unfinished_turns
+                    ) AS counted
+                ) THEN 'limit_reached'
+                WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = answering.agent)
+                    THEN 'unknown_agent'
+                WHEN branch IS NOT NULL AND threads.key IS NULL THEN 'unknown_branch'
+            END
+        INTO stored_key, address, is_unowned, chosen_agent, obstacle
+        FROM (SELECT) AS request
         -- Its branch, if another one than its own row was chosen and none is named.
-        SELECT threads.key, threads.id, threads.owner IS NULL, threads.assigned_agent
-        INTO stored_key, address, is_unowned, chosen_agent
-        FROM threads
-        WHERE threads.key = (
+        LEFT JOIN threads ON threads.key = (
             SELECT coalesce(CASE WHEN branch IS NULL THEN named.chosen_key END, named.key) FROM threads AS named
             WHERE named.tenant = tenant AND named.id = row_id
-        );
-        chosen_agent := coalesce(CASE WHEN agent_is_default THEN chosen_agent END, agent);
-        obstacle := CASE
-            WHEN max_unfinished_turns > 0 AND max_unfinished_turns <= (
-                -- Counted up to the limit only: a tenant far above it costs no more than one that is just there.
-                SELECT count(*) FROM (
-                    SELECT FROM turns
-                    WHERE turns.tenant = tenant AND turns.state IN ('queued', 'running', 'waiting')
-                    LIMIT max_unfinished_turns
-                ) AS counted
-            ) THEN 'limit_reached'
-            WHEN NOT allow_unknown_agent AND NOT EXISTS (SELECT FROM agents WHERE agents.name = chosen_agent)
-                THEN 'unknown_agent'
-            WHEN branch IS NOT NULL AND stored_key IS NULL THEN 'unknown_branch'
-        END;
+        )
+        CROSS JOIN LATERAL (
+            SELECT coalesce(CASE WHEN agent_is_default THEN threads.assigned_agent END, send_turn_v1.agent) AS agent
+        ) AS answering;
         IF obstacle IS NULL AND stored_key IS NULL THEN
             -- After a look that found none: on a conflict, this waits for the lock of whoever updates the row.
             INSERT INTO threads (tenant, id, owner, metadata, agent, created_at, updated_at)

@@ -60,8 +60,14 @@ BEGIN
     FOR NO KEY UPDATE;
     -- In a later statement: an older snapshot would have the turn as it was before the wait for the lock. By its id
     -- alone: a plan that was made on empty tables would look for it among all turns of the thread.
-    SELECT thread_key, state, attempt, attempt_started_at, retry_at, tenant, rolled_back INTO turn FROM turns
-    WHERE id = p_turn_id;
+    SELECT
+        thread_key, state, attempt, attempt_started_at, retry_at, tenant, rolled_back,
+        EXISTS (
+            SELECT FROM turns
+            WHERE thread_key = p_thread_key AND state IN ('queued', 'running', 'waiting') AND when_busy IN ('interrupt', 'rollback')
+        ) AS is_beside_interrupting,
+        EXISTS (SELECT FROM steps WHERE turn_id = p_turn_id AND state IN ('waiting', 'started')) AS has_open_steps
+    INTO turn FROM turns WHERE id = p_turn_id;
     IF held.last_seq IS NULL OR turn.thread_key IS DISTINCT FROM p_thread_key THEN
         RETURN json_build_object('refusal', 'not_stored');
     END IF;
@@ -75,7 +81,9 @@ BEGIN
         RETURN json_build_object('keeps_lease', held.lease_owner IS NOT DISTINCT FROM p_worker);
     END IF;
     settled_at := clock_timestamp();
-    PERFORM threadmill.interrupt_turns_v1(p_thread_key);
+    IF turn.is_beside_interrupting THEN
+        PERFORM threadmill.interrupt_turns_v1(p_thread_key);
+    END IF;
 
     IF is_final THEN
         UPDATE turns SET
@@ -199,41 +207,43 @@ BEGIN
             SELECT p_turn_id UNION ALL SELECT id FROM turns WHERE merged_into = p_turn_id
         );
     END IF;
-    IF p_state IN ('failed', 'cancelled') THEN
+    IF p_state IN ('failed', 'cancelled') AND turn.has_open_steps THEN
         -- The outcome of a call that is still open is unknown.
         UPDATE steps SET state = 'unknown', finished_at = settled_at
         WHERE turn_id = p_turn_id AND kind = 'tool' AND state = 'started';
     END IF;
     IF p_steps IS NOT NULL THEN
         -- Without ON CONFLICT, which writes more to the log: who writes steps holds the thread's lock.
-        WITH entry AS (
-            SELECT
-                *, settled_at - make_interval(secs => seconds) AS began_at,
-                CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END AS ended_at
-            FROM json_to_recordset(p_steps) AS step (
-                index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
-                usage json, cost double precision, parent integer, agent text, seconds double precision
-            )
-        ), renewed AS (
+        IF turn.has_open_steps THEN
             UPDATE steps SET
                 name = entry.name, request_digest = entry.request_digest, state = entry.state,
                 fencing_token = p_fencing_token, result = entry.result, usage = entry.usage, cost = entry.cost,
-                finished_at = entry.ended_at,
+                finished_at = CASE WHEN entry.state NOT IN ('waiting', 'started') THEN settled_at END,
                 -- Of a call whose outcome is unknown, nobody knows more than when it began.
-                started_at = CASE WHEN entry.state = 'unknown' THEN steps.started_at ELSE entry.began_at END
-            FROM entry
+                started_at = CASE
+                    WHEN entry.state = 'unknown' THEN steps.started_at
+                    ELSE settled_at - make_interval(secs => entry.seconds)
+                END
+            FROM json_to_recordset(p_steps) AS entry (
+                index integer, name text, state text, request_digest text, result jsonb, usage json,
+                cost double precision, seconds double precision
+            )
             WHERE steps.turn_id = p_turn_id AND steps.index = entry.index
                 -- A final step stays as it was.
-                AND steps.state IN ('waiting', 'started')
-        )
+                AND steps.state IN ('waiting', 'started');
+        END IF;
         INSERT INTO steps (
             turn_id, index, kind, call_id, name, state, fencing_token, request_digest, result, usage, cost,
             parent, agent, started_at, finished_at
         )
         SELECT
             p_turn_id, index, kind, call_id, name, state, p_fencing_token, request_digest, result, usage, cost,
-            parent, agent, began_at, ended_at
-        FROM entry
+            parent, agent, settled_at - make_interval(secs => seconds),
+            CASE WHEN state NOT IN ('waiting', 'started') THEN settled_at END
+        FROM json_to_recordset(p_steps) AS entry (
+            index integer, kind text, call_id text, name text, state text, request_digest text, result jsonb,
+            usage json, cost double precision, parent integer, agent text, seconds double precision
+        )
         WHERE NOT EXISTS (
             SELECT FROM steps AS stored WHERE stored.turn_id = p_turn_id AND stored.index = entry.index
         );
