@@ -6,6 +6,7 @@ fails its tests; nothing is skipped.
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,15 @@ def fresh_settings() -> Iterator[None]:
     settings.current.cache_clear()
     yield
     settings.current.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def no_timers_left() -> Iterator[None]:
+    """What a test has left to be told later is not told into the output of another."""
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 @pytest.fixture(scope="session")

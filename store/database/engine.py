@@ -252,6 +252,8 @@ def _engine_options(url: URL, settings: Settings, pool: type[QueuePool]) -> dict
         "max_overflow": settings.db_max_overflow,
         "pool_timeout": settings.db_pool_timeout,
         "pool_recycle": settings.db_pool_recycle,
+        # The one that was used last: its server process has in memory what the next call needs.
+        "pool_use_lifo": True,
         "connect_args": postgres_arguments(url, settings),
         # No column of ours is one, and a query for the type is a transaction of its own.
         "use_native_hstore": False,

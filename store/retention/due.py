@@ -110,7 +110,7 @@ def _groups(after: tuple[str, str]) -> CTE:
 
 def _next_group_value(name: str, after: Any) -> Any:
     group = {"tenant": threads.c.tenant, "agent": _agent}
-    later_groups = select(group[name]).where(tuple_(*group.values()) > after)
+    later_groups = select(group[name]).where(tuple_(*group.values()) > after, threads.c.updated_period.is_not(None))
     return later_groups.order_by(*group.values()).limit(1).scalar_subquery()
 
 

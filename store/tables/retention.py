@@ -10,7 +10,7 @@ from sqlalchemy.schema import CheckConstraint, ForeignKey, ForeignKeyConstraint,
 from store.database.column_types import Json, Key, OurId, Time
 from store.tables.metadata import index_where, metadata
 from store.tables.operations import audit
-from store.tables.threads import HAS_HISTORY_STEP, threads
+from store.tables.threads import HAS_HISTORY_STEP, HAS_UPDATED_PERIOD, threads
 
 #: The tenant under which parts of archives are addressed in the file store: none of a user's.
 ARCHIVES = "threadmill.archives"
@@ -175,7 +175,7 @@ def _index_threads() -> None:
     group = ("tenant", text("coalesce(agent, '')"))
     oldest = text("coalesce(retained_from, created_at)")
     indexes = (
-        Index("ix_threads_idle", *group, "updated_period", "key", _table=threads),
+        index_where("ix_threads_idle", *group, "updated_period", "key", where=HAS_UPDATED_PERIOD, table=threads),
         index_where("ix_threads_oldest", *group, oldest, "key", where=NEEDS_RETENTION_CHECK, table=threads),
         index_where(
             "ix_threads_fullest",

@@ -96,6 +96,8 @@ def list_rows(
     indexed_columns = [threads.c.updated_period] if by_update else []
     statement = apply_filters(connection, selected, filters)
     statement = statement.order_by(*(column.desc() for column in (*indexed_columns, *sort_columns)))
+    if by_update:
+        statement = statement.where(threads.c.updated_period.is_not(None))
     if cursor is not None:
         kinds = [datetime, int] if by_update else [int]
         fix = "pass next_cursor of the page before, and the same order"

@@ -221,7 +221,8 @@ def _select_matches(connection: Connection, query: str, scope: _Scope) -> Select
 def _select_recent_matches(words: ColumnElement[Any], scope: _Scope) -> Select[Any]:
     """The messages that match among the newest of the threads that were used last: of a common word, many do."""
     keys = (threads.c.key, threads.c.id, threads.c.history_starts_after)
-    recent_threads = select(*keys).where(scope.condition).order_by(threads.c.updated_period.desc())
+    has_period = threads.c.updated_period.is_not(None)
+    recent_threads = select(*keys).where(scope.condition, has_period).order_by(threads.c.updated_period.desc())
     thread = recent_threads.limit(READ_MAX).subquery()
     of_thread = (messages.c.thread_key == thread.c.key) & (messages.c.seq > thread.c.history_starts_after)
     newest_messages = (

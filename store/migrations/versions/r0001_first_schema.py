@@ -229,7 +229,8 @@ def upgrade() -> None:
         _create_index_where(f"ix_threads_{column}", "threads", [column], f"{column} is not null")
     _create_index_where("ix_threads_owner", "threads", ["tenant", "owner", "key"], "owner is not null")
     _create_index_where("ix_threads_fills_window", "threads", ["agent"], "fills_window")
-    op.create_index("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"])
+    has_period = "updated_period is not null"
+    _create_index_where("ix_threads_tenant_updated_period", "threads", ["tenant", "updated_period"], has_period)
     for counted in ("messages", "tokens"):
         name, step = f"ix_threads_agent_uncovered_{counted}", f"uncovered_{counted}_step"
         _create_index_where(name, "threads", ["agent", step], f"summary_failures < 5 and {step} > 0")
@@ -625,7 +626,7 @@ def _create_retention_indexes() -> None:
     """Index threads by what makes them due."""
     group = ("tenant", sa.text("coalesce(agent, '')"))
     oldest, needs_check = sa.text("coalesce(retained_from, created_at)"), "needs_retention_check"
-    op.create_index("ix_threads_idle", "threads", [*group, "updated_period", "key"])
+    _create_index_where("ix_threads_idle", "threads", [*group, "updated_period", "key"], "updated_period is not null")
     _create_index_where("ix_threads_oldest", "threads", [*group, oldest, "key"], needs_check)
     is_long = f"{needs_check} and history_step > 0"
     _create_index_where("ix_threads_fullest", "threads", [*group, "history_step", "key"], is_long)
