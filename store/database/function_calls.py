@@ -38,7 +38,10 @@ FUNCTION_DRIVER = "psycopg"
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """One call: the function with its version, and its arguments by name. JSON goes as text."""
+    """One call: the function with its version, and its arguments in its order, by name. JSON goes as text.
+
+    PostgreSQL is told them by their places: to find some thirty by their names takes it a twentieth of a turn's time.
+    """
 
     name: str
     arguments: Mapping[str, Any]
@@ -59,14 +62,13 @@ class FunctionCall:
         words = [limits_sql.encode(), LAZY_COMMIT if self.commits_lazily else b""]
         *starts, end = _call_pieces(self.name, tuple(self.arguments))
         for start, value in zip(starts, self.arguments.values(), strict=True):
-            words += (start, transformer.as_literal(value))
+            words += (start, b"NULL" if value is None else transformer.as_literal(value))
         return b"".join([*words, end])
 
 
 @cache
 def _call_sql(name: str, argument_names: tuple[str, ...]) -> str:
-    # Quoted, for `user` is a word of SQL's.
-    arguments = ", ".join(f'"{each}" => %({each})s' for each in argument_names)
+    arguments = ", ".join(f"%({each})s" for each in argument_names)
     return f"SELECT {SCHEMA}.{name}({arguments})"
 
 

@@ -13,11 +13,15 @@ from store.turns.send_request import AcceptedTurn, SendLimits, SendRequest
 
 
 def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) -> FunctionCall:
-    """The call that accepts a request. What is left out is the function's default."""
+    """The call that accepts a request."""
     thread_id, branch = split_address(request.thread_id)
-    arguments = {"turn_id": request.turn_id, "tenant": request.tenant, "thread_id": thread_id, "agent": request.agent}
-    options = {
-        "metadata": _json(request.metadata),
+    arguments = {
+        "turn_id": request.turn_id,
+        "tenant": request.tenant,
+        "thread_id": thread_id,
+        "agent": request.agent,
+        **_message_arguments(request.message),
+        "metadata": json.dumps(request.metadata),
         "user": request.user,
         "priority": request.priority,
         "not_before": request.not_before,
@@ -35,31 +39,32 @@ def call_of(request: SendRequest, limits: SendLimits, *, mark_notified: bool) ->
         "merge_window": request.merge_window_seconds,
         "branch": branch,
     }
-    if request.message is not None:
-        arguments |= _message_arguments(request.message)
-    return FunctionCall("send_turn_v1", arguments | {name: value for name, value in options.items() if value})
+    return FunctionCall("send_turn_v1", arguments)
 
 
-def _message_arguments(message: Message) -> dict[str, Any]:
-    """The arguments that `store.history.message_rows.shared_columns` are columns of."""
-    options = {
-        "message_metadata": _json(message.metadata),
-        "parts": _json([part.to_json() for part in message.parts]),
-        "name": message.name,
-        "source": None if message.source is None else json.dumps(message.source),
-        "has_attachments": bool(message.attachments),
-    }
+def _message_arguments(message: Message | None) -> dict[str, Any]:
+    """The arguments that `store.history.message_rows.shared_columns` are columns of; without a message, nulls."""
+    if message is None:
+        return _NO_MESSAGE
     return {
         "message_id": message.id,
         "role": message.role,
         "content": message.content,
         "message_created_at": message.created_at,
-        **{name: value for name, value in options.items() if value},
+        "message_metadata": json.dumps(message.metadata),
+        "parts": json.dumps([part.to_json() for part in message.parts]) if message.parts else None,
+        "name": message.name,
+        "source": None if message.source is None else json.dumps(message.source),
+        "has_attachments": bool(message.attachments),
     }
 
 
-def _json(value: Any) -> str | None:
-    return json.dumps(value) if value else None
+_NO_MESSAGE: dict[str, Any] = dict.fromkeys(
+    (
+        *("message_id", "role", "content", "message_created_at", "message_metadata", "parts", "name", "source"),
+        "has_attachments",
+    )
+)
 
 
 def read_outcome(outcome: Mapping[str, Any], request: SendRequest, limits: SendLimits) -> AcceptedTurn:

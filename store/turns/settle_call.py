@@ -36,10 +36,11 @@ def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Funct
         "p_retry_seconds": ending.after.total_seconds() if isinstance(ending, RetryLater) else None,
         "p_is_put_off": isinstance(ending, RetryLater) and ending.is_put_off,
         "p_waits_for": ending.waits_for if isinstance(ending, RetryLater) else None,
-        "p_steps": _steps_json(journal.steps_of_ending(turn_id, ending)),
-        "p_pending": _pending_json(ending),
         **_final_arguments(final_ending),
         **_error_arguments(ending),
+        "p_messages": None if final_ending is None else _messages_json(final_ending),
+        "p_steps": _steps_json(journal.steps_of_ending(turn_id, ending)),
+        "p_pending": _pending_json(ending),
     }
     return FunctionCall("settle_turn_v1", arguments)
 
@@ -73,15 +74,13 @@ def _state_of(ending: Ending) -> str:
 
 def _final_arguments(ending: FinalEnding | None) -> dict[str, Any]:
     if ending is None:
-        names = ("p_usage", "p_cost", "p_omitted", "p_window_tokens", "p_hands_over_to", "p_messages")
-        return dict.fromkeys(names)
+        return dict.fromkeys(("p_usage", "p_cost", "p_omitted", "p_window_tokens", "p_hands_over_to"))
     return {
         "p_usage": json.dumps(ending.usage.to_row()),
         "p_cost": ending.cost,
         "p_omitted": None if ending.omitted is None else json.dumps(dict(ending.omitted)),
         "p_window_tokens": ending.window_tokens,
         "p_hands_over_to": ending.hands_over_to,
-        "p_messages": _messages_json(ending),
     }
 
 

@@ -1,8 +1,9 @@
-"""Calls of functions: one round trip, the limits of a transaction, errors as everywhere, cut connections."""
+"""Calls of functions: one round trip, arguments in order, the limits of a transaction, errors, cut connections."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -10,9 +11,16 @@ import pytest
 from sqlalchemy import text
 
 from conversation.errors import DatabaseRefused, DatabaseUnavailable
+from conversation.ids import new_id
+from conversation.message import Message
+from conversation.turn import Completed, HandOver, Lease
 from store.database.engine import Database
 from store.database.function_calls import FunctionCall, call_within
 from store.settings import load
+from store.turns import claim_call, send_function, settle_call, sweep
+from store.turns.claims import ClaimRequest
+from store.turns.inbox import SendLimits, SendRequest
+from store.turns.sweep_request import SweepRequest
 from tests.integration.wire import WireTap
 
 FUNCTIONS = """
@@ -123,3 +131,23 @@ def test_there_are_no_functions_where_plain_statements_are_asked_for(database_ur
     assert Database(load(database_url=database_url)).has_functions
     assert not Database(load(database_url=database_url), use_functions=False).has_functions
     assert not Database(load(database_url=sqlite_url)).has_functions
+
+
+def test_the_arguments_of_the_stores_calls_are_in_the_order_of_their_functions(database_url: str) -> None:
+    """PostgreSQL is told them by their places."""
+    worker = new_id()
+    lease = Lease(thread_key=1, worker=worker, fencing_token=1)
+    asked = partial(SendRequest, turn_id=new_id(), tenant="default", thread_id="t", agent="assistant")
+    messages = Message(role="user", content="hi"), None
+    calls = [
+        *(send_function.call_of(asked(message=each), SendLimits(), mark_notified=True) for each in messages),
+        claim_call.build("default", "t", ClaimRequest(worker=worker, agents={}), None),
+        *(settle_call.build(lease, new_id(), ending, release=True) for ending in (Completed(), HandOver())),
+        sweep.build_call(SweepRequest(grace_seconds=0, limit=1)),
+    ]
+
+    with psycopg.connect(database_url) as connection:
+        query = "select proargnames from pg_proc where oid = cast('threadmill.' || %s as regproc)"
+        orders = [connection.execute(query, [call.name]).fetchone() for call in calls]
+
+    assert [(list(call.arguments),) for call in calls] == orders
