@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -151,3 +152,17 @@ def test_the_arguments_of_the_stores_calls_are_in_the_order_of_their_functions(d
         orders = [connection.execute(query, [call.name]).fetchone() for call in calls]
 
     assert [(list(call.arguments),) for call in calls] == orders
+
+
+def test_the_connection_that_was_used_last_is_lent_next(database_url: str) -> None:
+    """Its server process has in its memory what the next call needs."""
+    database = Database(load(database_url=database_url, db_pool_size=3))
+    with closing(database), ExitStack() as lent:
+        connections = [lent.enter_context(database.engine.connect()) for _ in range(3)]
+        pids = [connection.exec_driver_sql("select pg_backend_pid()").scalar_one() for connection in connections]
+        # The first one is given back last.
+        lent.close()
+        used = [database.run(lambda c: c.exec_driver_sql("select pg_backend_pid()").scalar_one()) for _ in range(4)]
+
+    assert len(set(pids)) == 3
+    assert used == [pids[0]] * 4
