@@ -38,7 +38,7 @@ FUNCTION_DRIVER = "psycopg"
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """One call: the function with its version, and its arguments in its order, by name. JSON goes as text.
+    """One call: the function with its version, and arguments by name, in its order. JSON goes as text.
 
     PostgreSQL is told them by their places: to find some thirty by their names takes it a twentieth of a turn's time.
     """

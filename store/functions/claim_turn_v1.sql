@@ -3,7 +3,7 @@
 -- Null where nothing is due; {"quarantined": id} where only a worker that runs such turns alone may claim the head;
 -- else the turn as `store/turns/claim_call.py` reads it, whose journal and files are read by a statement of their own.
 --
--- What stays true: as `store/turns/claim_statements.py`, to which this is word for word the same. The thread's row is
+-- What stays true: as `store/turns/claim_statements.py`, to which this does the same. The thread's row is
 -- locked first, and the head is read in a later statement, since an older snapshot would miss what the last holder
 -- committed. A claim that finds nothing due changes nothing but, at most, the lease, which it releases.
 CREATE FUNCTION threadmill.claim_turn_v1(
@@ -64,6 +64,7 @@ BEGIN
         RETURN NULL;
     END IF;
 
+    -- Twice, where a turn interrupts: what that ends may have been the head.
     FOR look IN 1 .. 2 LOOP
         -- The turn that has begun, else the oldest that is due.
         SELECT

@@ -101,6 +101,7 @@ BEGIN
                 WHEN branch IS NOT NULL AND threads.key IS NULL THEN 'unknown_branch'
             END
         INTO stored_key, address, is_unowned, chosen_agent, obstacle
+        -- One row, also of a thread that is not stored.
         FROM (SELECT) AS request
         -- Its branch, if another one than its own row was chosen and none is named.
         LEFT JOIN threads ON threads.key = (

@@ -33,8 +33,9 @@ UNCOVERED_MESSAGES_STEP, UNCOVERED_TOKENS_STEP, HISTORY_STEP = 16, 1024, 16
 #: A thread with so much: those with less are in no index of these columns, so that a new one need not be written there.
 HAS_MESSAGES_STEP, HAS_TOKENS_STEP = "uncovered_messages_step > 0", "uncovered_tokens_step > 0"
 HAS_HISTORY_STEP = "history_step > 0"
-#: Each thread has one. An index with this condition serves who asks for it alone: of all that begin with the tenant, a
-#: lookup by the tenant and the id could take any, and a plan that was made on few threads then reads all of a tenant's.
+#: Each thread has one, though the column is nullable: else the planner would drop the condition. An index with it
+#: serves who asks for it alone: a lookup by the tenant and the id could take any index that begins with the tenant, and
+#: a plan that was made on few threads then reads all of a tenant's.
 HAS_UPDATED_PERIOD = "updated_period is not null"
 #: The share of a page that new rows fill, in percent: the remainder is for their next versions.
 FILLFACTOR = 85

@@ -40,7 +40,7 @@ def not_held(lease: Lease) -> LeaseLost:
 
 
 def error_columns(error: TurnError) -> dict[str, Any]:
-    """The columns of a turn that an error fills."""
+    """The columns of a turn that an error fills, in the order of the parameters of the function that settles."""
     return {
         "error_kind": error.kind,
         "error_message": error.message.replace("\x00", "")[:ERROR_MAX_CHARS],

@@ -38,10 +38,11 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
         self.task_consumer.channel.count_free_places = lambda: self.pool.num_processes - len(state.reserved_requests)
         super().on_ready()
 
-    def on_close(self) -> None:
-        """Let go what a connection held that is closed or lost."""
+    def connect(self) -> Any:
+        """Connect to the broker, and send what gathered since the last connection was lost: its way is closed next."""
+        connection = super().connect()
         self._flush_gathered()
-        super().on_close()
+        return connection
 
     def shutdown(self) -> None:
         """Close what is open, when all tasks have ended."""
@@ -57,6 +58,6 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
             self.hub.call_later(GATHER_SECONDS, self._flush_events)
 
     def _flush_gathered(self) -> None:
-        """Send the events that wait: what cannot be published goes over to the next connection."""
+        """Send the events that wait. What cannot be published goes out over the next connection."""
         if self.event_dispatcher:
             self.event_dispatcher.flush()

@@ -30,28 +30,35 @@ def test_events_of_one_moment_leave_together(monkeypatch: pytest.MonkeyPatch) ->
     assert len(timers) == 2
 
 
-@pytest.mark.parametrize("end", ["on_close", "shutdown"])
-def test_events_that_wait_leave_before_their_way_is_closed(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens to a consumer, in its order."""
     calls: list[str] = []
-    monkeypatch.setattr(WorkerConsumer.__bases__[0], end, lambda self: calls.append("closed"))
+    base = WorkerConsumer.__bases__[0]
+    monkeypatch.setattr(base, "shutdown", lambda self: calls.append("closed"))
+    monkeypatch.setattr(base, "connect", lambda self: calls.append("connected") or "connection")
+    return calls
+
+
+def test_events_that_wait_leave_before_their_way_is_closed(calls: list[str]) -> None:
     worker = consumer_with(None)
     worker.event_dispatcher = SimpleNamespace(flush=lambda: calls.append("flushed"))
 
-    getattr(worker, end)()
+    assert worker.connect() == "connection"
+    worker.shutdown()
 
-    assert calls == ["flushed", "closed"]
+    # Celery's step closes the way of the last connection behind this.
+    assert calls == ["connected", "flushed", "flushed", "closed"]
 
 
-@pytest.mark.parametrize("end", ["on_close", "shutdown"])
-def test_a_worker_that_never_connected_has_nothing_to_flush(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(WorkerConsumer.__bases__[0], end, lambda self: calls.append("closed"))
+def test_a_worker_that_was_never_connected_has_nothing_to_flush(calls: list[str]) -> None:
     worker = consumer_with(None)
     worker.event_dispatcher = None
 
-    getattr(worker, end)()
+    worker.connect()
+    worker.shutdown()
 
-    assert calls == ["closed"]
+    assert calls == ["connected", "closed"]
 
 
 def test_no_more_messages_are_taken_than_places_are_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from conversation.errors import DatabaseRefused, DatabaseUnavailable
 from conversation.ids import new_id
 from conversation.message import Message
-from conversation.turn import Completed, HandOver, Lease
+from conversation.turn import Completed, Failed, HandOver, Lease, RetryLater, TurnError
 from store.database.engine import Database
 from store.database.function_calls import FunctionCall, call_within
 from store.settings import load
@@ -140,10 +141,12 @@ def test_the_arguments_of_the_stores_calls_are_in_the_order_of_their_functions(d
     lease = Lease(thread_key=1, worker=worker, fencing_token=1)
     asked = partial(SendRequest, turn_id=new_id(), tenant="default", thread_id="t", agent="assistant")
     messages = Message(role="user", content="hi"), None
+    error = TurnError("model_error", "it is away")
+    endings = Completed(), Failed(error=error), RetryLater(error=error, after=timedelta(seconds=1)), HandOver()
     calls = [
         *(send_function.call_of(asked(message=each), SendLimits(), mark_notified=True) for each in messages),
         claim_call.build("default", "t", ClaimRequest(worker=worker, agents={}), None),
-        *(settle_call.build(lease, new_id(), ending, release=True) for ending in (Completed(), HandOver())),
+        *(settle_call.build(lease, new_id(), ending, release=True) for ending in endings),
         sweep.build_call(SweepRequest(grace_seconds=0, limit=1)),
     ]
 
