@@ -86,6 +86,8 @@ class Chat:
         self.page.goto(address)
         self.page.get_by_label("Key").fill(key)
         self.page.get_by_role("button", name="Log in").click()
+        # What a script gives to the page before that goes with the login's page.
+        expect(self.page.get_by_label("Message", exact=True)).to_be_visible(timeout=PATIENCE)
         return self
 
     def send(self, text: str) -> None:

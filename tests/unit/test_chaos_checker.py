@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from agent.call_decisions import tell_edited
+from agent.tools.result import ToolResult
 from tests.chaos.checker import check
 from tests.chaos.finding import Promise
 from tests.chaos.picture import Accepted, Handle, Picture
@@ -194,6 +196,10 @@ def hide_unknown(picture: Picture) -> None:
     picture.messages[3]["content"] = '{"reserved": true}'
 
 
+def edit_and_hide_unknown(picture: Picture) -> None:
+    picture.messages[3]["content"] = tell_edited(ToolResult('{"reserved": true}'), "{}").content
+
+
 def forget_blob_row(picture: Picture) -> None:
     picture.attachments[0]["size"] = None
 
@@ -237,6 +243,7 @@ def leave_in_inbox(picture: Picture) -> None:
         (skip_call, Promise.ACCOUNTED),
         (leave_call_open, Promise.ACCOUNTED),
         (hide_unknown, Promise.ACCOUNTED),
+        (edit_and_hide_unknown, Promise.ACCOUNTED),
         (lose_file, Promise.DURABLE),
         (give_file_to_another, Promise.NOTHING_INVENTED),
         (forget_blob_row, Promise.BLOBS),
@@ -249,6 +256,13 @@ def test_damage_is_named(picture: Picture, damage: Damage, promise: str) -> None
     damage(picture)
 
     assert promise in promises(picture)
+
+
+def test_what_is_unknown_of_a_call_that_a_person_changed_is_told_beside_its_arguments(picture: Picture) -> None:
+    unknown = ToolResult(picture.messages[3]["content"], "unknown")
+    picture.messages[3]["content"] = tell_edited(unknown, '{"changed": true}').content
+
+    assert promises(picture) == set()
 
 
 def test_what_may_be_repeated_and_was_under_its_key_is_no_damage(picture: Picture) -> None:

@@ -93,7 +93,15 @@ def _was_told(picture: Picture, step: Row, *, is_void: bool) -> bool:
         # The agent that it belongs to was told, and says so in its answer.
         call_id = picture.calls()[f"{step['turn_id']}-{step['parent']}"]["call_id"]
     told = [m for m in said if m["role"] == "tool" and m["tool_call_id"] == call_id]
-    return any("error" in json.loads(m["content"]) for m in told) or (is_void and not told)
+    return any(_is_error(m["content"]) for m in told) or (is_void and not told)
+
+
+def _is_error(content: str) -> bool:
+    """Whether the result of a call is an error, also where it stands beside the arguments that a person changed."""
+    result = json.loads(content)
+    if isinstance(result, dict) and result.keys() == {"note", "arguments", "result"}:
+        result = result["result"]
+    return "error" in result
 
 
 def _skipped(picture: Picture, sent: Sent) -> Iterator[Finding]:
