@@ -38,9 +38,9 @@ FUNCTION_DRIVER = "psycopg"
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """One call: the function with its version, and arguments by name, in its order. JSON goes as text.
+    """One call: a function with its version, and arguments by name, in the order of its parameters. JSON goes as text.
 
-    PostgreSQL is told them by their places: to find some thirty by their names takes it a twentieth of a turn's time.
+    PostgreSQL is told them by their places: to find some thirty by their names took a twentieth of its time for a turn.
     """
 
     name: str

@@ -41,12 +41,12 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
     def connect(self) -> Any:
         """Connect to the broker, and send what gathered since the last connection was lost: its way is closed next."""
         connection = super().connect()
-        self._flush_gathered()
+        self._flush_events()
         return connection
 
     def shutdown(self) -> None:
         """Close what is open, when all tasks have ended."""
-        self._flush_gathered()
+        self._flush_events()
         super().shutdown()
 
     def on_send_event_buffered(self) -> None:
@@ -56,8 +56,3 @@ class WorkerConsumer(consumer.Consumer):  # type: ignore[misc]  # celery ships n
         if self.hub and now >= self._flush_at:
             self._flush_at = now + GATHER_SECONDS
             self.hub.call_later(GATHER_SECONDS, self._flush_events)
-
-    def _flush_gathered(self) -> None:
-        """Send the events that wait. What cannot be published goes out over the next connection."""
-        if self.event_dispatcher:
-            self.event_dispatcher.flush()

@@ -92,15 +92,21 @@ def test_files_are_pasted_dropped_and_chosen_sent_when_they_are_up_and_saved_as_
     assert download.value.path().read_bytes() == PICTURE
 
 
-def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdrawn(
-    new_chat: NewChat, gateway: StubGateway
-) -> None:
+def open_with_two_that_wait(new_chat: NewChat) -> Chat:
+    """A chat with an answer that is held in its middle, and two messages behind it."""
     chat = new_chat()
     chat.send("hold on")
     chat.see("half of an answer")
     chat.send("second")
     chat.send("third")
     chat.see("Waits: 2 before it.")
+    return chat
+
+
+def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdrawn(
+    new_chat: NewChat, gateway: StubGateway
+) -> None:
+    chat = open_with_two_that_wait(new_chat)
     expect(chat.page.locator("#progress-text")).to_have_text("Answering, 2 more wait ")
     chat.page.locator("#log > *").last.get_by_role("button", name="Withdraw").click()
 
@@ -116,12 +122,7 @@ def test_a_turn_is_stopped_and_those_behind_it_say_their_place_and_can_be_withdr
 def test_what_waits_stands_in_the_order_of_sending_whenever_it_is_told_of(
     new_chat: NewChat, gateway: StubGateway
 ) -> None:
-    chat = new_chat()
-    chat.send("hold on")
-    chat.see("half of an answer")
-    chat.send("second")
-    chat.send("third")
-    chat.see("Waits: 2 before it.")
+    chat = open_with_two_that_wait(new_chat)
     thread = list(gateway.threads.values())[-1]
 
     # Behind the first ones, nothing of its own has the other one drawn anew.
