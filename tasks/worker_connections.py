@@ -6,6 +6,7 @@ turns, journals and releases of leases do not queue behind the claims of a burst
 """
 
 from conversation.errors import InvalidSettings
+from store.database.call_queue import TOGETHER_MAX, transactions_at_once
 from store.settings import Settings, variable
 
 #: Seconds that a turn waits for a free connection: the longest that the setting allows.
@@ -36,4 +37,4 @@ def check_connections(settings: Settings, *, concurrency: int) -> None:
 
 def claims_at_once(settings: Settings) -> int:
     """How many claims may be at work at once in a process with these settings of its database."""
-    return max(1, (settings.db_pool_size + settings.db_max_overflow) // 2)
+    return transactions_at_once(settings) * TOGETHER_MAX

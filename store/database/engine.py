@@ -22,11 +22,12 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from store.database import sqlite
+from store.database.call_queue import CallQueue
 from store.database.fair_pool import FairPool
-from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_alone_on_loop
-from store.database.limits import begin_sql, check_options, limit_statements, postgres_arguments
+from store.database.function_calls import PLAIN_STATEMENTS, FunctionCall, call_alone, call_on_loop
+from store.database.limits import begin_sql, check_options, limits_sql, postgres_arguments
 from store.database.retry_policy import READ_ONLY, UNSENDABLE, Attempts, refusal_of
-from store.database.tenant import act_for, tenant_statements
+from store.database.tenant import act_for, current_tenant, tenant_statements
 from store.database.url import driver_url, is_in_memory
 from store.settings import Settings
 
@@ -61,6 +62,8 @@ class Database:
         self.url = driver_url(settings.database_url.get_secret_value())
         check_options(self.url)
         self._async_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        #: By their function.
+        self._call_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, CallQueue]] = WeakKeyDictionary()
 
     @property
     def is_sqlite(self) -> bool:
@@ -79,7 +82,7 @@ class Database:
     @cached_property
     def call_limits_sql(self) -> str:
         """The SQL before each call of a function: the limits of its transaction."""
-        return "".join(f"{statement}; " for statement in limit_statements(self.settings))
+        return limits_sql(self.settings)
 
     @property
     def call_sql(self) -> str:
@@ -124,6 +127,18 @@ class Database:
             _add_listeners(engine.sync_engine, self.settings)
             self._async_engines[loop] = engine
         return engine
+
+    async def call_on_loop(self, call: FunctionCall) -> Any:
+        """Call a function on the running loop, once; with others, where it may be."""
+        engine = self.async_engine.sync_engine
+        if not call.locks or current_tenant() is not None:
+            (value,) = await greenlet_spawn(call_on_loop, engine, self.call_sql, [call])
+            return value
+        queues = self._call_queues.setdefault(asyncio.get_running_loop(), {})
+        queue = queues.get(call.name)
+        if queue is None:
+            queue = queues[call.name] = CallQueue(engine, self.settings)
+        return await queue.call(call)
 
     def _engine_options(self, url: URL, pool: type[QueuePool]) -> dict[str, Any]:
         return {
@@ -178,6 +193,7 @@ class Database:
             await self.sqlite_threads.join()
             self.close()
         elif (engine := self._async_engines.pop(asyncio.get_running_loop(), None)) is not None:
+            self._call_queues.pop(asyncio.get_running_loop(), None)
             await engine.dispose()
 
 
@@ -233,10 +249,9 @@ class PatientRunner:
         """As `call`, on the event loop."""
         attempts = Attempts(self.patience_seconds)
         while True:
-            engine = self.database.async_engine.sync_engine
             try:
                 with act_for(self.tenant):
-                    return await greenlet_spawn(call_alone_on_loop, engine, self.database.call_sql, call)
+                    return await self.database.call_on_loop(call)
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
             except UNSENDABLE as error:

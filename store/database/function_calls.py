@@ -6,7 +6,7 @@ that assigns its connections by the transaction; nothing is prepared; a connecti
 """
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn, Self
@@ -48,18 +48,18 @@ class FunctionCall:
     #: Alone in its transaction, it returns before its commit is on disk: a server that breaks down in that moment
     #: forgets it, and a later commit that does wait keeps it.
     commits_lazily: bool = False
+    #: The row that it locks, as values that sort. On an event loop, calls of one function that lock a row each may
+    #: share a transaction, in this order: so no two transactions wait for each other. () of one that shares none.
+    locks: tuple[Any, ...] = ()
 
     @property
     def sql(self) -> str:
         """The statement, with a placeholder for each argument."""
         return _call_sql(self.name, tuple(self.arguments))
 
-    def render(self, transformer: Any, limits_sql: str) -> bytes:
-        """The message of a call that is alone in its transaction, behind the limits of that.
-
-        `transformer` is the driver's, of the connection that it goes over.
-        """
-        words = [limits_sql.encode(), LAZY_COMMIT if self.commits_lazily else b""]
+    def render(self, transformer: Any) -> bytes:
+        """The call as a statement with its arguments in it; `transformer` is the driver's, of the connection."""
+        words: list[bytes] = []
         *starts, end = _call_pieces(self.name, tuple(self.arguments))
         for start, value in zip(starts, self.arguments.values(), strict=True):
             words += (start, b"NULL" if value is None else transformer.as_literal(value))
@@ -96,16 +96,27 @@ def call_alone(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
     """Call a function in a transaction of its own. Raises SQLAlchemy's errors, as its connections do."""
     with _Borrowed(engine) as borrowed:
         transformer = Transformer(borrowed.driver)
-        message = call.render(transformer, limits_sql)
-        return _read(transformer, borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)))
+        message = _render_message(transformer, limits_sql, [call])
+        (value,) = _read(transformer, borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)), 1)
+        return value
 
 
-def call_alone_on_loop(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
-    """As `call_alone`, on the connections of an async engine's `sync_engine`, in one of SQLAlchemy's greenlets."""
+def call_on_loop(engine: Engine, limits_sql: str, calls: Sequence[FunctionCall]) -> list[Any]:
+    """Call functions, all in one transaction, on the connections of an async engine's `sync_engine`.
+
+    Returns their values. Raises as `call_alone`; only in one of SQLAlchemy's greenlets.
+    """
     with _Borrowed(engine) as borrowed:
         transformer = Transformer(borrowed.driver)
-        message = call.render(transformer, limits_sql)
-        return _read(transformer, await_only(borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message))))
+        message = _render_message(transformer, limits_sql, calls)
+        results = await_only(borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)))
+        return _read(transformer, results, len(calls))
+
+
+def _render_message(transformer: Any, limits_sql: str, calls: Sequence[FunctionCall]) -> bytes:
+    """The message of calls that have a transaction to themselves, behind its limits."""
+    lazy_commit = LAZY_COMMIT if all(call.commits_lazily for call in calls) else b""
+    return limits_sql.encode() + lazy_commit + b"; ".join([call.render(transformer) for call in calls])
 
 
 def _exchange(connection: Any, message: bytes) -> Generator[Any, Any, list[Any]]:
@@ -115,15 +126,17 @@ def _exchange(connection: Any, message: bytes) -> Generator[Any, Any, list[Any]]
     return results
 
 
-def _read(transformer: Any, results: list[Any]) -> Any:
-    """The value of the last statement. Raises the driver's error where a statement failed."""
-    result = results[-1]
-    if result.status != ExecStatus.TUPLES_OK:
-        raise error_from_result(result)
-    transformer.set_pgresult(result)
-    row = transformer.load_row(0, tuple)
-    assert row is not None, "SELECT of a function's value has one row"
-    return row[0]
+def _read(transformer: Any, results: list[Any], count: int) -> list[Any]:
+    """The values of the last so many statements. Raises the driver's error where a statement failed."""
+    if results[-1].status != ExecStatus.TUPLES_OK:
+        raise error_from_result(results[-1])
+    values: list[Any] = []
+    for result in results[-count:]:
+        transformer.set_pgresult(result)
+        row = transformer.load_row(0, tuple)
+        assert row is not None, "SELECT of a function's value has one row"
+        values.append(row[0])
+    return values
 
 
 class _Borrowed:

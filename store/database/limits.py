@@ -77,12 +77,17 @@ def limit_lock_waits(connection: Connection, seconds: float) -> None:
         connection.exec_driver_sql(_limit_statement("lock_timeout", seconds))
 
 
-def limit_statements(settings: Settings) -> list[str]:
-    """The statements that bound what follows in a transaction."""
+def limit_statements(settings: Settings, *, lock_seconds: float | None = None) -> list[str]:
+    """The statements that bound what follows in a transaction; its waits for locks by the setting, if by no other."""
     return [
-        _limit_statement("lock_timeout", settings.db_lock_timeout_seconds),
+        _limit_statement("lock_timeout", settings.db_lock_timeout_seconds if lock_seconds is None else lock_seconds),
         _limit_statement("statement_timeout", settings.db_statement_timeout_seconds),
     ]
+
+
+def limits_sql(settings: Settings, *, lock_seconds: float | None = None) -> str:
+    """The same, as the beginning of a message."""
+    return "".join(f"{statement}; " for statement in limit_statements(settings, lock_seconds=lock_seconds))
 
 
 def _limit_statement(name: str, seconds: float) -> str:

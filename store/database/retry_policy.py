@@ -132,6 +132,11 @@ def sqlstate_of(error: DatabaseFailure) -> str | None:
     return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
+def is_of_connection(error: DatabaseFailure) -> bool:
+    """Whether it was the connection that failed: nobody knows what was committed."""
+    return isinstance(error, PoolTimeout) or error.connection_invalidated or sqlstate_of(error) is None
+
+
 def is_lock_timeout(error: DatabaseUnavailable) -> bool:
     """Whether all that was in the way is a row that another transaction held on to."""
     cause = error.__cause__

@@ -44,6 +44,8 @@ def build(tenant: str, thread_id: str, claimant: ClaimRequest, held: Lease | Non
         },
         # Who claims has done nothing yet: forgotten, it is claimed again, and what it writes makes it last.
         commits_lazily=True,
+        # Who goes on with its thread holds up whoever waits for that: it waits for nobody else's transaction.
+        locks=(tenant, thread_id) if held is None else (),
     )
 
 

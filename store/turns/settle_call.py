@@ -42,7 +42,7 @@ def build(lease: Lease, turn_id: str, ending: Ending, *, release: bool) -> Funct
         "p_steps": _steps_json(journal.steps_of_ending(turn_id, ending)),
         "p_pending": _pending_json(ending),
     }
-    return FunctionCall("settle_turn_v1", arguments)
+    return FunctionCall("settle_turn_v1", arguments, locks=(lease.thread_key,))
 
 
 def read(value: Any, lease: Lease, turn_id: str) -> SettleOutcome:
