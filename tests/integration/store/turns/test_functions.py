@@ -9,7 +9,6 @@ from math import nan
 from typing import Any
 
 import pytest
-from psycopg.adapt import Transformer
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -31,7 +30,6 @@ from conversation.turn import (
 from conversation.window import window_start
 from store import tables
 from store.database.engine import Database
-from store.database.function_calls import LAZY_COMMIT
 from store.settings import load
 from store.turns import claim_call, claims, inbox, send_function, settle_call, sweep, workers
 from store.turns.claims import ClaimRequest
@@ -77,8 +75,8 @@ def test_of_the_calls_those_alone_commit_lazily_of_which_nobody_is_told() -> Non
         send_function.call_of(request, SendLimits(), mark_notified=True),
     ]
 
-    assert [LAZY_COMMIT in call.render(Transformer(), "") for call in lazy] == [True] * 2
-    assert [LAZY_COMMIT in call.render(Transformer(), "") for call in others] == [False] * 3
+    assert [call.commits_lazily for call in lazy] == [True] * 2
+    assert [call.commits_lazily for call in others] == [False] * 3
 
 
 def send(database: Database, thread: str, message: Message | None = None) -> None:
