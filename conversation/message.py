@@ -147,9 +147,10 @@ class Message:
         Each field comes as a column, of a value for each of `count` messages.
         """
         messages = list(map(cls.__new__, repeat(cls, count)))
+        consume = deque[None](maxlen=0).extend
         # Past `__setattr__`, and a column at once: a loop in Python would cost more than the rest of reading a window.
         for name, set_field in _FIELD_SETTERS:
-            deque(map(set_field, messages, columns[name]), maxlen=0)
+            consume(map(set_field, messages, columns[name]))
         return messages
 
     def check(self) -> None:

@@ -100,6 +100,10 @@ def test_messages_share_nothing_that_can_be_changed() -> None:
     assert (second.metadata, second.attachments) == ({}, [])
     assert (window[0].metadata, window[0].attachments) == ({}, [])
 
+    with_files = StoredWindow(ROWS, FILES)
+    with_files[4].attachments.clear()
+    assert with_files[4].attachments == [FILE]
+
 
 @pytest.mark.parametrize(
     "damage",
