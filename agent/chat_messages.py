@@ -50,7 +50,13 @@ def build_messages(
     if text:
         chat_messages.append({"role": "system", "content": text})
     for segment in segments(messages):
-        chat_messages.extend(_build_segment(segment, parts_by_message, question_ids))
+        if segment[0].tool_calls:
+            chat_messages += _build_block(segment[0], segment[1:], parts_by_message)
+        for message in filter(_stands_alone, segment):
+            chat_message = _build_message(message, parts_by_message.get(message.id, ()))
+            if message.id in question_ids:
+                chat_message["asks"] = True
+            chat_messages.append(chat_message)
     addresses = unreachable_pictures(messages)
     return [drop_addresses(message, addresses) for message in chat_messages] if addresses else chat_messages
 
@@ -83,21 +89,12 @@ def _find_questions(messages: Sequence[Message]) -> frozenset[str]:
     return frozenset(question_ids)
 
 
-def _build_segment(
-    segment: Sequence[Message],
-    parts_by_message: Mapping[str, Sequence[Mapping[str, Any]]],
-    question_ids: frozenset[str],
-) -> Iterator[dict[str, Any]]:
-    first_message, remaining_messages = segment[0], segment
-    if first_message.role == "assistant":
-        remaining_messages = segment[1:]
-        yield from _build_block(first_message, remaining_messages, parts_by_message)
-    for message in remaining_messages:
-        if message.role != "tool":
-            chat_message = _build_message(message, parts_by_message.get(message.id, ()))
-            if message.id in question_ids:
-                chat_message["asks"] = True
-            yield chat_message
+def _stands_alone(message: Message) -> bool:
+    """Whether a message is sent by itself: one with calls is with their results, and those are with it."""
+    if message.role == "assistant":
+        # Some providers refuse an assistant message that says nothing.
+        return not message.tool_calls and bool(message.content)
+    return message.role != "tool"
 
 
 def _build_block(
@@ -105,12 +102,7 @@ def _build_block(
     remaining_messages: Sequence[Message],
     parts_by_message: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[dict[str, Any]]:
-    """An assistant message and one result a call, in the order of the calls."""
-    if not assistant.tool_calls:
-        # Some providers refuse an assistant message that says nothing.
-        if assistant.content:
-            yield _build_message(assistant, parts_by_message.get(assistant.id, ())) | _build_fields(assistant)
-        return
+    """An assistant message with calls and one result a call, in the order of the calls."""
     # The first of two calls with one id, and of two results for one call, is the one that counts.
     calls = {call.id: call for call in reversed(assistant.tool_calls)}
     first_calls = [calls[id_] for id_ in dict.fromkeys(call.id for call in assistant.tool_calls)]
@@ -142,10 +134,12 @@ def _build_message(message: Message, parts: Sequence[Mapping[str, Any]]) -> dict
     chat_message: dict[str, Any] = {"role": message.role, "content": _build_content(message, parts)}
     if message.name:
         chat_message["name"] = _INVALID_IN_SPEAKER_NAME.sub("_", message.name)[:64]
-    return chat_message
+    return chat_message | _build_fields(message)
 
 
 def _build_content(message: Message, file_parts: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
+    if not message.parts and not file_parts:
+        return message.content
     if message.role != "user":
         # Providers take images from users only, and plain text from everyone.
         texts = [str(part["text"]) for part in file_parts if part.get("type") == "text"]

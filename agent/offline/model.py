@@ -200,6 +200,9 @@ def _text(message: Mapping[str, Any]) -> str:
 
 
 def _all_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
     return "\n".join(str(part["text"]) for part in _parts(message) if part["type"] == "text")
 
 

@@ -5,7 +5,7 @@ the thread's `history_starts_after` are read only to delete or archive them; a h
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from sys import intern
 from typing import Any
@@ -44,8 +44,7 @@ HISTORY_COLUMNS = ("tool_calls", "tool_call_id", "reasoning", "provider_fields",
 ROW_COLUMNS = ("seq", "turn_id", *SHARED_COLUMNS, *HISTORY_COLUMNS)
 
 _SEQ, _ID = ROW_COLUMNS.index("seq"), ROW_COLUMNS.index("id")
-_HAS_ATTACHMENTS, _CREATED_AT = ROW_COLUMNS.index("has_attachments"), ROW_COLUMNS.index("created_at")
-_PARTS, _TOOL_CALLS, _USAGE = map(ROW_COLUMNS.index, ("parts", "tool_calls", "usage"))
+_HAS_ATTACHMENTS = ROW_COLUMNS.index("has_attachments")
 
 
 def stored_columns() -> list[Column[Any]]:
@@ -139,49 +138,48 @@ def ids_with_attachments(lineage: Lineage, rows: Iterable[Sequence[Any]]) -> dic
     return ids
 
 
-def build_messages(rows: Iterable[Sequence[Any]], files: Mapping[str, list[Attachment]]) -> tuple[Message, ...]:
-    """Build messages from rows, with their attachments by message id."""
-    return tuple(build_message(row, files.get(row[_ID], ())) for row in rows)
+def build_messages(rows: Sequence[Sequence[Any]], files: Mapping[str, Sequence[Attachment]]) -> tuple[Message, ...]:
+    """Build stored messages from rows of `ROW_COLUMNS`, of a statement or out of JSON, with their files by id."""
+    return tuple(build_from_columns(len(rows), fold_columns(rows), files))
 
 
-def build_message(row: Sequence[Any] | Mapping[str, Any], files: Iterable[Attachment] = ()) -> Message:
-    """Build a stored message from a row: the values of `ROW_COLUMNS`, of a statement or out of JSON.
-
-    JSON may also hold them by name. Nothing is checked again.
-    """
-    values = [row[name] for name in ROW_COLUMNS] if isinstance(row, Mapping) else row
-    seq, turn_id, id_, role, content, parts, name, metadata, source, _, created_at, *history_values = values
-    tool_calls, tool_call_id, reasoning, provider_fields, usage, _, state, *_ = history_values
-    moment = datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at
-    return Message.from_checked(
-        role=intern(role),
-        content=content,
-        parts=_read_parts(parts),
-        id=id_,
-        tool_calls=_read_calls(tool_calls),
-        tool_call_id=tool_call_id,
-        name=name,
-        reasoning=reasoning,
-        provider_fields=provider_fields,
-        source=source,
-        metadata=metadata,
-        attachments=list(files),
-        usage=_read_usage(usage),
-        # A database writes JSON in the time zone of its session.
-        created_at=moment.astimezone(UTC),
-        # One text for all messages that have it: a thousand turns that wait hold fifty thousand messages.
-        state=intern(state),
-        turn_id=intern(turn_id) if turn_id else None,
-        seq=seq,
-    )
+def fold_columns(rows: Sequence[Sequence[Any]]) -> list[Any]:
+    """The columns of rows: a tuple each, or the one value that all rows have, where no message could change it."""
+    return [_fold(column) for column in zip(*rows, strict=True)] or [()] * len(ROW_COLUMNS)
 
 
-def check_row(row: Sequence[Any]) -> None:
-    """Check that `build_message` can build a row out of JSON. Raises what that would."""
-    _read_parts(row[_PARTS])
-    _read_calls(row[_TOOL_CALLS])
-    _read_usage(row[_USAGE])
-    datetime.fromisoformat(row[_CREATED_AT])
+def _fold(column: tuple[Any, ...]) -> Any:
+    first = column[0]
+    is_same = (first is None or isinstance(first, str | bool)) and column.count(first) == len(column)
+    return first if is_same else column
+
+
+def build_from_columns(count: int, columns: Sequence[Any], files: Mapping[str, Sequence[Attachment]]) -> list[Message]:
+    """Build so many stored messages from their folded columns. Nothing is checked again."""
+    fields = read_columns(count, columns)
+    attachments = [list(files.get(id_, ())) for id_ in fields["id"]]
+    return Message.list_from_checked(count, attachments=attachments, **fields)
+
+
+def read_columns(count: int, columns: Sequence[Any]) -> dict[str, list[Any]]:
+    """The fields of so many messages, out of their folded columns. Raises where no message could be built."""
+    values = dict(zip(ROW_COLUMNS, columns, strict=False))
+    return {name: _read_column(count, values[name], read) for name, read in _FIELD_READERS.items()}
+
+
+def _read_column(count: int, column: Any, read: Callable[[Any], Any] | None) -> list[Any]:
+    if not isinstance(column, tuple):
+        return [read(column) if read else column] * count
+    return list(map(read, column) if read else column)
+
+
+def _read_moment(moment: datetime | str) -> datetime:
+    # A database writes JSON in the time zone of its session.
+    return (datetime.fromisoformat(moment) if isinstance(moment, str) else moment).astimezone(UTC)
+
+
+def _read_turn_id(turn_id: str | None) -> str | None:
+    return intern(turn_id) if turn_id else None
 
 
 def _read_parts(parts: Iterable[Mapping[str, Any]] | None) -> tuple[Part, ...]:
@@ -194,6 +192,21 @@ def _read_calls(tool_calls: Iterable[Mapping[str, Any]] | None) -> tuple[ToolCal
 
 def _read_usage(usage: Mapping[str, Any] | None) -> Usage | None:
     return Usage(**usage) if usage else None
+
+
+#: What reads the fields of a message that are not taken as they are stored.
+#: Of role, state and turn, one text for all messages: a thousand turns that wait hold fifty thousand of them.
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "role": intern,
+    "state": intern,
+    "turn_id": _read_turn_id,
+    "created_at": _read_moment,
+    "parts": _read_parts,
+    "tool_calls": _read_calls,
+    "usage": _read_usage,
+}
+#: The fields of a message that its row holds, each with what reads it, if it isn't taken as it is stored.
+_FIELD_READERS = {name: _READERS.get(name) for name in ROW_COLUMNS if name not in ("has_attachments", "tokens")}
 
 
 def reply_rows(

@@ -12,9 +12,9 @@ from typing import Any, overload
 
 from conversation.attachment import Attachment
 from conversation.message import Message
-from store.history.message_rows import ROW_COLUMNS, build_message, check_row
+from store.history.message_rows import ROW_COLUMNS, build_from_columns, fold_columns, read_columns
 
-_ID, _CONTENT = ROW_COLUMNS.index("id"), ROW_COLUMNS.index("content")
+_CONTENT = ROW_COLUMNS.index("content")
 _NO_FILES: Mapping[str, Sequence[Attachment]] = {}
 
 
@@ -25,9 +25,8 @@ class StoredWindow(Sequence[Message]):
 
     def __init__(self, rows: Sequence[Sequence[Any]], files: Mapping[str, Sequence[Attachment]] = _NO_FILES) -> None:
         """`files` go by message id. Raises what building one of the messages would."""
-        for row in rows:
-            check_row(row)
-        columns: list[Any] = [_fold(column) for column in zip(*rows, strict=True)] or [()] * len(ROW_COLUMNS)
+        columns = fold_columns(rows)
+        read_columns(len(rows), columns)
         self._contents = tuple(row[_CONTENT] for row in rows)
         columns[_CONTENT] = None
         self._others = marshal.dumps(columns)
@@ -37,32 +36,26 @@ class StoredWindow(Sequence[Message]):
         return len(self._contents)
 
     def __iter__(self) -> Iterator[Message]:
-        return map(self._build, self._read_rows())
+        return iter(build_from_columns(len(self), self._columns(), self._files))
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
     @overload
     def __getitem__(self, index: slice) -> "StoredWindow": ...
     def __getitem__(self, index: int | slice) -> "Message | StoredWindow":
-        rows = list(self._read_rows())
-        return StoredWindow(rows[index], self._files) if isinstance(index, slice) else self._build(rows[index])
+        columns = self._columns()
+        if isinstance(index, slice):
+            whole = (column if isinstance(column, tuple) else repeat(column) for column in columns)
+            return StoredWindow(list(zip(*whole, strict=False))[index], self._files)
+        one = [(column[index],) if isinstance(column, tuple) else column for column in columns]
+        return build_from_columns(1, one, self._files)[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # its messages have none
 
-    def _build(self, row: Sequence[Any]) -> Message:
-        return build_message(row, self._files.get(row[_ID], ()))
-
-    def _read_rows(self) -> Iterator[Sequence[Any]]:
-        columns = marshal.loads(self._others)  # noqa: S302 - what this process wrote
+    def _columns(self) -> list[Any]:
+        columns: list[Any] = marshal.loads(self._others)  # noqa: S302 - what this process wrote
         columns[_CONTENT] = self._contents
-        return zip(*(column if isinstance(column, tuple) else repeat(column) for column in columns), strict=False)
-
-
-def _fold(column: tuple[Any, ...]) -> Any:
-    """The value of a column that has the same in all rows, where it is one that no message could change."""
-    first = column[0]
-    is_same = (first is None or isinstance(first, str | bool)) and column.count(first) == len(column)
-    return first if is_same else column
+        return columns

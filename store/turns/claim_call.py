@@ -79,7 +79,7 @@ class FunctionTurn:
     thread_owner: str | None
     summary: str | None
     context: list[str] | None
-    #: Rows of messages, as `message_rows.build_message` takes them: those that a branch shares, then its own.
+    #: Rows of messages, as `message_rows.build_messages` takes them: those that a branch shares, then its own.
     shared_window: list[list[Any]] | None
     window: list[list[Any]] | None
     #: Messages wait that are to be read while it runs.

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -307,6 +308,32 @@ def test_the_same_messages_give_the_same_bytes() -> None:
     history = [user(attachments=[Attachment(filename="a.txt", content=b"1")]), asks(("a", "add")), answers("a")]
 
     assert json.dumps(built(*history)) == json.dumps(built(*history))
+
+
+def test_a_request_has_the_bytes_that_another_release_gave_it() -> None:
+    """A turn that is resumed after an update asks what it asked before, and a provider's cache holds."""
+    picture = image_part(b"1", "image/png")
+    messages = [
+        Message(role="system", content="Note."),
+        user("Zoë\x7f", name="Zoë <z>"),
+        Message(role="assistant", content="Yes.", name="Bot", reasoning="so", provider_fields={"family": "x", "a": 1}),
+        user("", parts=(TextPart("see"), FilePart("a.txt"), ImagePart("https://a.example/b.png"))),
+        asks(("a", "add"), ("b", "add"), content="Let me see."),
+        answers("a"),
+        user("and?", id="with-files", attachments=[Attachment(filename="a.png", content=b"1")]),
+        Message(role="assistant"),
+        Message(role="system", content="Remind me.", turn_id="0" * 32, seq=9),
+    ]
+
+    sent = build_messages(
+        system_texts=["Be kind.", "Today."], window=messages, attachment_parts={"with-files": [picture]}
+    )
+
+    assert (
+        hashlib.sha256(json.dumps(sent).encode()).hexdigest()
+        == "589de00d840d908a2199dbf3efc8a61431945643907b8a90c9e3e56a099b34c9"
+    )
+    assert request_digest(request(messages=sent)) == "652eb39bb32b08b52b4dbf4a012b6e8b"
 
 
 class Answer(BaseModel):

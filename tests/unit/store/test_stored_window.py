@@ -2,11 +2,14 @@
 
 import json
 import tracemalloc
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from conversation.attachment import Attachment
+from conversation.message import Message, ToolCall, Usage
+from conversation.parts import part_from_json
 from store.history.message_rows import ROW_COLUMNS, build_messages
 from store.history.stored_window import StoredWindow
 
@@ -37,8 +40,24 @@ def make_rows(messages: list[dict[str, Any]]) -> list[list[Any]]:
     return rows
 
 
+def make_message(row: list[Any], files: list[Attachment]) -> Message:
+    """The message of a row, by its constructor."""
+    values = dict(zip(ROW_COLUMNS, row, strict=True))
+    has_attachments, _ = values.pop("has_attachments"), values.pop("tokens")
+    return Message(
+        **values
+        | {
+            "parts": tuple(map(part_from_json, values["parts"] or ())),
+            "tool_calls": tuple(ToolCall(**call) for call in values["tool_calls"] or ()),
+            "usage": values["usage"] and Usage(**values["usage"]),
+            "created_at": datetime.fromisoformat(values["created_at"]).astimezone(UTC),
+            "attachments": files if has_attachments else [],
+        }
+    )
+
+
 ROWS, FILES = make_rows(MESSAGES), {"m-5": [FILE]}
-BUILT = build_messages(ROWS, FILES)
+BUILT = tuple(make_message(row, [FILE]) for row in ROWS)
 
 
 def test_its_messages_are_those_of_its_rows_each_time() -> None:
@@ -49,6 +68,8 @@ def test_its_messages_are_those_of_its_rows_each_time() -> None:
     assert [json.dumps(message.to_json()) for message in window] == [json.dumps(each.to_json()) for each in BUILT]
     assert window == BUILT
     assert window != BUILT[1:]
+    assert build_messages(ROWS, FILES) == BUILT
+    assert build_messages([], {}) == ()
     assert window[4].attachments == [FILE]
 
 
@@ -57,7 +78,7 @@ def test_one_message_is_that_of_its_row(index: int) -> None:
     assert StoredWindow(ROWS, FILES)[index] == BUILT[index]
 
 
-@pytest.mark.parametrize("part", [slice(2, None), slice(None, 4), slice(-3, -1), slice(5, 5)])
+@pytest.mark.parametrize("part", [slice(2, None), slice(None, 4), slice(-3, -1), slice(4, 5), slice(5, 5)])
 def test_a_part_of_it_is_one_as_well(part: slice) -> None:
     window = StoredWindow(ROWS, FILES)[part]
 
@@ -78,6 +99,10 @@ def test_messages_share_nothing_that_can_be_changed() -> None:
 
     assert (second.metadata, second.attachments) == ({}, [])
     assert (window[0].metadata, window[0].attachments) == ({}, [])
+
+    with_files = StoredWindow(ROWS, FILES)
+    with_files[4].attachments.clear()
+    assert with_files[4].attachments == [FILE]
 
 
 @pytest.mark.parametrize(
