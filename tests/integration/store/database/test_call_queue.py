@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from conversation.errors import DatabaseRefused, DatabaseUnavailable
+from store.database import call_queue
 from store.database.call_queue import BUSY, TOGETHER_MAX, transactions_at_once
 from store.database.engine import Database
 from store.database.function_calls import FunctionCall
@@ -28,7 +29,8 @@ end $$;
 create function threadmill.see_or_fail(value text, code text) returns json language plpgsql as $$
 begin
     if code is not null then raise exception 'refused' using errcode = code; end if;
-    return threadmill.see(value);
+    perform threadmill.see(value);
+    return to_json(current_setting('lock_timeout'));
 end $$;
 create function threadmill.shown(setting text) returns json language sql
 as $$ select to_json(coalesce(current_setting(setting, true), '')) $$;
@@ -80,8 +82,10 @@ def seen(server: "psycopg.Connection[Any]") -> list[list[str]]:
 
 
 async def test_what_waits_goes_in_one_message_and_one_transaction_in_the_order_of_its_locks(
-    database: Database, tap: WireTap, server: "psycopg.Connection[Any]"
+    database: Database, tap: WireTap, server: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It goes when another one has ended, and not when the time is over.
+    monkeypatch.setattr(call_queue, "GATHER_SECONDS", 60)
     asked = names(FULL)[::-1]
 
     with tap.listening() as traffic:
@@ -123,7 +127,9 @@ async def test_one_that_is_refused_fails_alone(
 
     outcomes = await asyncio.gather(*map(database.call_async, calls), return_exceptions=True)
 
-    assert [isinstance(outcome, DatabaseRefused) for outcome in outcomes] == [name == bad for name in names(FULL)]
+    assert isinstance(outcomes.pop(5), DatabaseRefused)
+    # Alone, each had the limits of its own.
+    assert outcomes == [f"{database.settings.db_lock_timeout_seconds:.0f}s"] * (FULL - 1)
     assert sorted(name for transaction in seen(server) for name in transaction) == sorted({*names(FULL)} - {bad})
 
 
@@ -182,6 +188,18 @@ async def test_who_gives_up_takes_nobody_along(database: Database, server: "psyc
     assert sorted(name for transaction in seen(server) for name in transaction) == outcomes
 
 
+async def test_who_gives_up_while_it_is_under_way_breaks_off_no_transaction_of_others(database: Database) -> None:
+    tasks = [asyncio.create_task(database.call_async(call("nap", number, seconds=0.05))) for number in range(FULL)]
+    # The first ones are back: the others are under way.
+    await asyncio.gather(*tasks[:BUSY])
+    tasks[-1].cancel()
+
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(outcomes.pop(), asyncio.CancelledError)
+    assert outcomes == [1] * (FULL - 1)
+
+
 async def test_a_cut_connection_is_everybodys_and_each_of_them_runs_again(
     database: Database, server: "psycopg.Connection[Any]"
 ) -> None:
@@ -195,14 +213,28 @@ async def test_a_cut_connection_is_everybodys_and_each_of_them_runs_again(
     assert await asyncio.gather(*tasks) == [1] * FULL
 
 
-async def test_a_server_that_is_away_is_told_to_each() -> None:
-    database = Database(load(database_url="postgresql://nobody@127.0.0.1:1/none", db_pool_size=2, db_max_overflow=0))
+async def test_what_a_connection_failed_of_is_told_to_each_at_once() -> None:
+    """A server that is away is not asked again by each of those who waited for one answer."""
+    asked = 0
+
+    def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.close()
+
+    away = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = away.sockets[0].getsockname()[1]
+    database = Database(
+        load(database_url=f"postgresql://nobody@127.0.0.1:{port}/none?sslmode=disable&gssencmode=disable")
+    )
 
     calls = (database.call_async(call("see", name)) for name in names(FULL))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
     assert {type(outcome) for outcome in outcomes} == {DatabaseUnavailable}
+    assert asked == BUSY + 1
     await database.close_async()
+    away.close()
 
 
 async def test_one_function_takes_half_of_the_connections_at_most(database: Database) -> None:
