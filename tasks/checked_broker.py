@@ -25,7 +25,7 @@ from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import NoPermissionError, ResponseError
 
 from conversation.task_contract import TASKS_OF_QUEUES
-from store.live.task_messages import compose_message
+from store.live.task_messages import compose_message, encode_body
 from tasks.received_messages import MessageRefused, read_answer, read_task
 from tasks.refusals import note_refusal
 
@@ -58,8 +58,19 @@ class MemoryQoS(virtual.QoS):
         return []
 
 
+class CheckedMessage(virtual.Message):
+    """A message that was taken. The body of a task's is what was read of it, and nobody decodes it again."""
+
+    def serializable(self) -> dict[str, Any]:
+        """The message as it waits in the broker, to be put back there."""
+        message: dict[str, Any] = super().serializable()
+        return encode_body(message) if self.content_type is None else message
+
+
 class CheckedChannel(kombu_redis.Channel):
     """A channel over Redis or Valkey."""
+
+    Message = CheckedMessage
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         #: Keys that are not read until then.
