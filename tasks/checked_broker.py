@@ -10,8 +10,9 @@ ours is left alone for some seconds, while the worker goes on with its other que
 # kombu has annotations on some of its functions alone.
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -25,7 +26,7 @@ from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import NoPermissionError, ResponseError
 
 from conversation.task_contract import TASKS_OF_QUEUES
-from store.live.task_messages import compose_message
+from store.live.task_messages import compose_message, encode_body
 from tasks.received_messages import MessageRefused, read_answer, read_task
 from tasks.refusals import note_refusal
 
@@ -33,6 +34,8 @@ from tasks.refusals import note_refusal
 WRONG_KEY_SECONDS = 5.0
 #: Messages of one list that are taken at once, at most: so far may workers' loads lie apart.
 TAKEN_AT_ONCE_MAX = 8
+#: Requests for messages that a channel keeps as they are sent: of several queues each order is one of its own.
+PACKED_REQUESTS_MAX = 64
 #: The parts of a binding as kombu stores it: routing key, pattern, queue.
 BINDING_PARTS = 3
 
@@ -58,8 +61,19 @@ class MemoryQoS(virtual.QoS):
         return []
 
 
+class CheckedMessage(virtual.Message):
+    """A message that was taken. The body of a task's is what was read of it, and nobody decodes it again."""
+
+    def serializable(self) -> dict[str, Any]:
+        """The message as it waits in the broker, to be put back there."""
+        message: dict[str, Any] = super().serializable()
+        return encode_body(message) if self.content_type is None else message
+
+
 class CheckedChannel(kombu_redis.Channel):
     """A channel over Redis or Valkey."""
+
+    Message = CheckedMessage
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         #: Keys that are not read until then.
@@ -70,11 +84,13 @@ class CheckedChannel(kombu_redis.Channel):
         #: The command by which messages were asked for last, and whether the server takes the one for several.
         self._asked_by = "BRPOP"
         self._can_ask_for_several = True
+        # The same few commands again and again, sent while a turn that was just begun with waits for this thread.
+        self._pack_request = lru_cache(PACKED_REQUESTS_MAX)(self._pack_request_anew)
         super().__init__(*arguments, **options)
         self.ack_emulation = False
         self.QoS = MemoryQoS  # type: ignore[assignment]  # kombu's own choice where acknowledgements stay in memory
 
-    def _list_keys(self, queues: list[str]) -> list[str]:
+    def _list_keys(self, queues: Iterable[str]) -> list[str]:
         return [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
 
     def _brpop_start(self, timeout: float | None = None) -> None:
@@ -82,20 +98,29 @@ class CheckedChannel(kombu_redis.Channel):
         now = monotonic()
         if now >= self._skipped_until:
             self._skipped_keys = frozenset()
-        queues = self._queue_cycle.consume(len(self.active_queues))
-        keys = [key for key in self._list_keys(queues) if key not in self._skipped_keys]
-        if not keys:
+        count = min(self.count_free_places(), TAKEN_AT_ONCE_MAX) if self._can_ask_for_several else 1
+        seconds = (self.brpop_timeout if timeout is None else timeout) or 0
+        queues = tuple(self._queue_cycle.consume(len(self.active_queues)))
+        packed_request = self._pack_request(queues, self._skipped_keys, count, seconds)
+        if packed_request is None:
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = now  # type: ignore[assignment]  # None at first
-        seconds = (self.brpop_timeout if timeout is None else timeout) or 0
-        names = [f"{self.global_keyprefix}{key}" for key in keys]
-        count = min(self.count_free_places(), TAKEN_AT_ONCE_MAX)
+        self._asked_by = "BLMPOP" if count > 1 else "BRPOP"
+        self.client.connection.send_packed_command(packed_request)
+
+    def _pack_request_anew(
+        self, queues: tuple[str, ...], skipped_keys: frozenset[str], count: int, seconds: float
+    ) -> list[bytes] | None:
+        """The command that asks for so many messages of these queues, as it is sent; None where no key is left."""
+        names = [f"{self.global_keyprefix}{key}" for key in self._list_keys(queues) if key not in skipped_keys]
+        if not names:
+            return None
         command: list[Any] = ["BRPOP", *names, seconds]
-        if count > 1 and self._can_ask_for_several:
+        if count > 1:
             command = ["BLMPOP", seconds, len(names), *names, "RIGHT", "COUNT", count]
-        self._asked_by = command[0]
-        self.client.connection.send_command(*command)
+        packed_request: list[bytes] = self.client.connection.pack_command(*command)
+        return packed_request
 
     def _brpop_read(self, **options: Any) -> bool:
         """Read the answer, as kombu does, and hand on what was checked. Raises `Empty` where there is nothing."""

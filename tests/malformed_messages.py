@@ -24,7 +24,7 @@ from conversation.task_contract import (
     RUN_TURNS,
     TURNS_QUEUE,
 )
-from store.live.task_messages import compose_message
+from store.live.task_messages import compose_message, encode_body
 
 TASKS = {
     TURNS_QUEUE: RUN_TURNS,
@@ -72,7 +72,7 @@ def honest_message(queue: str, randomness: random.Random) -> dict[str, Any]:
         payload |= {"tenant": "nobody", "sha256": randomness.randbytes(32).hex()}
     task_id = str(UUID(int=randomness.getrandbits(128)))
     message = compose_message(task, task_id, payload, queue=queue, priority=randomness.randrange(10))
-    return {**message, "body": [[], payload, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))]}
+    return {**encode_body(message), "body": message["body"]}
 
 
 def malform(queue: str, count: int, seed: int) -> Iterator[bytes]:

@@ -12,7 +12,8 @@ from base64 import b64encode
 from bisect import bisect
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
+
+from conversation.ids import new_id
 
 #: What stands between a queue's name and a priority in the name of a list, if the options do not say.
 SEPARATOR = "\x06\x16"
@@ -33,7 +34,7 @@ class TaskMessages:
         self._steps = tuple(transport_options.get("priority_steps", PRIORITY_STEPS))
         self._origin = f"gen{os.getpid()}@{socket.gethostname()}"
         #: Where a result would go; none of our tasks has one.
-        self._reply_to = str(uuid4())
+        self._reply_to = new_id()
 
     def list_name(self, queue: str, priority: int) -> str:
         """The name of the list in which a message waits."""
@@ -43,9 +44,9 @@ class TaskMessages:
     def build(self, task: str, payload: Mapping[str, int | str], *, queue: str, priority: int) -> str:
         """A message with an id of its own, as the text that waits in the list."""
         message = compose_message(
-            task, str(uuid4()), payload, queue=queue, priority=priority, origin=self._origin, reply_to=self._reply_to
+            task, new_id(), payload, queue=queue, priority=priority, origin=self._origin, reply_to=self._reply_to
         )
-        return json.dumps(message)
+        return json.dumps(encode_body(message))
 
 
 def compose_message(
@@ -58,12 +59,11 @@ def compose_message(
     origin: str = "",
     reply_to: str = "",
 ) -> dict[str, Any]:
-    """The message of one task, as kombu has it once it has read the text."""
-    body = json.dumps([[], payload, _NO_FOLLOWERS])
+    """The message of one task, with its body as values: no type says that kombu and Celery are to decode it."""
     return {
-        "body": b64encode(body.encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
+        "body": [[], payload, dict(_NO_FOLLOWERS)],
+        "content-encoding": "binary",
+        "content-type": None,
         "headers": {
             "lang": "py",
             "task": task,
@@ -91,9 +91,19 @@ def compose_message(
             "delivery_mode": 2,
             "delivery_info": {"exchange": "", "routing_key": queue},
             "priority": priority,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid4()),
+            "delivery_tag": new_id(),
         },
+    }
+
+
+def encode_body(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The same message with its body as text: as it waits in the broker."""
+    return {
+        **message,
+        "body": b64encode(json.dumps(message["body"]).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "properties": {**message["properties"], "body_encoding": "base64"},
     }
 
 

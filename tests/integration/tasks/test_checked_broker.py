@@ -113,6 +113,8 @@ def is_ours(message: Any, queue: str) -> bool:
         and headers.keys() == honest_message(queue, random.Random())["headers"].keys()
         and message.properties["reply_to"] == ""
         and message.delivery_info == {"exchange": "", "routing_key": queue}
+        # It was decoded once, to be checked.
+        and message.payload is message.body
         and arguments == []
         and all(isinstance(value, int | str) for value in payload.values())
         and set(followers.values()) == {None}
