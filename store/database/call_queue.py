@@ -63,7 +63,8 @@ class CallQueue:
 
     async def call(self, call: FunctionCall) -> Any:
         """Call the function; returns its value. Raises SQLAlchemy's errors, as `call_on_loop` does."""
-        if self._under_way < self._busy and not self._is_awaited:
+        if self._under_way < self._busy:
+            # Then none waits.
             return await self._call_now(call)
         value: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_WaitingCall(call, value))

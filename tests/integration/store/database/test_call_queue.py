@@ -85,11 +85,12 @@ async def test_what_waits_goes_in_one_message_and_one_transaction_in_the_order_o
     database: Database, tap: WireTap, server: "psycopg.Connection[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It goes when another one has ended, and not when the time is over.
-    monkeypatch.setattr(call_queue, "GATHER_SECONDS", 60)
+    monkeypatch.setattr(call_queue, "GATHER_SECONDS", 3600)
     asked = names(FULL)[::-1]
 
-    with tap.listening() as traffic:
-        values = await asyncio.gather(*(database.call_async(call("see", name)) for name in asked))
+    async with asyncio.timeout(20):
+        with tap.listening() as traffic:
+            values = await asyncio.gather(*(database.call_async(call("see", name)) for name in asked))
 
     assert values == asked
     assert traffic.round_trips == BUSY + 1
@@ -192,11 +193,12 @@ async def test_who_gives_up_while_it_is_under_way_breaks_off_no_transaction_of_o
     tasks = [asyncio.create_task(database.call_async(call("nap", number, seconds=0.05))) for number in range(FULL)]
     # The first ones are back: the others are under way.
     await asyncio.gather(*tasks[:BUSY])
-    tasks[-1].cancel()
+    tasks[BUSY].cancel()
 
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(20):
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert isinstance(outcomes.pop(), asyncio.CancelledError)
+    assert isinstance(outcomes.pop(BUSY), asyncio.CancelledError)
     assert outcomes == [1] * (FULL - 1)
 
 
