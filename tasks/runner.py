@@ -85,7 +85,7 @@ class Runner:
     _water_marks: dict[str, WaterMarks] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        slots = FairSlots(claims_at_once(self.turn_store.database.settings))
+        slots = FairSlots(claims_at_once(self.turn_store.database))
         object.__setattr__(self, "_claim_slots", slots)
 
     async def run_thread(self, wake_up: WakeUp) -> None:

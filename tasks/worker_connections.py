@@ -6,7 +6,8 @@ turns, journals and releases of leases do not queue behind the claims of a burst
 """
 
 from conversation.errors import InvalidSettings
-from store.database.call_queue import TOGETHER_MAX, transactions_at_once
+from store.database.call_queue import TOGETHER_MAX, half_of_connections
+from store.database.engine import Database
 from store.settings import Settings, variable
 
 #: Seconds that a turn waits for a free connection: the longest that the setting allows.
@@ -35,6 +36,7 @@ def check_connections(settings: Settings, *, concurrency: int) -> None:
         )
 
 
-def claims_at_once(settings: Settings) -> int:
-    """How many claims may be at work at once in a process with these settings of its database."""
-    return transactions_at_once(settings) * TOGETHER_MAX
+def claims_at_once(database: Database) -> int:
+    """How many claims may be at work at once in a process with this database."""
+    transactions = half_of_connections(database.settings)
+    return transactions * TOGETHER_MAX if database.has_functions else transactions

@@ -1,13 +1,15 @@
 """Calls of functions on an event loop that share transactions: what waits goes together, in one message and one commit.
 
-What stays true: a call goes at once while few of its function are under way, and else waits for milliseconds at most.
-None fails or waits long for another's sake: where a transaction of several fails, or meets a row that somebody holds on
-to, it is rolled back, and each is called alone, with limits of its own. No function takes more than half of the
-connections, so that none holds up another one.
+What stays true: a call goes at once while few of its function are under way, and else waits for milliseconds, if a
+connection is free by then. None fails for another's sake, or waits for a row that another one waits for: where a
+transaction of several fails, or meets a row that somebody holds on to, it is rolled back, and each is called alone,
+with limits of its own.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
@@ -26,12 +28,13 @@ TOGETHER_MAX = 8
 BUSY = 2
 #: Seconds that it waits for one of them to end, at most; then it goes as soon as a connection may be taken.
 GATHER_SECONDS = 0.005
-#: Seconds that a transaction of several calls waits for a row: others wait with it.
+#: Seconds that a transaction of several calls waits for each row, at most: the others wait with it. It is what ends the
+#: wait of two transactions for each other.
 SHARED_LOCK_SECONDS = 0.05
 
 
-def transactions_at_once(settings: Settings) -> int:
-    """How many transactions of one function may be under way at once in a process with these settings."""
+def half_of_connections(settings: Settings) -> int:
+    """Half of the connections of a process with these settings, at least one."""
     return max(1, (settings.db_pool_size + settings.db_max_overflow) // 2)
 
 
@@ -41,14 +44,28 @@ class _WaitingCall(NamedTuple):
     call: FunctionCall
     value: asyncio.Future[Any]
 
+    def end(self, read: Callable[[], Any]) -> None:
+        """Have the value read, and given to whoever waits."""
+        if not self.value.done():
+            try:
+                self.value.set_result(read())
+            except Exception as error:  # noqa: BLE001 - it was called, and its value is no other's matter
+                self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error where it is waited for."""
+        if not self.value.done():
+            self.value.set_exception(error)
+
 
 class CallQueue:
     """The calls of one function on one event loop."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, *, leaves_half: bool) -> None:
         """`engine` is the loop's, as `call_on_loop` takes it."""
         self._engine = engine
-        self._at_most = transactions_at_once(settings)
+        all_connections = settings.db_pool_size + settings.db_max_overflow
+        self._at_most = half_of_connections(settings) if leaves_half else all_connections
         self._busy = min(BUSY, self._at_most)
         shared_seconds = min(SHARED_LOCK_SECONDS, settings.db_lock_timeout_seconds)
         self._alone_sql, self._shared_sql = limits_sql(settings), limits_sql(settings, lock_seconds=shared_seconds)
@@ -74,10 +91,10 @@ class CallQueue:
     async def _call_now(self, call: FunctionCall) -> Any:
         self._under_way += 1
         try:
-            (value,) = await greenlet_spawn(call_on_loop, self._engine, self._alone_sql, [call])
+            (read,) = await greenlet_spawn(call_on_loop, self._engine, self._alone_sql, [call])
         finally:
             self._end_one()
-        return value
+        return read()
 
     @property
     def _is_awaited(self) -> bool:
@@ -102,7 +119,8 @@ class CallQueue:
         while self._under_way < at_most and self._is_awaited:
             if members := self._take():
                 self._under_way += 1
-                task = asyncio.get_running_loop().create_task(self._run(members))
+                # Of no turn's context: it is for several.
+                task = asyncio.get_running_loop().create_task(self._run(members), context=Context())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         if not self._is_awaited and self._timer is not None:
@@ -120,7 +138,7 @@ class CallQueue:
         limits = self._shared_sql if len(members) > 1 else self._alone_sql
         calls = [member.call for member in members]
         try:
-            values = await greenlet_spawn(call_on_loop, self._engine, limits, calls)
+            readers = await greenlet_spawn(call_on_loop, self._engine, limits, calls)
         except asyncio.CancelledError:
             for member in members:
                 member.value.cancel()
@@ -128,9 +146,8 @@ class CallQueue:
         except Exception as error:  # noqa: BLE001 - whose it is, each of them decides
             self._fail(members, error)
         else:
-            for member, value in zip(members, values, strict=True):
-                if not member.value.done():
-                    member.value.set_result(value)
+            for member, read in zip(members, readers, strict=True):
+                member.end(read)
         finally:
             self._end_one()
 
@@ -138,8 +155,7 @@ class CallQueue:
         is_everybodys = isinstance(error, DBAPIError | PoolTimeout) and is_of_connection(error)
         if len(members) == 1 or is_everybodys:
             for member in members:
-                if not member.value.done():
-                    member.value.set_exception(error)
+                member.fail(error)
             return
         # Nothing of it was stored: it may be the fault of one, or of the order in which others lock.
         self._alone.extend(members)

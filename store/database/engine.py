@@ -132,12 +132,12 @@ class Database:
         """Call a function on the running loop, once; with others, where it may be."""
         engine = self.async_engine.sync_engine
         if not call.locks or current_tenant() is not None:
-            (value,) = await greenlet_spawn(call_on_loop, engine, self.call_sql, [call])
-            return value
+            (read,) = await greenlet_spawn(call_on_loop, engine, self.call_sql, [call])
+            return read()
         queues = self._call_queues.setdefault(asyncio.get_running_loop(), {})
         queue = queues.get(call.name)
         if queue is None:
-            queue = queues[call.name] = CallQueue(engine, self.settings)
+            queue = queues[call.name] = CallQueue(engine, self.settings, leaves_half=call.leaves_half)
         return await queue.call(call)
 
     def _engine_options(self, url: URL, pool: type[QueuePool]) -> dict[str, Any]:

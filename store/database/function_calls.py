@@ -6,9 +6,9 @@ that assigns its connections by the transaction; nothing is prepared; a connecti
 """
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NoReturn, Self
 
 import psycopg
@@ -48,9 +48,11 @@ class FunctionCall:
     #: Alone in its transaction, it returns before its commit is on disk: a server that breaks down in that moment
     #: forgets it, and a later commit that does wait keeps it.
     commits_lazily: bool = False
-    #: The row that it locks, as values that sort. On an event loop, calls of one function that lock a row each may
-    #: share a transaction, in this order: so no two transactions wait for each other. () of one that shares none.
+    #: The row that it locks, as values that sort: on an event loop, calls of one function that lock a row each may
+    #: share a transaction, in this order. () of one that shares none.
     locks: tuple[Any, ...] = ()
+    #: Where it may share one, all of its function take half of the connections at most: what else is done comes first.
+    leaves_half: bool = False
 
     @property
     def sql(self) -> str:
@@ -97,20 +99,21 @@ def call_alone(engine: Engine, limits_sql: str, call: FunctionCall) -> Any:
     with _Borrowed(engine) as borrowed:
         transformer = Transformer(borrowed.driver)
         message = _render_message(transformer, limits_sql, [call])
-        (value,) = _read(transformer, borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)), 1)
-        return value
+        results = _check(borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)))
+    return _read(transformer, results[-1])
 
 
-def call_on_loop(engine: Engine, limits_sql: str, calls: Sequence[FunctionCall]) -> list[Any]:
+def call_on_loop(engine: Engine, limits_sql: str, calls: Sequence[FunctionCall]) -> list[Callable[[], Any]]:
     """Call functions, all in one transaction, on the connections of an async engine's `sync_engine`.
 
-    Returns their values. Raises as `call_alone`; only in one of SQLAlchemy's greenlets.
+    Returns a reader of each value: the transaction is committed, and who cannot read one value can read the others.
+    Raises as `call_alone`; only in one of SQLAlchemy's greenlets.
     """
     with _Borrowed(engine) as borrowed:
         transformer = Transformer(borrowed.driver)
         message = _render_message(transformer, limits_sql, calls)
-        results = await_only(borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message)))
-        return _read(transformer, results, len(calls))
+        results = _check(await_only(borrowed.driver.wait(_exchange(borrowed.driver.pgconn, message))))
+    return [partial(_read, transformer, result) for result in results[-len(calls) :]]
 
 
 def _render_message(transformer: Any, limits_sql: str, calls: Sequence[FunctionCall]) -> bytes:
@@ -126,17 +129,19 @@ def _exchange(connection: Any, message: bytes) -> Generator[Any, Any, list[Any]]
     return results
 
 
-def _read(transformer: Any, results: list[Any], count: int) -> list[Any]:
-    """The values of the last so many statements. Raises the driver's error where a statement failed."""
+def _check(results: list[Any]) -> list[Any]:
+    """The results of a message. Raises the driver's error where a statement failed, which is the last one then."""
     if results[-1].status != ExecStatus.TUPLES_OK:
         raise error_from_result(results[-1])
-    values: list[Any] = []
-    for result in results[-count:]:
-        transformer.set_pgresult(result)
-        row = transformer.load_row(0, tuple)
-        assert row is not None, "SELECT of a function's value has one row"
-        values.append(row[0])
-    return values
+    return results
+
+
+def _read(transformer: Any, result: Any) -> Any:
+    """The value of a call."""
+    transformer.set_pgresult(result)
+    row = transformer.load_row(0, tuple)
+    assert row is not None, "SELECT of a function's value has one row"
+    return row[0]
 
 
 class _Borrowed:

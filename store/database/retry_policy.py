@@ -134,7 +134,10 @@ def sqlstate_of(error: DatabaseFailure) -> str | None:
 
 def is_of_connection(error: DatabaseFailure) -> bool:
     """Whether it was the connection that failed: nobody knows what was committed."""
-    return isinstance(error, PoolTimeout) or error.connection_invalidated or sqlstate_of(error) is None
+    if isinstance(error, PoolTimeout) or error.connection_invalidated:
+        return True
+    # What the driver refuses to send has no state either, and is another kind of error.
+    return isinstance(error, OperationalError | InterfaceError) and sqlstate_of(error) is None
 
 
 def is_lock_timeout(error: DatabaseUnavailable) -> bool:

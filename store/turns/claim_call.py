@@ -46,6 +46,7 @@ def build(tenant: str, thread_id: str, claimant: ClaimRequest, held: Lease | Non
         commits_lazily=True,
         # Who goes on with its thread holds up whoever waits for that: it waits for nobody else's transaction.
         locks=(tenant, thread_id) if held is None else (),
+        leaves_half=True,
     )
 
 

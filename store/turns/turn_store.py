@@ -4,8 +4,9 @@ What stays true: each verb is one short transaction, and none holds a connection
 work. Where the database has functions, a claim and a settling are one round trip each.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from conversation.errors import DatabaseRefused
 from conversation.pending_call import PendingRequest
@@ -13,6 +14,7 @@ from conversation.step import Step
 from conversation.task_contract import WakeUp
 from conversation.turn import ClaimedTurn, Ending, Lease, RefusedTurn
 from conversation.when_busy import MERGE_MAX
+from store.database.call_queue import half_of_connections
 from store.database.engine import Database
 from store.turns import cancel, claim_call, claims, journal, settle_call, steering, unreadable
 from store.turns import settle as turns
@@ -33,6 +35,11 @@ class TurnStore:
     patience_seconds: float = 30
     #: Messages that a turn takes at once while it runs, at most.
     merge_max: int = MERGE_MAX
+    #: Bounds what claims do besides their calls, which are bounded themselves: ends of turns need connections, too.
+    _claim_rests: asyncio.Semaphore = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_claim_rests", asyncio.Semaphore(half_of_connections(self.database.settings)))
 
     async def claim(
         self, tenant: str, thread_id: str, claimant: ClaimRequest, *, held: Lease | None = None
@@ -51,22 +58,24 @@ class TurnStore:
             outcome = claim_call.read(value, tenant, thread_id, claimant)
             if isinstance(outcome, PartialClaim):
                 # The turn is claimed: whoever gives up here leaves it to the heartbeat.
-                return await self.database.patient(self.patience_seconds).run_async(claim_call.complete, outcome)
+                async with self._claim_rests:
+                    return await self.database.patient(self.patience_seconds).run_async(claim_call.complete, outcome)
         except Exception as failure:
             error = unreadable.error_of(failure)
             if error is None:
                 raise
-            return await self.database.patient(self.patience_seconds).run_async(
-                unreadable.claim_unreadable,
-                tenant,
-                thread_id,
-                claimant,
-                error,
-                held=held,
-                # The function's transaction was committed, unless the database itself refused it.
-                takes_own=value is not None
-                or (self.database.has_functions and not isinstance(failure, DatabaseRefused)),
-            )
+            async with self._claim_rests:
+                return await self.database.patient(self.patience_seconds).run_async(
+                    unreadable.claim_unreadable,
+                    tenant,
+                    thread_id,
+                    claimant,
+                    error,
+                    held=held,
+                    # The function's transaction was committed, unless the database itself refused it.
+                    takes_own=value is not None
+                    or (self.database.has_functions and not isinstance(failure, DatabaseRefused)),
+                )
         return outcome
 
     async def pick_wake_up_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[WakeUp]:

@@ -159,7 +159,7 @@ async def test_claims_that_still_wait_when_the_process_stops_are_left_to_others(
         blocker.rollback()
     await asyncio.gather(*claims)
 
-    at_work = claims_at_once(process.database.settings)
+    at_work = claims_at_once(process.database)
     assert 0 < at_work < len(threads)
     assert process.states() == {"completed": at_work, "queued": len(threads) - at_work}
     assert {wake_up.thread_id for wake_up in published} == set(threads[at_work:])

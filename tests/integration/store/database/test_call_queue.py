@@ -9,7 +9,7 @@ import pytest
 
 from conversation.errors import DatabaseRefused, DatabaseUnavailable
 from store.database import call_queue
-from store.database.call_queue import BUSY, TOGETHER_MAX, transactions_at_once
+from store.database.call_queue import BUSY, TOGETHER_MAX, half_of_connections
 from store.database.engine import Database
 from store.database.function_calls import FunctionCall
 from store.database.tenant import act_for
@@ -32,9 +32,13 @@ begin
     perform threadmill.see(value);
     return to_json(current_setting('lock_timeout'));
 end $$;
+create function threadmill.see_and_give(value text, digits integer) returns json language sql
+as $$ insert into seen (name) values (value) returning repeat('9', digits)::json $$;
 create function threadmill.shown(setting text) returns json language sql
 as $$ select to_json(coalesce(current_setting(setting, true), '')) $$;
 create function threadmill.nap(seconds double precision) returns json language sql
+as $$ select to_json(1) from pg_sleep(seconds) $$;
+create function threadmill.long_nap(seconds double precision) returns json language sql
 as $$ select to_json(1) from pg_sleep(seconds) $$;
 """
 #: Two that go at once, and those of one transaction behind them.
@@ -134,13 +138,29 @@ async def test_one_that_is_refused_fails_alone(
     assert sorted(name for transaction in seen(server) for name in transaction) == sorted({*names(FULL)} - {bad})
 
 
-async def test_a_value_that_cannot_be_sent_fails_alone(database: Database) -> None:
-    asked = [*names(FULL - 1), "\ud800"]
+@pytest.mark.parametrize("unsendable", ["\ud800", "\0"], ids=["a surrogate", "a NUL"])
+async def test_a_value_that_cannot_be_sent_fails_alone(database: Database, unsendable: str) -> None:
+    asked = [*names(FULL - 1), unsendable]
 
     outcomes = await asyncio.gather(*(database.call_async(call("see", n)) for n in asked), return_exceptions=True)
 
     assert outcomes[:-1] == asked[:-1]
     assert isinstance(outcomes[-1], DatabaseRefused)
+
+
+async def test_a_value_that_cannot_be_read_fails_alone_and_nothing_is_called_twice(
+    database: Database, server: "psycopg.Connection[Any]"
+) -> None:
+    """Its transaction is committed, and with it those of the others."""
+    big = names(FULL)[5]
+    calls = [call("see_and_give", n, value=n, digits=5_000 if n == big else 1) for n in names(FULL)]
+
+    outcomes = await asyncio.gather(*map(database.call_async, calls), return_exceptions=True)
+
+    # More digits than Python reads.
+    assert isinstance(outcomes.pop(5), ValueError)
+    assert outcomes == [9] * (FULL - 1)
+    assert sorted(name for transaction in seen(server) for name in transaction) == names(FULL)
 
 
 async def test_a_row_that_somebody_holds_on_to_holds_up_its_own_call_alone(
@@ -239,15 +259,44 @@ async def test_what_a_connection_failed_of_is_told_to_each_at_once() -> None:
     away.close()
 
 
-async def test_one_function_takes_half_of_the_connections_at_most(database: Database) -> None:
-    slow = [asyncio.create_task(database.call_async(call("nap", n, seconds=0.5))) for n in range(40)]
-    await asyncio.sleep(0.1)
+async def test_who_leaves_half_of_the_connections_takes_no_more_and_others_take_what_is_free(
+    database: Database,
+) -> None:
+    def nap_on(number: int, *, leaves_half: bool) -> "asyncio.Task[Any]":
+        arguments = {"seconds": 0.5}
+        name = "nap" if leaves_half else "long_nap"
+        return asyncio.create_task(
+            database.call_async(FunctionCall(name, arguments, locks=(number,), leaves_half=leaves_half))
+        )
 
-    assert transactions_at_once(database.settings) == 4
+    slow = [nap_on(number, leaves_half=True) for number in range(40)]
+    await asyncio.sleep(0.1)
+    assert half_of_connections(database.settings) == 4
     assert database.async_engine.pool.checkedout() == 4  # type: ignore[attr-defined]
-    for number in range(4):
-        assert await database.call_async(call("see", str(number))) == str(number)
+
+    slow += [nap_on(number, leaves_half=False) for number in range(3)]
+    await asyncio.sleep(0.05)
+    # With three that are held up, the fourth one is not.
+    assert await database.call_async(call("see", "free")) == "free"
     assert not any(task.done() for task in slow)
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_rows_that_are_held_hold_up_no_call_for_another_one(
+    database: Database, server: "psycopg.Connection[Any]", database_url: str
+) -> None:
+    """As long as a connection is free: the calls that wait take one each."""
+    held = names(7)
+    for name in held:
+        server.execute("insert into rows values (%s)", [name])
+    with psycopg.connect(database_url) as holder:
+        holder.execute("select from rows for update")
+        waiting = [asyncio.create_task(database.call_async(call("lock", name))) for name in held]
+        await asyncio.sleep(0.1)
+        for free in ("x", "y", "z"):
+            assert await asyncio.wait_for(database.call_async(call("lock", free)), 1) == free
+        assert not any(task.done() for task in waiting)
+        holder.rollback()
+    assert await asyncio.gather(*waiting) == held

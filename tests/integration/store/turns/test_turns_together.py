@@ -6,21 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from conversation.errors import DatabaseRefused, LeaseLost
 from conversation.ids import new_id
 from conversation.message import Message
-from conversation.turn import ClaimedTurn, Completed
+from conversation.turn import ClaimedTurn, Completed, Failed, RefusedTurn
 from store import tables
-from store.database.call_queue import BUSY, TOGETHER_MAX
+from store.database.call_queue import BUSY, TOGETHER_MAX, half_of_connections
 from store.database.engine import Database
 from store.settings import load
-from store.turns import inbox, workers
+from store.turns import claim_call, inbox, workers
+from store.turns.claim_call import PartialClaim
 from store.turns.claim_request import NothingDue
 from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
+from store.turns.unreadable import UNREADABLE
 from tests.integration.wire import WireTap
 
 CLAIMANT = ClaimRequest(worker=new_id(), agents={"a": "1"})
@@ -34,7 +36,7 @@ class Scene:
 
     def __init__(self, tap: WireTap) -> None:
         self.tap = tap
-        self.database = Database(load(database_url=tap.url, db_pool_size=8))
+        self.database = Database(load(database_url=tap.url, db_pool_size=4, db_max_overflow=4))
         self.store = TurnStore(self.database)
         entry: dict[str, Any] = {"host": "h", "pid": 1, "serves": {"a": "1"}, "lease_duration_seconds": 600}
         self.database.run(workers.register, **entry, worker=CLAIMANT.worker)
@@ -104,6 +106,47 @@ async def test_of_claims_that_go_together_for_one_thread_one_gets_it(scene: Scen
 
     assert [isinstance(outcome, ClaimedTurn) for outcome in outcomes].count(True) == BUSY + 1
     assert outcomes.count(NothingDue()) == TOGETHER_MAX - 1
+
+
+async def test_a_turn_that_cannot_be_read_is_refused_alone(scene: Scene) -> None:
+    damaged = text(
+        "update inbox_messages set metadata = json_build_object('n', repeat('9', 5000)::json)"
+        " where content = 'hello from t5'"
+    )
+    scene.database.run(lambda connection: connection.execute(damaged))
+
+    outcomes = await asyncio.gather(*(scene.store.claim("default", thread, CLAIMANT) for thread in THREADS))
+
+    assert [isinstance(outcome, ClaimedTurn) for outcome in outcomes] == [thread != "t5" for thread in THREADS]
+    refused = outcomes[5]
+    assert isinstance(refused, RefusedTurn)
+    assert isinstance(refused.ending, Failed)
+    assert refused.ending.error.kind == UNREADABLE
+
+
+async def test_claims_that_read_more_of_their_turns_leave_half_of_the_connections(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_before = update(tables.turns).values(attempt=1)
+    scene.database.run(lambda connection: connection.execute(begun_before))
+    reading, most = 0, 0
+
+    def complete(connection: Connection, partial_claim: PartialClaim) -> ClaimedTurn | RefusedTurn:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        try:
+            connection.exec_driver_sql("select pg_sleep(0.1)")
+            return read_rest(connection, partial_claim)
+        finally:
+            reading -= 1
+
+    read_rest = claim_call.complete
+    monkeypatch.setattr(claim_call, "complete", complete)
+    claimed = await scene.claim_all()
+
+    assert [turn.attempt for turn in claimed] == [2] * FULL
+    assert 1 < most <= half_of_connections(scene.database.settings)
 
 
 async def test_a_lease_that_was_lost_is_lost_by_its_own_turn_alone(scene: Scene) -> None:
