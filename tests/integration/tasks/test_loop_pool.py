@@ -15,6 +15,7 @@ import pytest
 import redis
 from celery import Celery, signals
 from celery.app.trace import reset_worker_optimizations, setup_worker_optimizations
+from celery.bootsteps import RUN
 from celery.concurrency import get_implementation, thread
 from celery.events.dispatcher import EventDispatcher
 from celery.exceptions import Ignore
@@ -282,13 +283,14 @@ def test_no_more_turns_are_taken_than_may_run(stage: Stage, pool: type) -> None:
 
 @both_pools
 def test_a_worker_that_is_told_to_stop_waits_for_its_turns_and_takes_no_more(stage: Stage, pool: type) -> None:
-    with stage.work(pool):
+    with stage.work(pool) as worker:
         held = stage.send("waits")
         stage.wait(lambda: stage.loop.begun)
-        threading.Timer(0.3, stage.loop.open).start()
         state.should_stop = 0
-        stage.wait(lambda: f"task_postrun {held}" in stage.told)
+        # A message that comes before it has looked is taken yet.
+        stage.wait(lambda: worker.blueprint.state != RUN)
         late = stage.send()
+        stage.loop.open()
 
     assert stage.told == [f"{name} {held}" for name in ("task_prerun", "task_success", "task_postrun")]
     assert stage.events_of(late) == []
