@@ -1,7 +1,8 @@
 """Turns that are claimed and settled in one transaction: each as if it were alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from store.turns.claims import ClaimRequest
 from store.turns.send_request import SendRequest
 from store.turns.turn_store import TurnStore
 from store.turns.unreadable import UNREADABLE
+from tests.integration.store.database.faults.breaking_wire import BreakingWire, Moment
 from tests.integration.wire import WireTap
 
 CLAIMANT = ClaimRequest(worker=new_id(), agents={"a": "1"})
@@ -32,11 +34,10 @@ THREADS = [f"t{number}" for number in range(FULL)]
 
 
 class Scene:
-    """A database heard on the wire, and a turn in each of the threads."""
+    """A database, and a turn in each of the threads."""
 
-    def __init__(self, tap: WireTap) -> None:
-        self.tap = tap
-        self.database = Database(load(database_url=tap.url, db_pool_size=4, db_max_overflow=4))
+    def __init__(self, url: str) -> None:
+        self.database = Database(load(database_url=url, db_pool_size=4, db_max_overflow=4))
         self.store = TurnStore(self.database)
         entry: dict[str, Any] = {"host": "h", "pid": 1, "serves": {"a": "1"}, "lease_duration_seconds": 600}
         self.database.run(workers.register, **entry, worker=CLAIMANT.worker)
@@ -75,17 +76,30 @@ def answer(text: str) -> Completed:
     return Completed(messages=(Message(role="assistant", content=text),))
 
 
+@asynccontextmanager
+async def open_scene(url: str) -> AsyncIterator[Scene]:
+    opened = Scene(url)
+    yield opened
+    await opened.database.close_async()
+    opened.database.close()
+
+
 @pytest.fixture
-async def scene(database_url: str) -> AsyncIterator[Scene]:
-    with WireTap(database_url) as tap:
-        opened = Scene(tap)
+def tap(database_url: str) -> Iterator[WireTap]:
+    with WireTap(database_url) as opened:
         yield opened
-        await opened.database.close_async()
-        opened.database.close()
 
 
-async def test_turns_that_wait_for_it_are_claimed_in_one_round_trip_and_settled_in_one(scene: Scene) -> None:
-    with scene.tap.listening() as traffic:
+@pytest.fixture
+async def scene(tap: WireTap) -> AsyncIterator[Scene]:
+    async with open_scene(tap.url) as opened:
+        yield opened
+
+
+async def test_turns_that_wait_for_it_are_claimed_in_one_round_trip_and_settled_in_one(
+    scene: Scene, tap: WireTap
+) -> None:
+    with tap.listening() as traffic:
         claimed = await scene.claim_all()
         claims = [text for text in traffic.statements if "claim_turn_v1" in text]
         outcomes = await scene.settle_all(claimed)
@@ -184,3 +198,18 @@ async def test_to_settle_a_turn_twice_in_one_transaction_changes_nothing(scene: 
 
     assert [outcome.keeps_lease for outcome in outcomes] == [False] * 8
     assert {thread: texts[1:] for thread, texts in scene.said().items()} == {thread: ["once"] for thread in THREADS[:4]}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_ends_whose_connection_breaks_are_committed_once(database_url: str, moment: Moment) -> None:
+    with BreakingWire(database_url) as wire:
+        async with open_scene(wire.url) as scene:
+            claimed = await scene.claim_all()
+            # Of the two that go at once, and of the one for all others.
+            broken = wire.breaks(1, moment, times=BUSY + 1)
+
+            outcomes = await scene.settle_all(claimed)
+
+            assert broken.broken == BUSY + 1
+            assert not any(isinstance(outcome, BaseException) for outcome in outcomes)
+            assert scene.said() == {thread: [f"hello from {thread}", f"to {thread}"] for thread in THREADS}
