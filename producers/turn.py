@@ -94,9 +94,6 @@ class Turn(TurnHandle, DecidesCalls):
     def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
         remaining_seconds = _countdown(timeout)
-        turn_result = self.result
-        if turn_result is not None:
-            return turn_result
         channel = turn_channel(self.id)
         with self.connections.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
@@ -152,9 +149,6 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
     async def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
         remaining_seconds = _countdown(timeout)
-        turn_result = await self.result()
-        if turn_result is not None:
-            return turn_result
         channel = turn_channel(self.id)
         async with self.connections.signals.subscribe_async(
             channel, within_seconds=remaining_seconds()
