@@ -59,8 +59,9 @@ class ChannelConnection(BrokerConnection):
             received = self.receive(0)
         except OSError:
             return False
-        if received and self._end_of_last and received.endswith(self._end_of_last):
-            self._end_of_last, received = b"", b""
+        if self._end_of_last and received.endswith(self._end_of_last):
+            self._end_of_last = b""
+            return super().is_usable()
         return not received
 
     def _ask_for(self, channel: str, within_seconds: float) -> float:
