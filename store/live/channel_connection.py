@@ -11,7 +11,7 @@ import time
 from store.live.broker_connection import BrokerConnection, BrokerRefusal
 
 #: Bytes that are dropped for a new channel, at most: beyond them a new connection costs less.
-DROPPED_BYTES_MAX = 65_536
+DROPPED_BYTES_MAX = 4_096
 
 
 class ChannelConnection(BrokerConnection):
@@ -51,22 +51,24 @@ class ChannelConnection(BrokerConnection):
         end = secrets.token_hex(16)
         # Nobody listens to it: the server confirms it all the same, behind the channel.
         self.send_now(("UNSUBSCRIBE", self._channel, end))
-        self._end_of_last = _reply("unsubscribe", end, 0)
+        self._end_of_last, self._received = _reply("unsubscribe", end, 0), b""
 
     def is_usable(self) -> bool:
         """As every connection's; the end of the last channel may have come, or be on its way."""
+        if not self._end_of_last:
+            return super().is_usable()
         try:
-            received = self.receive(0)
+            self._received += self.receive(0)
         except OSError:
             return False
-        if self._end_of_last and received.endswith(self._end_of_last):
-            self._end_of_last = b""
+        if self._received.endswith(self._end_of_last):
+            self._end_of_last = self._received = b""
             return super().is_usable()
-        return not received
+        return len(self._received) < DROPPED_BYTES_MAX
 
     def _ask_for(self, channel: str, within_seconds: float) -> float:
         """Ask for a channel; returns when to give up waiting for the confirmation, by the monotonic clock."""
-        self._channel, self._received, self.is_confirmed = channel, b"", False
+        self._channel, self.is_confirmed = channel, False
         self._awaited = self._end_of_last + _reply("subscribe", channel, 1)
         self.send_now(("SUBSCRIBE", channel))
         return time.monotonic() + within_seconds
@@ -79,7 +81,7 @@ class ChannelConnection(BrokerConnection):
             self.is_confirmed, self._end_of_last, self._received = True, b"", signals
         elif self._received.startswith(b"-"):
             raise BrokerRefusal(self._received[1:].partition(b" ")[0].decode("ascii", "replace"))
-        elif len(self._received) > DROPPED_BYTES_MAX:
+        elif len(self._received) >= DROPPED_BYTES_MAX + len(self._awaited):
             raise ConnectionError("more came for the last channel than is dropped")
 
     def _take_early_signal(self) -> bool:

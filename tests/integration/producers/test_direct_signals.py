@@ -19,6 +19,7 @@ from producers.producer import Producer
 from store.database.engine import Database
 from store.live import broker_connections
 from store.live.broker_address import BrokerAddress
+from store.live.broker_connection import BrokerRefusal
 from store.live.channel_connection import DROPPED_BYTES_MAX, ChannelConnection
 from store.live.direct_signals import DirectSignals
 from store.settings import Settings, load
@@ -148,6 +149,7 @@ def test_what_came_for_the_last_channel_wakes_nobody_else(
             client.publish(name, text)
 
         assert listen(signals, channel(), A_MOMENT)[0] >= A_MOMENT
+    assert len(signals._listeners._idle) == 1
 
 
 def test_an_oversized_signal_is_one_and_is_not_kept(signals: DirectSignals, client: redis.Redis, listen: Any) -> None:
@@ -211,7 +213,7 @@ def answering(*answers: bytes) -> Iterator[DirectSignals]:
             pass
 
     with serve(answer_all) as port:
-        signals = DirectSignals(BrokerAddress(port=port), timeout_seconds=0.2)
+        signals = DirectSignals(BrokerAddress(port=port), timeout_seconds=0.05)
         yield signals
         signals.close()
 
@@ -225,37 +227,83 @@ def answering(*answers: bytes) -> Iterator[DirectSignals]:
 )
 def test_a_server_that_confirms_nothing_is_not_listened_to(reply: bytes, listen: Any) -> None:
     with answering(reply) as signals:
-        took = listen(signals, "threadmill:turn:x", 0.3, A_MOMENT)
+        took = listen(signals, "threadmill:turn:x", 0.1, A_MOMENT)
 
         # Not once more: waits are what they would be without a server.
-        assert took[0] >= 0.3
+        assert took[0] >= 0.1
         assert took[1] >= A_MOMENT
         assert signals._listeners._idle == []
 
 
-def test_an_end_that_was_not_confirmed_is_waited_for_with_the_next_channel() -> None:
-    """Between two listeners, the server's answer to the first may still be on its way."""
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, ChannelConnection]]:
+    """A server's end of a connection, and ours."""
     server, ours = socket.socketpair()
     connection = ChannelConnection.__new__(ChannelConnection)
     connection._socket = ours
     with server:
-        server.sendall(confirm("subscribe", "a", 1))
-        connection.listen("a", within_seconds=SOON_SECONDS)
-        connection.end()
-        requests = server.recv(65536)
-        assert connection.is_usable()
-        end = requests.split(b"\r\n")[-2].decode()
-        late = b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nended\r\n" + confirm("unsubscribe", "a", 0)
-        # Somebody sent what looks like the confirmation.
-        forged = confirm("unsubscribe", "?", 0) + confirm("subscribe", "b", 1)
-        server.sendall(late + forged + confirm("unsubscribe", end, 0) + confirm("subscribe", "b", 1))
+        yield server, connection
+    connection.close()
 
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_an_end_that_was_not_confirmed_is_waited_for_with_the_next_channel(
+    pair: tuple[socket.socket, ChannelConnection], looks: int
+) -> None:
+    """Between two listeners, the server's answer to the first may still be on its way, or have come in part."""
+    server, connection = pair
+    server.sendall(confirm("subscribe", "a", 1))
+    connection.listen("a", within_seconds=SOON_SECONDS)
+    connection.end()
+    end = server.recv(65536).split(b"\r\n")[-2].decode()
+    late = signal("a") + confirm("unsubscribe", "a", 0)
+    # Somebody sent what looks like the confirmation.
+    forged = confirm("unsubscribe", "?", 0) + confirm("subscribe", "b", 1)
+    rest = late + forged + confirm("unsubscribe", end, 0)
+    for _ in range(looks):
+        server.sendall(rest[:50])
+        rest = rest[50:]
+        assert connection.is_usable()
+    server.sendall(rest + confirm("subscribe", "b", 1))
+
+    connection.listen("b", within_seconds=SOON_SECONDS)
+
+    assert not connection.hear(0)
+    server.sendall(b"*3")
+    assert connection.hear(SOON_SECONDS)
+
+
+def test_too_much_that_is_left_of_a_channel_costs_the_connection(pair: tuple[socket.socket, ChannelConnection]) -> None:
+    server, connection = pair
+    server.sendall(confirm("subscribe", "a", 1))
+    connection.listen("a", within_seconds=SOON_SECONDS)
+    connection.end()
+    server.sendall(b"x" * (2 * DROPPED_BYTES_MAX))
+
+    assert not connection.is_usable()
+    with pytest.raises(ConnectionError):
         connection.listen("b", within_seconds=SOON_SECONDS)
 
-        assert not connection.hear(0)
-        server.sendall(b"*3")
-        assert connection.hear(SOON_SECONDS)
-    connection.close()
+
+def test_a_signal_that_comes_with_the_confirmation_is_heard_once(pair: tuple[socket.socket, ChannelConnection]) -> None:
+    server, connection = pair
+    server.sendall(confirm("subscribe", "a", 1) + signal("a"))
+
+    connection.listen("a", within_seconds=SOON_SECONDS)
+
+    assert [connection.hear(0) for _ in range(2)] == [True, False]
+
+
+def test_a_refusal_is_no_confirmation_to_wait_for(pair: tuple[socket.socket, ChannelConnection]) -> None:
+    server, connection = pair
+    server.sendall(b"-NOPERM this user has no permissions\r\n")
+
+    with pytest.raises(BrokerRefusal, match=r"^NOPERM$"):
+        connection.listen("a", within_seconds=SOON_SECONDS)
+
+
+def signal(name: str) -> bytes:
+    return f"*3\r\n$7\r\nmessage\r\n${len(name)}\r\n{name}\r\n$5\r\nended\r\n".encode()
 
 
 def confirm(kind: str, name: str, count: int) -> bytes:
