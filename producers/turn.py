@@ -88,8 +88,7 @@ class Turn(TurnHandle, DecidesCalls):
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = self._database.run(records.read_result, turn_id=self.id, tenant=self.tenant)
-        return turn_result if turn_result.state.is_final else None
+        return self._database.run(records.read_end, turn_id=self.id, tenant=self.tenant)
 
     def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
@@ -143,8 +142,7 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = await self._database.run_async(records.read_result, turn_id=self.id, tenant=self.tenant)
-        return turn_result if turn_result.state.is_final else None
+        return await self._database.run_async(records.read_end, turn_id=self.id, tenant=self.tenant)
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""

@@ -1,6 +1,7 @@
 """A connection to the broker for commands whose reply is one line, as those of LPUSH and PUBLISH.
 
-What stays true: no call takes longer than its timeout, however slowly the server sends. redis-py is not used
+What stays true: no call takes longer than its timeout, however slowly the server sends. What else the server says is
+for those who know what they asked for: see `channel_connection`. redis-py is not used
 here: to import it takes a backend as long as its first send may take, and each command twice the processor time,
 on an event loop four times.
 """
