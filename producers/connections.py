@@ -18,6 +18,7 @@ from store.settings import Settings
 
 if TYPE_CHECKING:
     from producers.events.hub import EventHub
+    from store.live.direct_signals import DirectSignals
     from store.live.signals import Signals
 
 
@@ -49,8 +50,13 @@ class Connections:
             return self._events
 
     @cached_property
-    def signals(self) -> "Signals":
-        """Signals to and from waiters. The broker's client is imported only to wait or to cancel."""
+    def signals(self) -> "DirectSignals | Signals":
+        """Signals to and from waiters. What that takes is imported only to wait or to cancel."""
+        from store.live.direct_signals import DirectSignals
+
+        if (signals := DirectSignals.open(self.settings)) is not None:
+            return signals
+
         from store.live.signals import Signals
 
         return Signals(self.settings)
@@ -59,6 +65,8 @@ class Connections:
         """Let wake-ups on their way end, end what sync callers follow, and close their connections."""
         self.sync_loop.close(self._close_loop)
         self.notifier.close()
+        if "signals" in vars(self):
+            self.signals.close()
         self.database.close()
 
     async def close_async(self) -> None:
@@ -75,6 +83,7 @@ class Connections:
     def reopen_after_fork(self) -> None:
         """Replace what a forked child has of its parent, without closing it for the parent."""
         _inherited_objects.extend((self.database, self.notifier, self.sync_loop, self._events))
+        _inherited_objects.append(vars(self).pop("signals", None))
         self._open()
 
 

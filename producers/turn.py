@@ -88,15 +88,11 @@ class Turn(TurnHandle, DecidesCalls):
     @property
     def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = self._database.run(records.read_result, turn_id=self.id, tenant=self.tenant)
-        return turn_result if turn_result.state.is_final else None
+        return self._database.run(records.read_end, turn_id=self.id, tenant=self.tenant)
 
     def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
         remaining_seconds = _countdown(timeout)
-        turn_result = self.result
-        if turn_result is not None:
-            return turn_result
         channel = turn_channel(self.id)
         with self.connections.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
@@ -146,15 +142,11 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
 
     async def result(self) -> TurnResult | None:
         """The turn's end and its messages; None while it has not ended."""
-        turn_result = await self._database.run_async(records.read_result, turn_id=self.id, tenant=self.tenant)
-        return turn_result if turn_result.state.is_final else None
+        return await self._database.run_async(records.read_end, turn_id=self.id, tenant=self.tenant)
 
     async def wait(self, timeout: float | None = None) -> TurnResult:
         """Wait for the end, however the turn ends. Raises `TimeoutError` after `timeout` seconds."""
         remaining_seconds = _countdown(timeout)
-        turn_result = await self.result()
-        if turn_result is not None:
-            return turn_result
         channel = turn_channel(self.id)
         async with self.connections.signals.subscribe_async(
             channel, within_seconds=remaining_seconds()

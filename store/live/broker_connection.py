@@ -1,6 +1,7 @@
 """A connection to the broker for commands whose reply is one line, as those of LPUSH and PUBLISH.
 
-What stays true: no call takes longer than its timeout, however slowly the server sends. redis-py is not used
+What stays true: no call takes longer than its timeout, however slowly the server sends. What else the server says is
+for those who know what they asked for: see `channel_connection`. redis-py is not used
 here: to import it takes a backend as long as its first send may take, and each command twice the processor time,
 on an event loop four times.
 """
@@ -68,16 +69,40 @@ class BrokerConnection:
                 replies += _check_open(await loop.sock_recv(self._socket, _READ_BYTES))
         _check_replies(replies)
 
-    def is_usable(self) -> bool:
-        """Whether the server neither closed the connection nor said what nobody asked for. Does not wait."""
+    def send_now(self, *commands: tuple[str, ...]) -> None:
+        """Send short commands, whose replies are for `receive`. Does not wait: raises `OSError` for a full socket."""
+        self._socket.settimeout(0)
+        message = _encode(commands)
+        if self._socket.send(message) < len(message):
+            raise BlockingIOError("the broker reads nothing any more")
+
+    def receive(self, seconds: float) -> bytes:
+        """Some of what the server sends within so many seconds; empty where that is nothing. Raises `OSError`."""
+        self._socket.settimeout(max(0.0, seconds))
+        try:
+            return _check_open(self._socket.recv(_READ_BYTES))
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            return b""
+
+    async def receive_async(self, seconds: float) -> bytes:
+        """As `receive`, on the running event loop."""
         self._socket.settimeout(0)
         try:
-            self._socket.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
+            async with asyncio.timeout(seconds):
+                if not isinstance(self._socket, ssl.SSLSocket):
+                    return _check_open(await asyncio.get_running_loop().sock_recv(self._socket, _READ_BYTES))
+                while not (received := self.receive(0)):
+                    await _wait_readable(self._socket)
+                return received
+        except TimeoutError:
+            return b""
+
+    def is_usable(self) -> bool:
+        """Whether the server neither closed the connection nor said what nobody asked for. Does not wait."""
+        try:
+            return not self.receive(0)
         except OSError:
             return False
-        return False
 
     def close(self) -> None:
         self._socket.close()
@@ -93,6 +118,16 @@ class BrokerConnection:
             self.call(("AUTH", *([address.username] if address.username else []), address.password or ""))
         if address.db:
             self.call(("SELECT", str(address.db)))
+
+
+async def _wait_readable(a_socket: socket.socket) -> None:
+    """Wait for a socket that the loop's own calls do not take."""
+    loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(a_socket, is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(a_socket)
 
 
 def _encode(commands: tuple[tuple[str, ...], ...]) -> bytes:

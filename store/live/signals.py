@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from conversation.logs import use_standard_logging
 from conversation.task_contract import CANCEL_CHANNEL, turn_channel
+from store.live.direct_signals import WAKE_AGAIN_SECONDS
 from store.live.event_channel import WATCH_CHANNEL, WATCHERS_CHANNEL
 from store.live.message_budget import MessageBudget
 from store.live.publications import Publications
@@ -27,9 +28,6 @@ from store.settings import Settings
 LISTEN_AGAIN_SECONDS = 2.0
 #: Signals that a worker hears in a second; behind them it is deaf until it listens again.
 HEARD_PER_SECOND = 2_000
-#: Seconds between two signals that wake a waiter: those that come meanwhile are one.
-WAKE_AGAIN_SECONDS = 0.25
-
 #: Bytes of a turn's id, and more: what is longer is none.
 TURN_ID_BYTES = 64
 #: What a server that is away, slow or closing raises. `TimeoutError` is an `OSError`.
@@ -44,7 +42,10 @@ class _Timeouts(TypedDict):
 
 
 class Signals:
-    """The signals of a process that waits or cancels now and then: each call connects for itself."""
+    """The signals of a process that waits or cancels, by redis-py: each call connects for itself.
+
+    For a broker whose address only redis-py knows; see `DirectSignals` for others.
+    """
 
     def __init__(self, settings: Settings) -> None:
         use_standard_logging()
@@ -70,20 +71,14 @@ class Signals:
 
     @contextmanager
     def subscribe(self, channel: str, *, within_seconds: float) -> Iterator[Callable[[float], None]]:
-        """Listen to a channel; gives a function that waits so many seconds for a signal, at most.
-
-        A server that has not answered `within_seconds` is not listened to.
-        """
+        """As `DirectSignals.subscribe`; no connection is open before the first wait."""
         with (
             Redis.from_url(self._url, **self._timeouts(within_seconds)) as client,
             client.pubsub(ignore_subscribe_messages=True) as listener,
         ):
-            is_subscribed = True
+            #: None before the first wait.
+            is_subscribed: bool | None = None
             awoken_at = float("-inf")
-            try:
-                listener.subscribe(channel)
-            except _SERVER_FAILURES:
-                is_subscribed = False
 
             def wait(seconds: float) -> None:
                 nonlocal is_subscribed, awoken_at
@@ -91,6 +86,10 @@ class Signals:
                 pause = min(seconds, max(0.0, awoken_at + WAKE_AGAIN_SECONDS - started))
                 time.sleep(pause)
                 try:
+                    if is_subscribed is None:
+                        is_subscribed = False
+                        listener.subscribe(channel)
+                        is_subscribed = True
                     if is_subscribed and listener.get_message(timeout=seconds - pause) is not None:
                         awoken_at = time.monotonic()
                         return
@@ -108,12 +107,9 @@ class Signals:
         """As `subscribe`, on the event loop."""
         client = AsyncRedis.from_url(self._url, **self._timeouts(within_seconds))
         async with client, client.pubsub(ignore_subscribe_messages=True) as listener:
-            is_subscribed = True
+            #: None before the first wait.
+            is_subscribed: bool | None = None
             awoken_at = float("-inf")
-            try:
-                await listener.subscribe(channel)
-            except _SERVER_FAILURES:
-                is_subscribed = False
 
             async def wait(seconds: float) -> None:
                 nonlocal is_subscribed, awoken_at
@@ -121,6 +117,10 @@ class Signals:
                 pause = min(seconds, max(0.0, awoken_at + WAKE_AGAIN_SECONDS - started))
                 await asyncio.sleep(pause)
                 try:
+                    if is_subscribed is None:
+                        is_subscribed = False
+                        await listener.subscribe(channel)
+                        is_subscribed = True
                     if is_subscribed and await listener.get_message(timeout=seconds - pause) is not None:
                         awoken_at = time.monotonic()
                         return
@@ -130,6 +130,9 @@ class Signals:
                     await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
 
             yield wait
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def _timeouts(self, within_seconds: float = float("inf")) -> _Timeouts:
         # Zero would mean not to wait at all, and fail at once.

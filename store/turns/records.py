@@ -33,8 +33,7 @@ def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> 
 @read_only
 def read_state(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnState:
     """Read the state of a turn, or of the one that answers it with its own, as `read`. Raises `TurnNotFound`."""
-    record = read(connection, turn_id, tenant=tenant)
-    return record.state if record.merged_into is None else read(connection, record.merged_into, tenant=tenant).state
+    return _read_answering(connection, turn_id, tenant).state
 
 
 @read_only
@@ -77,9 +76,23 @@ def read_result(connection: Connection, turn_id: str, *, tenant: str | None = No
 
     Raises `TurnNotFound`.
     """
+    return _read_result_of(connection, _read_answering(connection, turn_id, tenant))
+
+
+@read_only
+def read_end(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnResult | None:
+    """As `read_result` once a turn has ended; None until then, without reading what it has said so far."""
+    record = _read_answering(connection, turn_id, tenant)
+    return _read_result_of(connection, record) if record.state.is_final else None
+
+
+def _read_answering(connection: Connection, turn_id: str, tenant: str | None) -> TurnRecord:
+    """The record of a turn, or of the one that answers it with its own."""
     record = read(connection, turn_id, tenant=tenant)
-    if record.merged_into is not None:
-        record = read(connection, record.merged_into, tenant=tenant)
+    return record if record.merged_into is None else read(connection, record.merged_into, tenant=tenant)
+
+
+def _read_result_of(connection: Connection, record: TurnRecord) -> TurnResult:
     return TurnResult(
         state=record.state,
         messages=read_replies(connection, record.id),

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from producers.producer import Producer
 from store.blobs.s3.bucket import S3Options
 from store.blobs.s3.store import S3Blobs
 from store.database.engine import Database
+from store.live.direct_signals import DirectSignals
 from store.live.signals import Signals
 from store.settings import Settings, load
 from tests.certificates import make_certificate
@@ -143,15 +144,35 @@ def test_celery_itself_consumes_over_tls(encrypted: Settings) -> None:
         assert connection.default_channel.client.ping()
 
 
-def test_signals_are_heard_over_tls(encrypted: Settings) -> None:
-    signals, channel = Signals(encrypted), f"test:{new_id()}"
+@pytest.mark.parametrize("open_signals", [DirectSignals.open, Signals], ids=["direct", "client"])
+def test_signals_are_heard_over_tls(encrypted: Settings, open_signals: Callable[[Settings], Signals]) -> None:
+    signals, channel = open_signals(encrypted), f"test:{new_id()}"
 
     with signals.subscribe(channel, within_seconds=10) as wait:
+        # It connects, and returns.
+        wait(20)
         signals.publish(channel, "ended")
         started = threading.Event()
         waiter = threading.Thread(target=lambda: (wait(20), started.set()))
         waiter.start()
         assert started.wait(10)
+
+
+async def test_signals_are_heard_over_tls_on_an_event_loop(encrypted: Settings) -> None:
+    signals, channel = DirectSignals.open(encrypted), f"test:{new_id()}"
+    assert signals is not None
+
+    for _ in range(2):
+        async with signals.subscribe_async(channel, within_seconds=10) as wait:
+            # It connects, and returns; the second one waits in vain.
+            await wait(0.1)
+            waiting = asyncio.create_task(wait(20))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            await signals.publish_async(channel, "ended")
+            async with asyncio.timeout(10):
+                await waiting
+    signals.close()
 
 
 def test_a_database_that_cannot_prove_who_it_is_is_refused(

@@ -237,7 +237,7 @@ def test_a_connection_is_not_used_after_a_long_pause(
 ) -> None:
     with publisher_of(broker_settings, "direct", DirectPublisher) as publisher:
         publisher.connect()
-        monkeypatch.setattr("store.live.direct_publisher.IDLE_SECONDS_MAX", -1.0)
+        monkeypatch.setattr("store.live.broker_connections.IDLE_SECONDS_MAX", -1.0)
 
         assert not publisher.publish_at_once(wake_up())
         assert publisher.publish(wake_up())

@@ -30,7 +30,17 @@ def backends():
     from sqlalchemy import text
     return producer.database.run(lambda c: c.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
+def listen(turn):
+    # Listens for a moment; the port of the connection that is kept for it.
+    signals = turn.connections.signals
+    with signals.subscribe("threadmill:turn:x", within_seconds=10) as wait:
+        wait(0)
+    kept = signals._listeners.take()
+    signals._listeners.give_back(kept)
+    return kept._socket.getsockname()[1]
+
 before = send("t", "parent before")
+parent_port = listen(before)
 parent_backend = backends()
 reader, writer = os.pipe()
 child = os.fork()
@@ -43,6 +53,7 @@ if child == 0:
             "child_notified": turn.notify(),
             "handle_of_parent": before.state,
             "found": find(before.id).id == before.id,
+            "child_port": listen(before),
         }
         asyncio.run(send_message_async("t", "child, async"))
         gc.collect()
@@ -57,6 +68,7 @@ after = send("t", "parent after")
 print(json.dumps({
     **told,
     "status": os.waitstatus_to_exitcode(status),
+    "parent_ports": [parent_port, listen(before)],
     "parent_backends": [parent_backend, backends()],
     "parent_notified": [before.notify(), after.notify()],
 }))
@@ -87,6 +99,9 @@ def test_a_forked_child_sends_by_itself_and_its_parent_goes_on(
     first, last = told["parent_backends"]
     assert first == last
     assert told["child_backend"] != first
+    first_port, last_port = told["parent_ports"]
+    assert first_port == last_port
+    assert told["child_port"] != first_port
     assert told["child_notified"]
     assert told["parent_notified"] == [True, True]
     assert told["handle_of_parent"] == "queued"

@@ -12,6 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from conversation.task_contract import CANCEL_CHANNEL, turn_channel
 from store.live import signals
+from store.live.direct_signals import DirectSignals
 from store.live.signals import Signals, WorkerSignals
 from store.settings import Settings
 from tests.integration.producers.backend import free_port, silent_server
@@ -20,6 +21,12 @@ from threadmill.embedded.valkey import EmbeddedValkey
 #: Seconds that a signal may take on a busy machine; a wait that nothing ends takes longer.
 SOON_SECONDS = 20
 TURN = "0197-turn"
+
+
+@pytest.fixture(params=[DirectSignals.open, Signals], ids=["direct", "client"])
+def open_signals(request: pytest.FixtureRequest) -> Callable[[Settings], Signals]:
+    """Opens the signals of a waiter by one of the two ways."""
+    return request.param  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -44,9 +51,13 @@ async def eventually(is_true: Callable[[], bool], meanwhile: Callable[[], object
             await asyncio.sleep(0.02)
 
 
-async def test_the_end_of_a_turn_wakes_who_waits_for_it(settings: Settings, worker_signals: WorkerSignals) -> None:
+async def test_the_end_of_a_turn_wakes_who_waits_for_it(
+    settings: Settings, worker_signals: WorkerSignals, open_signals: Callable[[Settings], Signals]
+) -> None:
     channel = turn_channel(TURN)
-    async with Signals(settings).subscribe_async(channel, within_seconds=10) as wait_for_signal:
+    async with open_signals(settings).subscribe_async(channel, within_seconds=10) as wait_for_signal:
+        # It connects, and returns.
+        await wait_for_signal(SOON_SECONDS + 10)
         started = time.monotonic()
         worker_signals.publish_turn_ended(TURN)
 
@@ -140,9 +151,9 @@ async def test_ends_that_wait_for_a_slow_server_are_bounded(
 
 
 async def test_a_cancel_request_reaches_the_worker_from_either_kind_of_caller(
-    settings: Settings, worker_signals: WorkerSignals, cancelled: list[str]
+    settings: Settings, worker_signals: WorkerSignals, cancelled: list[str], open_signals: Callable[[Settings], Signals]
 ) -> None:
-    caller = Signals(settings)
+    caller = open_signals(settings)
     await eventually(lambda: "sync" in cancelled, lambda: caller.publish(CANCEL_CHANNEL, "sync"))
 
     await caller.publish_async(CANCEL_CHANNEL, "async")
@@ -182,12 +193,14 @@ def deaf_settings(request: pytest.FixtureRequest, settings: Settings) -> Iterato
         yield at(port)
 
 
-async def test_a_server_that_hears_nothing_holds_nobody_up_and_fails_nobody(deaf_settings: Settings) -> None:
+async def test_a_server_that_hears_nothing_holds_nobody_up_and_fails_nobody(
+    deaf_settings: Settings, open_signals: Callable[[Settings], Signals]
+) -> None:
     worker_signals = WorkerSignals(deaf_settings, cancel=lambda _: None)
     worker_signals.start()
     started = time.monotonic()
 
-    await Signals(deaf_settings).publish_async(CANCEL_CHANNEL, TURN)
+    await open_signals(deaf_settings).publish_async(CANCEL_CHANNEL, TURN)
     worker_signals.publish_turn_ended(TURN)
     await worker_signals.stop()
 

@@ -76,7 +76,10 @@ FOREIGN = {
 }
 #: Some of the work of each user: what is refused above is not refused for another reason.
 ALLOWED = {
-    PRODUCER: f"LPUSH {URGENT} x, LPUSH quarantine x, PUBLISH threadmill:cancel x, PUBLISH threadmill:events:x x",
+    PRODUCER: f"""
+        LPUSH {URGENT} x, LPUSH quarantine x, PUBLISH threadmill:cancel x, PUBLISH threadmill:events:x x
+        UNSUBSCRIBE threadmill:turn:x a-word
+    """,
     GATEWAY: "LPUSH turns x, PUBLISH threadmill:watch x, GET threadmill:limits:x",
     WORKER: f"""
         BRPOP turns {URGENT} 0.01, BLMPOP 0.01 2 turns {URGENT} RIGHT COUNT 2, LLEN files
