@@ -1,8 +1,9 @@
 """Reading turns: as a record of one, and as the result of one that ended, with its messages."""
 
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, select
 
 from conversation.branch_address import MAIN, split_address
 from conversation.errors import Fault, TurnNotFound
@@ -24,10 +25,21 @@ from store.turns.turn_user import turn_user
 @read_only
 def read(connection: Connection, turn_id: str, *, tenant: str | None = None) -> TurnRecord:
     """Read a turn's record, of this tenant where one is named. Raises `TurnNotFound`."""
-    row = connection.execute(select_records().where(is_turn(turn_id, tenant))).one_or_none()
+    # What is no id of ours is none: it may be a text that PostgreSQL refuses.
+    values = {"of_turn": turn_id if is_our_id(turn_id) else None}
+    if tenant is not None:
+        values["of_tenant"] = tenant
+    row = connection.execute(_select_record(of_tenant=tenant is not None), values).one_or_none()
     if row is None:
         raise turn_not_found(turn_id, tenant)
     return build_record(row, pending_calls.load_open(connection, turn_id) if row.state == "waiting" else ())
+
+
+@cache
+def _select_record(*, of_tenant: bool) -> Select[Any]:
+    # Made once, as the statement of replies.
+    statement = select_records().where(turns.c.id == bindparam("of_turn"))
+    return statement.where(turns.c.tenant == bindparam("of_tenant")) if of_tenant else statement
 
 
 @read_only
@@ -105,20 +117,25 @@ def _read_result_of(connection: Connection, record: TurnRecord) -> TurnResult:
 
 def read_replies(connection: Connection, turn_id: str) -> tuple[Message, ...]:
     """The messages that a turn added after the user's, in order."""
-    statement: Select[Any] = (
+    rows = connection.execute(_select_replies(), {"of_turn": turn_id}).all()
+    return message_rows.load(connection, row_lineage(rows[0].thread_key), rows) if rows else ()
+
+
+@cache
+def _select_replies() -> Select[Any]:
+    # Made once: made anew, it took a fifth of the processor time of reading a result.
+    return (
         select(*message_rows.stored_columns(), messages.c.thread_key)
         .join(turns, and_(messages.c.thread_key == turns.c.thread_key, messages.c.turn_id == turns.c.id))
         .join(threads, messages.c.thread_key == threads.c.key)
         .where(
-            messages.c.turn_id == turn_id,
+            messages.c.turn_id == bindparam("of_turn"),
             messages.c.seq > turns.c.window_to_seq,
             messages.c.seq > threads.c.history_starts_after,
             messages.c.rolled_back.is_(False),
         )
         .order_by(messages.c.seq)
     )
-    rows = connection.execute(statement).all()
-    return message_rows.load(connection, row_lineage(rows[0].thread_key), rows) if rows else ()
 
 
 @read_only

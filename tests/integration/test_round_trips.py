@@ -328,6 +328,15 @@ async def test_waiting_for_a_turn_that_has_ended_costs_one_look(site: Site) -> N
     assert traffic.round_trips == 4, traffic
 
 
+async def test_a_look_at_a_turn_that_has_not_ended_reads_nothing_of_its_replies(site: Site) -> None:
+    turn = site.send("t")
+
+    with site.tap.listening() as traffic, pytest.raises(TimeoutError):
+        turn.wait(0)
+
+    assert traffic.round_trips == 3, traffic
+
+
 def plan_of(database: Database, statement: ClauseElement) -> str:
     words = statement.compile(database.engine, compile_kwargs={"literal_binds": True})
     with database.engine.begin() as connection:
