@@ -98,6 +98,6 @@ def _remaining_seconds(give_up_at: float) -> float:
 
 
 def _reply(kind: str, channel: str, count: int) -> bytes:
-    """What the server confirms a channel with, and how many this connection listens to."""
+    """The server's confirmation of a channel, with how many this connection listens to then."""
     name = channel.encode()
     return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n:%d\r\n" % (len(kind), kind.encode(), len(name), name, count)
