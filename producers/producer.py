@@ -6,6 +6,7 @@ comes before the first write.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import wait
 from contextlib import suppress
@@ -228,6 +229,7 @@ class Producer(ProducerParts, WebhookOwner):
             priority=request.priority,
             needs_notify=accepted_turn.needs_wake_up,
             interrupts=accepted_turn.interrupts,
+            sent_at=time.monotonic() if accepted_turn.is_new else float("-inf"),
         )
 
     def _handle_of_stored(self, kind: type[AnyTurn], record: TurnRecord) -> AnyTurn:

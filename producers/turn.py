@@ -6,7 +6,7 @@ without it the row is polled, less and less often.
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from conversation.arguments import check_seconds
@@ -23,6 +23,8 @@ from store.turns import cancel, records
 #: Seconds between the first two polls of a turn's row, doubled up to the maximum.
 POLL_FIRST_SECONDS = 0.05
 POLL_MAX_SECONDS = 1.0
+#: Seconds from its send in which no turn ends: to wake a worker, to claim and to settle take longer.
+UNENDED_SECONDS = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class TurnHandle:
     needs_notify: bool = False
     #: The turn that this one interrupts, where that ran when it was sent: its worker hears of it with `notify`.
     interrupts: str | None = None
+    #: When it was sent, by this process's monotonic clock; of one that is not new, long ago.
+    sent_at: float = field(default=float("-inf"), repr=False, compare=False)
 
     @property
     def thread_id(self) -> str:
@@ -57,6 +61,11 @@ class TurnHandle:
     def _database(self) -> PatientRunner:
         """The database, for the turn's tenant."""
         return self.connections.database.acting_for(self.tenant)
+
+    @property
+    def _is_still_to_end(self) -> bool:
+        """Whether its end is sure to come later than now."""
+        return time.monotonic() - self.sent_at < UNENDED_SECONDS
 
     def _wake_up(self) -> WakeUp:
         return WakeUp(tenant=self.tenant, thread_id=self.address, turn_id=self.id, priority=self.priority)
@@ -95,6 +104,9 @@ class Turn(TurnHandle, DecidesCalls):
         remaining_seconds = _countdown(timeout)
         channel = turn_channel(self.id)
         with self.connections.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
+            if self._is_still_to_end:
+                # The read can wait for the signal.
+                wait_for_signal(min(POLL_FIRST_SECONDS, remaining_seconds()))
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
                 turn_result = self.result
                 if turn_result is not None:
@@ -151,6 +163,8 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
         async with self.connections.signals.subscribe_async(
             channel, within_seconds=remaining_seconds()
         ) as wait_for_signal:
+            if self._is_still_to_end:
+                await wait_for_signal(min(POLL_FIRST_SECONDS, remaining_seconds()))
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
                 turn_result = await self.result()
                 if turn_result is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -310,33 +311,64 @@ def confirm(kind: str, name: str, count: int) -> bytes:
     return f"*3\r\n${len(kind)}\r\n{kind}\r\n${len(name)}\r\n{name}\r\n:{count}\r\n".encode()
 
 
-def test_a_wait_reads_the_result_before_its_signal_and_after_it(
-    producer: Producer, database: Database, worker: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ends(database: Database, worker: str) -> Callable[[str], None]:
+    """Ends a thread's turn."""
+    return lambda thread: answer(database, worker, thread, "hi")
+
+
+@pytest.fixture
+def reads(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The turns whose results are looked at from now on, by one who listens over a connection that is open."""
     monkeypatch.setattr(handles, "POLL_FIRST_SECONDS", LONG_SECONDS)
-    reads: list[str] = []
+    with producer.connections.signals.subscribe(channel(), within_seconds=10) as wait:
+        wait(LONG_SECONDS)
+    turn_ids: list[str] = []
     read_end = handles.records.read_end
 
     @wraps(read_end)
     def counting(connection: Any, turn_id: str, **options: Any) -> Any:
-        reads.append(turn_id)
-        result = read_end(connection, turn_id, **options)
-        if len(reads) == 1:
-            assert result is None
-            # The turn ends right after it was looked at: its signal is heard all the same.
-            answer(database, worker, "t", "hi")
-            assert client.publish(turn_channel(turn_id), "ended") == 1
-        return result
+        turn_ids.append(turn_id)
+        return read_end(connection, turn_id, **options)
 
-    with pytest.raises(TimeoutError):
-        producer.send("warm-up", "hello").wait(0)
-    with producer.connections.signals.subscribe(channel(), within_seconds=10) as wait:
-        wait(LONG_SECONDS)
-    turn = producer.send("t", "hello")
     monkeypatch.setattr(handles.records, "read_end", counting)
+    return turn_ids
+
+
+@pytest.fixture(params=[(0, 2), (3600, 1)], ids=["a while ago", "just now"])
+def expected_reads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a turn is looked at that was sent a while ago, or just now."""
+    unended_seconds, count = request.param
+    monkeypatch.setattr(handles, "UNENDED_SECONDS", unended_seconds)
+    return int(count)
+
+
+def test_a_wait_reads_the_result_before_its_signal_unless_the_turn_was_sent_just_now(
+    producer: Producer, ends: Callable[[str], None], client: redis.Redis, reads: list[str], expected_reads: int
+) -> None:
+    turn = producer.send("t", "hello")
+
+    def end() -> None:
+        # Once it is listened to, and was looked at, if it is.
+        while len(reads) < expected_reads - 1 or not client.pubsub_numsub(turn_channel(turn.id))[0][1]:
+            time.sleep(0.001)
+        ends("t")
+        client.publish(turn_channel(turn.id), "ended")
+
+    ending = threading.Thread(target=end)
+    ending.start()
     started = time.monotonic()
 
     assert turn.wait(60).content == "hi"
-    assert (len(reads), time.monotonic() - started < SOON_SECONDS) == (2, True)
+    ending.join()
+    assert (len(reads), time.monotonic() - started < SOON_SECONDS) == (expected_reads, True)
+
+
+def test_a_turn_that_ended_in_a_moment_is_found_though_its_signal_was_missed(
+    producer: Producer, ends: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles, "UNENDED_SECONDS", 3600)
+    turn = producer.send("t", "hello")
+    ends("t")
+
     assert turn.wait(60).content == "hi"
-    assert len(reads) == 3
