@@ -104,7 +104,7 @@ class Turn(TurnHandle, DecidesCalls):
         remaining_seconds = _countdown(timeout)
         channel = turn_channel(self.id)
         with self.connections.signals.subscribe(channel, within_seconds=remaining_seconds()) as wait_for_signal:
-            if self._is_still_to_end:
+            if self._is_still_to_end and remaining_seconds() > 0:
                 # The read can wait for the signal.
                 wait_for_signal(min(POLL_FIRST_SECONDS, remaining_seconds()))
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
@@ -163,7 +163,7 @@ class AsyncTurn(TurnHandle, DecidesCallsAsync):
         async with self.connections.signals.subscribe_async(
             channel, within_seconds=remaining_seconds()
         ) as wait_for_signal:
-            if self._is_still_to_end:
+            if self._is_still_to_end and remaining_seconds() > 0:
                 await wait_for_signal(min(POLL_FIRST_SECONDS, remaining_seconds()))
             for pause in pauses(POLL_FIRST_SECONDS, POLL_MAX_SECONDS):
                 turn_result = await self.result()

@@ -7,6 +7,7 @@ on an event loop four times.
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 import time
@@ -81,7 +82,10 @@ class BrokerConnection:
         self._socket.settimeout(max(0.0, seconds))
         try:
             return _check_open(self._socket.recv(_READ_BYTES))
-        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError) as error:
+            if error.errno == errno.ETIMEDOUT:
+                # The machine is gone: it did not take what was sent.
+                raise
             return b""
 
     async def receive_async(self, seconds: float) -> bytes:

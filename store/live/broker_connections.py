@@ -60,16 +60,16 @@ class BrokerConnections(Generic[C]):
 
     def give_back(self, connection: C) -> None:
         """Keep a connection for the next one who takes it."""
-        self._idle.append((connection, time.monotonic()))
+        now = time.monotonic()
+        self._idle.append((connection, now))
         if self._is_closed:
             self._drop_idle()
-        elif len(self._idle) > IDLE_MAX and (idle := self._pop(0)) is not None:
-            idle[0].close()
-
-    def discard(self, connection: C) -> None:
-        """Close a connection that failed, and those that nobody uses."""
-        connection.close()
-        self._drop_idle()
+        # One for each that comes: after a burst, those beyond what is needed go.
+        elif (oldest := self._pop(0)) is not None:
+            if len(self._idle) >= IDLE_MAX or now - oldest[1] > IDLE_SECONDS_MAX:
+                oldest[0].close()
+            else:
+                self._idle.insert(0, oldest)
 
     @contextmanager
     def use(self, connection: C) -> Iterator[C]:

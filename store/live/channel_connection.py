@@ -79,10 +79,20 @@ class ChannelConnection(BrokerConnection):
         _, confirmation, signals = self._received.partition(self._awaited)
         if confirmation:
             self.is_confirmed, self._end_of_last, self._received = True, b"", signals
-        elif self._received.startswith(b"-"):
-            raise BrokerRefusal(self._received[1:].partition(b" ")[0].decode("ascii", "replace"))
+        elif (refusal := self._find_refusal()) is not None:
+            raise BrokerRefusal(refusal)
         elif len(self._received) >= DROPPED_BYTES_MAX + len(self._awaited):
             raise ConnectionError("more came for the last channel than is dropped")
+
+    def _find_refusal(self) -> str | None:
+        """The code of the error that the server replied with, if it did.
+
+        What comes before the last channel's end may be anything.
+        """
+        reply = self._received
+        if self._end_of_last:
+            _, _, reply = reply.partition(self._end_of_last)
+        return reply[1:].partition(b" ")[0].decode("ascii", "replace") if reply.startswith(b"-") else None
 
     def _take_early_signal(self) -> bool:
         """Whether a signal came in one piece with the confirmation; True once."""

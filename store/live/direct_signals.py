@@ -5,9 +5,10 @@ Each waiter has a connection for itself while it waits; sync and async ones take
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Self
 
 import structlog
@@ -21,6 +22,9 @@ from store.settings import Settings
 
 #: Seconds between two signals that wake a waiter: those that come meanwhile are one.
 WAKE_AGAIN_SECONDS = 0.25
+
+#: Seconds in which a server confirms a channel on a connection that was kept, at most: it may have died without a word.
+KEPT_ANSWER_SECONDS = 0.25
 
 #: What a server that is away, slow, closing or unwilling raises. `TimeoutError` is an `OSError`.
 _SERVER_FAILURES = (BrokerRefusal, OSError)
@@ -40,14 +44,24 @@ class DirectSignals:
 
     @classmethod
     def open(cls, settings: Settings) -> Self | None:
-        """The signals of a process; None where only redis-py knows the broker's address. Nothing is connected yet."""
+        """The signals of a process; None where redis-py is needed. Nothing is connected yet.
+
+        It knows further kinds of addresses, and checks certificates where the address does not say whether to.
+        """
         address = read_address(settings.broker_url.get_secret_value())
-        return None if address is None else cls(address, timeout_seconds=settings.notify_timeout_seconds)
+        if address is None or (address.tls is not None and address.tls.certificate_check is ssl.CERT_NONE):
+            return None
+        return cls(address, timeout_seconds=settings.notify_timeout_seconds)
 
     def publish(self, channel: str, text: str) -> None:
         """Publish one signal, if the server takes it in time."""
         try:
-            with self._publishers.use(self._publishers.take() or self._publishers.open()) as connection:
+            if (kept := self._publishers.take()) is not None:
+                # It may have died since, without a word.
+                with suppress(*_SERVER_FAILURES), self._publishers.use(kept) as connection:
+                    connection.call(("PUBLISH", channel, text))
+                    return
+            with self._publishers.use(self._publishers.open()) as connection:
                 connection.call(("PUBLISH", channel, text))
         except _SERVER_FAILURES as error:
             _log_unpublished(error)
@@ -55,7 +69,11 @@ class DirectSignals:
     async def publish_async(self, channel: str, text: str) -> None:
         """As `publish`, on the event loop."""
         try:
-            with self._publishers.use(self._publishers.take() or await self._publishers.open_async()) as connection:
+            if (kept := self._publishers.take()) is not None:
+                with suppress(*_SERVER_FAILURES), self._publishers.use(kept) as connection:
+                    await connection.call_async(("PUBLISH", channel, text))
+                    return
+            with self._publishers.use(await self._publishers.open_async()) as connection:
                 await connection.call_async(("PUBLISH", channel, text))
         except _SERVER_FAILURES as error:
             _log_unpublished(error)
@@ -68,20 +86,19 @@ class DirectSignals:
         one, and returns once it listens. A server that has not answered `within_seconds` is not listened to.
         """
         listening = _Listening(self._listeners)
-        to_answer_seconds = self._to_answer_seconds(within_seconds)
-        with listening.guarded():
-            listening.connection = self._listeners.take()
-            if listening.connection is not None:
-                listening.connection.listen(channel, within_seconds=to_answer_seconds)
+        to_answer_seconds = self._limit_answers(within_seconds)
+        with listening.trying_kept() as kept:
+            if kept is not None:
+                kept.listen(channel, within_seconds=min(to_answer_seconds(), KEPT_ANSWER_SECONDS))
 
         def wait(seconds: float) -> None:
             give_up_at = time.monotonic() + seconds
             if listening.is_untried:
                 with listening.guarded():
-                    listening.connection = self._listeners.open(within_seconds=to_answer_seconds)
-                    listening.connection.listen(channel, within_seconds=to_answer_seconds)
+                    listening.connection = self._listeners.open(within_seconds=to_answer_seconds())
+                    listening.connection.listen(channel, within_seconds=to_answer_seconds())
                     return
-            time.sleep(min(seconds, listening.pause_seconds()))
+            time.sleep(max(0.0, min(seconds, listening.pause_seconds())))
             if listening.connection is not None:
                 with listening.guarded():
                     if listening.connection.hear(give_up_at - time.monotonic()):
@@ -100,14 +117,14 @@ class DirectSignals:
     ) -> AsyncIterator[Callable[[float], Awaitable[None]]]:
         """As `subscribe`, on the event loop."""
         listening = _Listening(self._listeners)
-        to_answer_seconds = self._to_answer_seconds(within_seconds)
+        to_answer_seconds = self._limit_answers(within_seconds)
 
         async def wait(seconds: float) -> None:
             give_up_at = time.monotonic() + seconds
             if listening.is_untried:
                 with listening.guarded():
-                    listening.connection = await self._listeners.open_async(within_seconds=to_answer_seconds)
-                    await listening.connection.listen_async(channel, within_seconds=to_answer_seconds)
+                    listening.connection = await self._listeners.open_async(within_seconds=to_answer_seconds())
+                    await listening.connection.listen_async(channel, within_seconds=to_answer_seconds())
                     return
             await asyncio.sleep(min(seconds, listening.pause_seconds()))
             if listening.connection is not None:
@@ -118,10 +135,10 @@ class DirectSignals:
             await asyncio.sleep(max(0.0, give_up_at - time.monotonic()))
 
         try:
-            with listening.guarded():
-                listening.connection = self._listeners.take()
-                if listening.connection is not None:
-                    await listening.connection.listen_async(channel, within_seconds=to_answer_seconds)
+            with listening.trying_kept() as kept:
+                if kept is not None:
+                    within_answer_seconds = min(to_answer_seconds(), KEPT_ANSWER_SECONDS)
+                    await kept.listen_async(channel, within_seconds=within_answer_seconds)
             yield wait
         finally:
             listening.end()
@@ -131,9 +148,11 @@ class DirectSignals:
         self._publishers.close()
         self._listeners.close()
 
-    def _to_answer_seconds(self, within_seconds: float) -> float:
+    def _limit_answers(self, within_seconds: float) -> Callable[[], float]:
+        """A function that tells how long the server has to answer from now on, at most, of so many seconds."""
+        give_up_at = time.monotonic() + within_seconds
         # Zero would mean not to wait at all, and fail at once.
-        return max(0.01, min(self._timeout_seconds, within_seconds))
+        return lambda: max(0.01, min(self._timeout_seconds, give_up_at - time.monotonic()))
 
 
 class _Listening:
@@ -152,6 +171,17 @@ class _Listening:
         return self.connection is None and not self._has_failed
 
     @contextmanager
+    def trying_kept(self) -> Iterator[ChannelConnection | None]:
+        """Take a connection that is open; where it fails, it is as if there had been none."""
+        self.connection = self._connections.take()
+        try:
+            yield self.connection
+        except _SERVER_FAILURES:
+            assert self.connection is not None, "what is not there does not fail"
+            self.connection.close()
+            self.connection = None
+
+    @contextmanager
     def guarded(self) -> Iterator[None]:
         """Listen no more where the server fails."""
         try:
@@ -159,7 +189,8 @@ class _Listening:
         except _SERVER_FAILURES:
             self._has_failed = True
             if self.connection is not None:
-                self._connections.discard(self.connection)
+                # Alone: those that others keep are tried, and replaced, when they are taken.
+                self.connection.close()
                 self.connection = None
 
     def pause_seconds(self) -> float:

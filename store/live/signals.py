@@ -83,7 +83,7 @@ class Signals:
             def wait(seconds: float) -> None:
                 nonlocal is_subscribed, awoken_at
                 started = time.monotonic()
-                pause = min(seconds, max(0.0, awoken_at + WAKE_AGAIN_SECONDS - started))
+                pause = max(0.0, min(seconds, awoken_at + WAKE_AGAIN_SECONDS - started))
                 time.sleep(pause)
                 try:
                     if is_subscribed is None:

@@ -6,6 +6,7 @@ work. Where the database has functions, a claim and a settling are one round tri
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from conversation.errors import DatabaseRefused
@@ -36,6 +37,7 @@ class TurnStore:
     #: Messages that a turn takes at once while it runs, at most.
     merge_max: int = MERGE_MAX
     #: Bounds what claims do besides their calls, which are bounded themselves: ends of turns need connections, too.
+    #: It binds the store to one event loop.
     _claim_rests: asyncio.Semaphore = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,13 +60,13 @@ class TurnStore:
             outcome = claim_call.read(value, tenant, thread_id, claimant)
             if isinstance(outcome, PartialClaim):
                 # The turn is claimed: whoever gives up here leaves it to the heartbeat.
-                async with self._claim_rests:
+                async with self._enter_rest(held):
                     return await self.database.patient(self.patience_seconds).run_async(claim_call.complete, outcome)
         except Exception as failure:
             error = unreadable.error_of(failure)
             if error is None:
                 raise
-            async with self._claim_rests:
+            async with self._enter_rest(held):
                 return await self.database.patient(self.patience_seconds).run_async(
                     unreadable.claim_unreadable,
                     tenant,
@@ -77,6 +79,10 @@ class TurnStore:
                     or (self.database.has_functions and not isinstance(failure, DatabaseRefused)),
                 )
         return outcome
+
+    def _enter_rest(self, held: Lease | None) -> AbstractAsyncContextManager[None]:
+        # Who goes on with its thread waits for nobody.
+        return self._claim_rests if held is None else nullcontext()
 
     async def pick_wake_up_of_tenant(self, tenant: str, *, tenant_max_running: int) -> list[WakeUp]:
         """Pick the wake-up of a turn that may run now that its tenant runs one less, if any waits."""

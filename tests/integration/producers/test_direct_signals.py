@@ -18,9 +18,10 @@ from conversation.task_contract import turn_channel
 from producers import turn as handles
 from producers.producer import Producer
 from store.database.engine import Database
-from store.live import broker_connections
+from store.live import broker_connections, direct_signals
 from store.live.broker_address import BrokerAddress
 from store.live.broker_connection import BrokerRefusal
+from store.live.broker_connections import BrokerConnections
 from store.live.channel_connection import DROPPED_BYTES_MAX, ChannelConnection
 from store.live.direct_signals import DirectSignals
 from store.settings import Settings, load
@@ -303,6 +304,86 @@ def test_a_refusal_is_no_confirmation_to_wait_for(pair: tuple[socket.socket, Cha
         connection.listen("a", within_seconds=SOON_SECONDS)
 
 
+def test_what_is_left_of_the_last_channel_is_no_refusal_and_what_comes_behind_it_may_be(
+    pair: tuple[socket.socket, ChannelConnection],
+) -> None:
+    server, connection = pair
+    server.sendall(confirm("subscribe", "a", 1))
+    connection.listen("a", within_seconds=SOON_SECONDS)
+    connection.end()
+    end = server.recv(65536).split(b"\r\n")[-2].decode()
+    # The tail of a long signal, whose beginning was heard.
+    server.sendall(b"-" * 100 + confirm("unsubscribe", end, 0) + confirm("subscribe", "b", 1))
+    connection.listen("b", within_seconds=SOON_SECONDS)
+    connection.end()
+    end = server.recv(65536).split(b"\r\n")[-2].decode()
+    server.sendall(confirm("unsubscribe", end, 0) + b"-NOPERM this user has no permissions\r\n")
+
+    with pytest.raises(BrokerRefusal, match=r"^NOPERM$"):
+        connection.listen("c", within_seconds=SOON_SECONDS)
+
+
+@pytest.fixture
+def silence() -> Iterator[socket.socket]:
+    """A connection on which nobody answers."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours
+
+
+def silence_kept(connections: BrokerConnections[Any], silence: socket.socket) -> None:
+    """Have the one connection that is kept die without a word."""
+    ((kept, _),) = connections._idle
+    kept._socket.close()
+    kept._socket = silence.dup()
+
+
+def test_a_kept_connection_that_died_without_a_word_is_replaced(
+    signals: DirectSignals, client: redis.Redis, listen: Any, silence: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_signals, "KEPT_ANSWER_SECONDS", A_MOMENT)
+    listen(signals, channel(), LONG_SECONDS)
+    silence_kept(signals._listeners, silence)
+    name = channel()
+
+    took = listen(signals, name, LONG_SECONDS, LONG_SECONDS, meanwhile=lambda: client.publish(name, "ended"))
+
+    assert max(took) < SOON_SECONDS
+
+
+async def test_a_signal_is_published_though_the_kept_connection_died(
+    broker_settings: Settings, client: redis.Redis, silence: socket.socket
+) -> None:
+    signals = DirectSignals.open(broker_settings.model_copy(update={"notify_timeout_seconds": 0.2}))
+    assert signals is not None
+    with client.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe("here")
+        signals.publish("here", "first")
+        silence_kept(signals._publishers, silence)
+        signals.publish("here", "second")
+        silence_kept(signals._publishers, silence)
+        await signals.publish_async("here", "third")
+        heard = [listener.get_message(timeout=SOON_SECONDS) for _ in range(4)]
+
+    assert [message["data"] for message in heard if message] == [b"first", b"second", b"third"]
+    signals.close()
+
+
+def test_of_a_burst_of_connections_those_that_nobody_needs_are_closed(signals: DirectSignals) -> None:
+    pool = signals._listeners
+    burst, others = [pool.open() for _ in range(5)], [pool.open() for _ in range(4)]
+    for connection in burst:
+        pool.give_back(connection)
+    pool._idle = [(connection, used_at - 2 * broker_connections.IDLE_SECONDS_MAX) for connection, used_at in pool._idle]
+
+    for connection in others:
+        pool.give_back(connection)
+
+    # One with each that is given back.
+    assert [connection for connection, _ in pool._idle] == [burst[-1], *others]
+    assert [connection._socket.fileno() >= 0 for connection in burst] == [False] * 4 + [True]
+
+
 def signal(name: str) -> bytes:
     return f"*3\r\n$7\r\nmessage\r\n${len(name)}\r\n{name}\r\n$5\r\nended\r\n".encode()
 
@@ -372,3 +453,16 @@ def test_a_turn_that_ended_in_a_moment_is_found_though_its_signal_was_missed(
     ends("t")
 
     assert turn.wait(60).content == "hi"
+
+
+async def test_a_wait_of_no_time_for_a_turn_that_was_sent_just_now_is_over_at_once(
+    producer: Producer, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handles, "UNENDED_SECONDS", 3600)
+
+    with pytest.raises(TimeoutError):
+        producer.send("t", "hello").wait(0)
+    with pytest.raises(TimeoutError):
+        await (await producer.send_async("t", "hello")).wait(0)
+    assert len(reads) == 2
+    await producer.close_async()
