@@ -128,7 +128,7 @@ class Database:
             self._async_engines[loop] = engine
         return engine
 
-    async def call_on_loop(self, call: FunctionCall) -> Any:
+    async def call_once_async(self, call: FunctionCall) -> Any:
         """Call a function on the running loop, once; with others, where it may be."""
         engine = self.async_engine.sync_engine
         if not call.locks or current_tenant() is not None:
@@ -251,7 +251,7 @@ class PatientRunner:
         while True:
             try:
                 with act_for(self.tenant):
-                    return await self.database.call_on_loop(call)
+                    return await self.database.call_once_async(call)
             except (DBAPIError, PoolTimeout) as error:
                 await asyncio.sleep(attempts.pause_after(error))
             except UNSENDABLE as error:

@@ -83,9 +83,7 @@ class BrokerConnection:
         try:
             return _check_open(self._socket.recv(_READ_BYTES))
         except (TimeoutError, BlockingIOError, ssl.SSLWantReadError) as error:
-            if error.errno == errno.ETIMEDOUT:
-                # The machine is gone: it did not take what was sent.
-                raise
+            _check_reachable(error)
             return b""
 
     async def receive_async(self, seconds: float) -> bytes:
@@ -98,7 +96,8 @@ class BrokerConnection:
                 while not (received := self.receive(0)):
                     await _wait_readable(self._socket)
                 return received
-        except TimeoutError:
+        except TimeoutError as error:
+            _check_reachable(error)
             return b""
 
     def is_usable(self) -> bool:
@@ -122,6 +121,12 @@ class BrokerConnection:
             self.call(("AUTH", *([address.username] if address.username else []), address.password or ""))
         if address.db:
             self.call(("SELECT", str(address.db)))
+
+
+def _check_reachable(error: OSError) -> None:
+    """Raise the error if it says that the server's machine is gone, and not that nothing has come yet."""
+    if error.errno == errno.ETIMEDOUT:
+        raise error
 
 
 async def _wait_readable(a_socket: socket.socket) -> None:

@@ -1,7 +1,8 @@
 """Connections to the broker that stay open, lent to one thread or task at a time.
 
-What stays true: a connection that failed is not lent again, nor is any that was open beside it: they lead to the
-same server. A forked child has none of its parent's. No more are kept unused than `IDLE_MAX`.
+What stays true: a connection that failed is not lent again; where a command failed on it, neither is any that was
+open beside it: they lead to the same server. A forked child has none of its parent's. No more are kept unused than
+`IDLE_MAX`.
 """
 
 import asyncio
@@ -60,16 +61,17 @@ class BrokerConnections(Generic[C]):
 
     def give_back(self, connection: C) -> None:
         """Keep a connection for the next one who takes it."""
-        now = time.monotonic()
-        self._idle.append((connection, now))
+        self._idle.append((connection, time.monotonic()))
         if self._is_closed:
             self._drop_idle()
         # One for each that comes: after a burst, those beyond what is needed go.
-        elif (oldest := self._pop(0)) is not None:
-            if len(self._idle) >= IDLE_MAX or now - oldest[1] > IDLE_SECONDS_MAX:
-                oldest[0].close()
-            else:
-                self._idle.insert(0, oldest)
+        elif (len(self._idle) > IDLE_MAX or self._has_stale()) and (idle := self._pop(0)) is not None:
+            idle[0].close()
+
+    def _has_stale(self) -> bool:
+        """Whether one was unused for so long that it is not lent again."""
+        # Other threads may take it meanwhile.
+        return any(time.monotonic() - used_at > IDLE_SECONDS_MAX for _, used_at in self._idle[:1])
 
     @contextmanager
     def use(self, connection: C) -> Iterator[C]:

@@ -87,20 +87,20 @@ class DirectSignals:
         """
         listening = _Listening(self._listeners)
         to_answer_seconds = self._limit_answers(within_seconds)
-        with listening.trying_kept() as kept:
+        with listening.try_kept() as kept:
             if kept is not None:
                 kept.listen(channel, within_seconds=min(to_answer_seconds(), KEPT_ANSWER_SECONDS))
 
         def wait(seconds: float) -> None:
             give_up_at = time.monotonic() + seconds
             if listening.is_untried:
-                with listening.guarded():
+                with listening.give_up_on_failure():
                     listening.connection = self._listeners.open(within_seconds=to_answer_seconds())
                     listening.connection.listen(channel, within_seconds=to_answer_seconds())
                     return
             time.sleep(max(0.0, min(seconds, listening.pause_seconds())))
             if listening.connection is not None:
-                with listening.guarded():
+                with listening.give_up_on_failure():
                     if listening.connection.hear(give_up_at - time.monotonic()):
                         listening.note_signal()
                     return
@@ -122,20 +122,20 @@ class DirectSignals:
         async def wait(seconds: float) -> None:
             give_up_at = time.monotonic() + seconds
             if listening.is_untried:
-                with listening.guarded():
+                with listening.give_up_on_failure():
                     listening.connection = await self._listeners.open_async(within_seconds=to_answer_seconds())
                     await listening.connection.listen_async(channel, within_seconds=to_answer_seconds())
                     return
             await asyncio.sleep(min(seconds, listening.pause_seconds()))
             if listening.connection is not None:
-                with listening.guarded():
+                with listening.give_up_on_failure():
                     if await listening.connection.hear_async(give_up_at - time.monotonic()):
                         listening.note_signal()
                     return
             await asyncio.sleep(max(0.0, give_up_at - time.monotonic()))
 
         try:
-            with listening.trying_kept() as kept:
+            with listening.try_kept() as kept:
                 if kept is not None:
                     within_answer_seconds = min(to_answer_seconds(), KEPT_ANSWER_SECONDS)
                     await kept.listen_async(channel, within_seconds=within_answer_seconds)
@@ -171,7 +171,7 @@ class _Listening:
         return self.connection is None and not self._has_failed
 
     @contextmanager
-    def trying_kept(self) -> Iterator[ChannelConnection | None]:
+    def try_kept(self) -> Iterator[ChannelConnection | None]:
         """Take a connection that is open; where it fails, it is as if there had been none."""
         self.connection = self._connections.take()
         try:
@@ -182,7 +182,7 @@ class _Listening:
             self.connection = None
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def give_up_on_failure(self) -> Iterator[None]:
         """Listen no more where the server fails."""
         try:
             yield
@@ -203,7 +203,7 @@ class _Listening:
 
     def end(self) -> None:
         """Leave the channel, and give the connection back. Does not wait."""
-        with self.guarded():
+        with self.give_up_on_failure():
             if self.connection is None:
                 return
             if not self.connection.is_confirmed:

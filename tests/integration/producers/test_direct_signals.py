@@ -1,6 +1,7 @@
 """Listening for signals over connections that stay open: reused, replaced, and deaf to what is not theirs."""
 
 import asyncio
+import errno
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -248,16 +250,34 @@ def pair() -> Iterator[tuple[socket.socket, ChannelConnection]]:
     connection.close()
 
 
+def leave(server: socket.socket, connection: ChannelConnection, name: str, *, before: bytes = b"") -> str:
+    """Listen to a channel, and leave it; returns the word with which the server is asked to confirm the end."""
+    server.sendall(before + confirm("subscribe", name, 1))
+    connection.listen(name, within_seconds=SOON_SECONDS)
+    connection.end()
+    return server.recv(65536).split(b"\r\n")[-2].decode()
+
+
+async def test_a_machine_that_is_gone_is_not_taken_for_one_that_says_nothing(
+    pair: tuple[socket.socket, ChannelConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, connection = pair
+    gone = Mock(side_effect=TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_recv", gone)
+    with pytest.raises(TimeoutError):
+        await connection.hear_async(SOON_SECONDS)
+    with connection._socket:
+        connection._socket = Mock(recv=gone)
+        assert not connection.is_usable()
+
+
 @pytest.mark.parametrize("looks", [0, 1, 3])
 def test_an_end_that_was_not_confirmed_is_waited_for_with_the_next_channel(
     pair: tuple[socket.socket, ChannelConnection], looks: int
 ) -> None:
     """Between two listeners, the server's answer to the first may still be on its way, or have come in part."""
     server, connection = pair
-    server.sendall(confirm("subscribe", "a", 1))
-    connection.listen("a", within_seconds=SOON_SECONDS)
-    connection.end()
-    end = server.recv(65536).split(b"\r\n")[-2].decode()
+    end = leave(server, connection, "a")
     late = signal("a") + confirm("unsubscribe", "a", 0)
     # Somebody sent what looks like the confirmation.
     forged = confirm("unsubscribe", "?", 0) + confirm("subscribe", "b", 1)
@@ -277,9 +297,7 @@ def test_an_end_that_was_not_confirmed_is_waited_for_with_the_next_channel(
 
 def test_too_much_that_is_left_of_a_channel_costs_the_connection(pair: tuple[socket.socket, ChannelConnection]) -> None:
     server, connection = pair
-    server.sendall(confirm("subscribe", "a", 1))
-    connection.listen("a", within_seconds=SOON_SECONDS)
-    connection.end()
+    leave(server, connection, "a")
     server.sendall(b"x" * (2 * DROPPED_BYTES_MAX))
 
     assert not connection.is_usable()
@@ -308,15 +326,9 @@ def test_what_is_left_of_the_last_channel_is_no_refusal_and_what_comes_behind_it
     pair: tuple[socket.socket, ChannelConnection],
 ) -> None:
     server, connection = pair
-    server.sendall(confirm("subscribe", "a", 1))
-    connection.listen("a", within_seconds=SOON_SECONDS)
-    connection.end()
-    end = server.recv(65536).split(b"\r\n")[-2].decode()
+    end = leave(server, connection, "a")
     # The tail of a long signal, whose beginning was heard.
-    server.sendall(b"-" * 100 + confirm("unsubscribe", end, 0) + confirm("subscribe", "b", 1))
-    connection.listen("b", within_seconds=SOON_SECONDS)
-    connection.end()
-    end = server.recv(65536).split(b"\r\n")[-2].decode()
+    end = leave(server, connection, "b", before=b"-" * 100 + confirm("unsubscribe", end, 0))
     server.sendall(confirm("unsubscribe", end, 0) + b"-NOPERM this user has no permissions\r\n")
 
     with pytest.raises(BrokerRefusal, match=r"^NOPERM$"):
